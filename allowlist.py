@@ -1,0 +1,213 @@
+"""Reads the CSV file that people edit into an `AllowList`, or lists everything that is wrong in it.
+
+One line is one row: a cell never spans lines, so that a quote left open cannot swallow the rows
+below it, and a row cut short (a file half-written) never passes for a whole one.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import phone
+from commands import MOST_CALL_SECONDS, Dial
+from phone import PhoneNumber
+from routing import AllowList, AllowListError, Route, RowFault
+
+COLUMNS = (
+    "to",
+    "from",
+    "destination",
+    "caller_id_number",
+    "max_call_duration",
+    "expires",
+    "note",
+)
+
+Cells = dict[str, str]
+
+
+class _CellError(ValueError):
+    """One cell is wrong; the message names its column, what was wanted and what was got."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowDefaults:
+    """What the settings say for rows that say nothing themselves."""
+
+    caller_id_number: PhoneNumber | None = None
+    max_call_duration_s: int | None = None
+
+
+def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
+    """Read the file. Raises `AllowListError` with all faults, also when there is no such file.
+
+    With `only_fictional`, as long as requests are not verified, one real number is a fault.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        wanted = f"wanted a CSV file, got: {error.strerror}; name another one with allow_list"
+        raise AllowListError([RowFault(0, wanted)]) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        message = "wanted UTF-8 text; save the file again as 'CSV UTF-8'"
+        raise AllowListError([RowFault(line, message)]) from None
+    return parse(text.splitlines(), defaults, only_fictional=only_fictional)
+
+
+def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
+    """Read an allow-list from its lines. Raises `AllowListError` with all faults at once.
+
+    Blank lines and lines that begin with `#` are passed over; the first other line is the header.
+    """
+    faults: list[RowFault] = []
+    routes = list(_routes(lines, defaults, faults))
+    try:
+        allow_list = AllowList(routes, default_masking_id=defaults.caller_id_number)
+    except AllowListError as error:
+        raise AllowListError([*faults, *error.faults]) from None
+    if only_fictional:
+        faults += _real_numbers(routes)
+    if faults:
+        raise AllowListError(faults)
+    return allow_list
+
+
+def _routes(lines: Iterable[str], defaults: RowDefaults, faults: list[RowFault]) -> Iterator[Route]:
+    """Yield the rows that are well-formed and add a fault for each other one."""
+    header: list[str] = []
+    for line, cells in _rows(lines, faults):
+        try:
+            if not header:
+                header = _header(cells)
+            elif len(cells) != len(header):
+                raise _CellError(f"wanted {len(header)} cells as in the header, got {len(cells)}")
+            else:
+                yield _route(dict(zip(header, cells, strict=True)), defaults, line)
+        except _CellError as error:
+            faults.append(RowFault(line, str(error)))
+            if not header:
+                return
+    if not header:
+        faults.append(RowFault(0, f"wanted a header line ({','.join(COLUMNS)}), got none"))
+
+
+def _rows(lines: Iterable[str], faults: list[RowFault]) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row of CSV with its line number and add a fault for each line that is none."""
+    taken: list[int] = []
+
+    def rows_only() -> Iterator[str]:
+        for line, text in enumerate(lines, start=1):
+            if text.strip() and not text.startswith("#"):
+                taken.append(line)
+                yield text
+
+    reader = csv.reader(rows_only(), strict=True)
+    while True:
+        taken.clear()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            faults.append(RowFault(taken[0], f"wanted one row of CSV, got none: {error}"))
+            continue
+        if len(taken) > 1:
+            message = f"wanted one row a line, got a quote left open until line {taken[-1]}"
+            faults.append(RowFault(taken[0], message))
+        else:
+            yield taken[0], cells
+
+
+def _header(cells: list[str]) -> list[str]:
+    cells = [cell.strip() for cell in cells]
+    unknown = [cell for cell in cells if cell not in COLUMNS]
+    if unknown:
+        hint = "; separate columns with commas" if ";" in unknown[0] or "\t" in unknown[0] else ""
+        raise _CellError(
+            f"unknown column {phone.outline(unknown[0])!r}: wanted {', '.join(COLUMNS)}{hint}"
+        )
+    if "to" not in cells:
+        raise _CellError(f"wanted a column `to`, got {', '.join(cells)}")
+    if len(set(cells)) != len(cells):
+        raise _CellError("wanted each column once, got one of them twice")
+    return cells
+
+
+def _route(cells: Cells, defaults: RowDefaults, line: int) -> Route:
+    dialled = _number(cells, "to")
+    if dialled is None:
+        raise _CellError("to: wanted the number that callers dial, got nothing")
+    caller = _number(cells, "from")
+    destination = _number(cells, "destination") or dialled
+    masking_id = _number(cells, "caller_id_number") or (
+        dialled if destination != dialled else defaults.caller_id_number
+    )
+    if masking_id is None:
+        raise _CellError(
+            "caller_id_number: wanted a masking ID, here or as the setting of that name, got"
+            " neither: the destination is `to` itself"
+        )
+    duration_s = _duration_s(cells) or defaults.max_call_duration_s
+    try:
+        dial = Dial(destination, masking_id, duration_s)
+    except ValueError as error:
+        raise _CellError(f"caller_id_number: {error}") from None
+    return Route(dialled, caller, dial, _expires(cells), line)
+
+
+def _number(cells: Cells, column: str) -> PhoneNumber | None:
+    text = cells.get(column)
+    if not text or text.isspace():
+        return None
+    try:
+        return phone.parse(text)
+    except phone.PhoneError as error:
+        raise _CellError(f"{column}: {error}, got {phone.outline(text)!r}") from None
+
+
+def _duration_s(cells: Cells) -> int | None:
+    text = cells.get("max_call_duration", "").strip()
+    if not text:
+        return None
+    if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= MOST_CALL_SECONDS:
+        return int(text)
+    wanted = f"wanted seconds, 1 to {MOST_CALL_SECONDS}"
+    raise _CellError(f"max_call_duration: {wanted}, got {phone.outline(text)!r}")
+
+
+def _expires(cells: Cells) -> datetime | None:
+    text = cells.get("expires", "").strip()
+    if not text:
+        return None
+    wanted = "wanted a time with its zone, such as 2027-01-31T18:00:00Z"
+    try:
+        expires = datetime.fromisoformat(text)
+    except ValueError:
+        shown = text if re.match("[0-9]{4}-", text) else phone.outline(text)
+        raise _CellError(f"expires: {wanted}, got {shown!r}") from None
+    if expires.tzinfo is None:
+        raise _CellError(f"expires: {wanted}, got {expires.isoformat()} without one")
+    return expires
+
+
+def _real_numbers(routes: list[Route]) -> Iterator[RowFault]:
+    """Yield one fault if any row holds a number that could be somebody's."""
+    lines = [route.line for route in routes if not all(map(phone.is_fictional, _numbers(route)))]
+    if lines:
+        yield RowFault(
+            lines[0],
+            f"wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as no"
+            f" TELESIGN_API_KEY is set, got {len(lines)} row(s) with real ones, the first one here;"
+            " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
+            " write verify_signatures = false to serve everybody who finds the address",
+        )
+
+
+def _numbers(route: Route) -> Iterator[PhoneNumber]:
+    yield from (route.dialled, route.destination, route.masking_id)
+    if route.caller is not None:
+        yield route.caller

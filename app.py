@@ -1,0 +1,282 @@
+"""The only web door: HTTP in, HTTP out, and `python app.py`.
+
+A request goes one straight way: raw body, signature, event, decision, record, answer. Each step may
+raise; only here that becomes an HTTP status. No answer but a dial command holds a phone number, and
+none holds a path, a text of an exception or a version.
+
+Another WSGI server runs `app:application`.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bottle import Bottle, HTTPError, HTTPResponse, request, response
+
+import allowlist
+import config
+import events
+import server
+import signature
+from calls import Call, Moment, RecentCalls
+from commands import Hangup, NoAction, Speak
+from config import HEALTH_PATH, ConfigError, Settings
+from events import Event, EventError
+from journal import Journal
+from routing import AllowList, AllowListError, Decision, Script, decide
+from signature import SignatureError
+
+BODY_LIMIT = 65_536
+
+_ANSWER_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_WORDS = {404: "not_found", 405: "method_not_allowed"}
+
+
+class RequestError(Exception):
+    """The request cannot be an event, whoever sent it."""
+
+    def __init__(self, status: int, word: str, cause: str) -> None:
+        super().__init__(cause)
+        self.status = status
+        self.word = word
+        self.cause = cause
+
+
+def now() -> Moment:
+    """Return the present on both clocks."""
+    return Moment(datetime.now(UTC), time.monotonic())
+
+
+class Door:
+    """What the requests of one server share, and the two things it does: receive and tell."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        allow_list: AllowList,
+        journal: Journal,
+        clock: Callable[[], Moment],
+    ) -> None:
+        self._settings = settings
+        self._allow_list = allow_list
+        self._script = script(settings)
+        self._calls = RecentCalls()
+        self._journal = journal
+        self._clock = clock
+
+    def receive_event(self) -> HTTPResponse:
+        """Answer one event of TeleSign's with a command."""
+        started = time.perf_counter()
+        environ = request.environ
+        body = _read_body(environ)
+        if self._settings.verified:
+            signature.verify(
+                body,
+                authorization=environ.get("HTTP_AUTHORIZATION"),
+                x_ts_authorization=environ.get("HTTP_X_TS_AUTHORIZATION"),
+                customer_id=self._settings.customer_id,
+                keys=self._settings.api_keys,
+            )
+        _check_media_type(environ)
+        event = events.parse(body, home_country_code=self._settings.home_country_code)
+        call, decision = self._decide(event)
+        self._journal.event(event, call, decision, time.perf_counter() - started)
+        return _answer(200, decision.command.to_wire())
+
+    def health(self) -> HTTPResponse:
+        """Tell that the server is well, whom it answers, and what it has counted."""
+        facts = {
+            "status": "ok",
+            "signatures": "verified" if self._settings.verified else "open",
+            "routes": len(self._allow_list),
+        }
+        return _answer(200, facts | self._journal.counts())
+
+    def _decide(self, event: Event) -> tuple[Call, Decision]:
+        """Return the decision that stands, with what was known when it was made."""
+        moment = self._clock()
+        while True:
+            call = self._calls.story(event.reference_id)
+            decision = decide(event, call, self._allow_list, self._script, moment)
+            if self._calls.record(event, decision.command, moment, known=call):
+                return call, decision
+
+
+def create_app(
+    settings: Settings,
+    allow_list: AllowList,
+    journal: Journal,
+    *,
+    clock: Callable[[], Moment] = now,
+) -> Bottle:
+    """Return the Bottle app, a WSGI callable, that answers by these settings and this list."""
+
+    def answered(handler: Callable[[], HTTPResponse]) -> Callable[[], HTTPResponse]:
+        def handle() -> HTTPResponse:
+            try:
+                return handler()
+            except (RequestError, SignatureError, EventError) as error:
+                journal.rejected(error.word, error.cause)
+                return _refusal(error.status, error.word)
+            except Exception as error:  # noqa: BLE001 - somebody waits for an answer
+                journal.failed(error)
+                return _refusal(500, "internal")
+
+        return handle
+
+    def no_such_page(error: HTTPError) -> Any:
+        word = _WORDS.get(error.status_code, "internal")
+        journal.rejected(word, f"wanted POST {settings.event_path}")
+        refusal = _refusal(error.status_code, word)
+        refusal.apply(response)
+        response.headers.update(error.headers)
+        return refusal.body
+
+    door = Door(settings, allow_list, journal, clock)
+    app = Bottle()
+    app.default_error_handler = no_such_page
+    app.add_hook("before_request", _refuse_inexact_path)
+    app.route(settings.event_path, "POST", answered(door.receive_event))
+    app.route(HEALTH_PATH, "GET", answered(door.health))
+    return app
+
+
+def script(settings: Settings) -> Script:
+    """Return what is said in a call by these settings."""
+
+    def speak(message: str, *, collect_digit: bool = False) -> Speak:
+        return Speak(message, settings.language, collect_digit)
+
+    accept_digit = settings.accept_digit or None
+    refusal, unavailable = settings.refusal_message, settings.unavailable_message
+    return Script(
+        greeting=speak(settings.greeting, collect_digit=accept_digit is not None)
+        if settings.greeting
+        else NoAction(),
+        refusal=speak(refusal) if refusal else Hangup(),
+        unavailable=speak(unavailable) if unavailable else Hangup(),
+        accept_digit=accept_digit,
+    )
+
+
+def _answer(status: int, message: Mapping[str, object], **headers: str) -> HTTPResponse:
+    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    return HTTPResponse(body, status, headers=_ANSWER_HEADERS | headers)
+
+
+def _refusal(status: int, word: str) -> HTTPResponse:
+    headers = {"WWW-Authenticate": "TSA"} if status == 401 else {}
+    return _answer(status, {"error": word}, **headers)
+
+
+def _refuse_inexact_path() -> None:
+    """Take a path only as it is written: Bottle and waitress would mend `/%ff` and `//`."""
+    environ = request.environ
+    uri = environ.get("REQUEST_URI") or environ.get("RAW_URI") or environ["bottle.raw_path"]
+    if uri.partition("?")[0] != environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]:
+        raise HTTPError(404)
+
+
+def _read_body(environ: Mapping[str, Any]) -> bytes:
+    """Return the body exactly as it came; never read more than the limit and one byte."""
+    declared = environ.get("CONTENT_LENGTH") or ""
+    if declared.isdecimal():
+        if len(declared) > 9 or int(declared) > BODY_LIMIT:
+            raise RequestError(413, "too_large", "too large")
+        size = int(declared)
+    else:
+        size = BODY_LIMIT + 1 if environ.get("wsgi.input_terminated") else 0
+    body: bytes = environ["wsgi.input"].read(size)
+    if len(body) > BODY_LIMIT:
+        raise RequestError(413, "too_large", "too large")
+    return body
+
+
+def _check_media_type(environ: Mapping[str, Any]) -> None:
+    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" or "HTTP_CONTENT_ENCODING" in environ:
+        cause = "wanted application/json without Content-Encoding"
+        raise RequestError(415, "unsupported_media_type", cause)
+
+
+def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, AllowList]:
+    """Return settings and allow-list. Raises `ConfigError` with the faults of both at once."""
+    settings, faults = config.read(path, environment)
+    defaults = allowlist.RowDefaults(settings.caller_id_number, settings.max_call_duration)
+    try:
+        allow_list = allowlist.read(
+            Path(settings.allow_list), defaults, only_fictional=settings.only_fictional
+        )
+    except AllowListError as error:
+        faults += [f"{settings.allow_list}:{line}: {message}" for line, message in error.faults]
+    if faults:
+        raise ConfigError(faults)
+    return settings, allow_list
+
+
+def banner(settings: Settings, allow_list: AllowList, port: int) -> str:
+    """Return what a person reads when the server starts, and what to do next."""
+    address = f"http://{settings.host}:{port}"
+    if settings.verified:
+        wall = f"signatures are verified with {len(settings.api_keys)} key(s)"
+        steps = "give TeleSign's support https://<your tunnel>" + settings.event_path
+    else:
+        wall = "NOT VERIFIED: anybody who finds the address is answered"
+        steps = "set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before real numbers are served"
+    return "\n".join(
+        (
+            f"Masked calls on {address}{settings.event_path}",
+            f"  requests    {wall}",
+            f"  allow-list  {settings.allow_list}, {len(allow_list)} route(s)",
+            f"  health      {address}{HEALTH_PATH}",
+            f"  next        {steps}",
+        )
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description="Connects phone calls with masked numbers.")
+    parser.add_argument("--config", type=Path, help="a settings file (config.toml, if there)")
+    options = parser.parse_args(arguments)
+    try:
+        settings, allow_list = load(options.config, os.environ)
+        _serve(settings, allow_list)
+    except ConfigError as error:
+        print("The server does not start:", *error.faults, sep="\n  ", file=sys.stderr)
+        return 2
+    except server.ServeError as error:
+        print(f"The server does not start: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _serve(settings: Settings, allow_list: AllowList) -> None:
+    journal = Journal()
+    server.serve(
+        create_app(settings, allow_list, journal),
+        host=settings.host,
+        port=settings.port,
+        threads=settings.threads,
+        on_listening=lambda port: print(
+            banner(settings, allow_list, port), file=sys.stderr, flush=True
+        ),
+    )
+
+
+def __getattr__(name: str) -> Bottle:
+    """Build `application` when another WSGI server asks for it, so that an import reads nothing."""
+    if name != "application":
+        raise AttributeError(name)
+    settings, allow_list = load(None, os.environ)
+    return create_app(settings, allow_list, Journal())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

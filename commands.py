@@ -1,0 +1,114 @@
+"""What we answer: `Dial`, `Speak`, `Hangup` and `NoAction`, each with its `to_wire()`.
+
+A command that exists is one that TeleSign takes: a constructor raises `ValueError` and says what it
+wanted. TeleSign's own spelling of members appears only in `to_wire`. No I/O.
+
+Sources: TeleSign, "Voice - Actions" (developer.telesign.com/enterprise/reference/voice-actions),
+and the guide "Set Up a Call with Number Masking", whose form (no `jsonrpc` member) is kept.
+"""
+
+import re
+from dataclasses import dataclass
+
+import phone
+from phone import PhoneNumber
+
+MOST_CALL_SECONDS = 14_400
+"""TeleSign ends every call after four hours. Source: Voice - Actions, `max_call_duration`."""
+
+LANGUAGE_TAG = re.compile(r"[a-z]{2}-[A-Z]{2}")
+"""The form of the tags in TeleSign's samples; which languages exist is not documented."""
+
+_DIGIT_TIMEOUT_MS = 10_000
+_INTER_DIGIT_TIMEOUT_MS = 3_000
+
+Wire = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Call the destination and bridge it with the caller. Source: Voice - Actions, `dial`.
+
+    The called person sees `masking_id`, which can never be the destination itself. The call ends
+    after `max_call_duration_s` seconds, 1 to 14400; `None` leaves TeleSign's own limit.
+    """
+
+    destination: PhoneNumber
+    masking_id: PhoneNumber
+    max_call_duration_s: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, number in ("destination", self.destination), ("masking ID", self.masking_id):
+            if not phone.is_number(number):
+                raise ValueError(f"{name}: wanted 7 to 15 digits, got {phone.outline(number)!r}")
+        if self.masking_id == self.destination:
+            raise ValueError("masking ID: wanted another number than the destination")
+        duration_s = self.max_call_duration_s
+        if duration_s is not None and not 1 <= duration_s <= MOST_CALL_SECONDS:
+            raise ValueError(f"duration: wanted 1 to {MOST_CALL_SECONDS} s, got {duration_s}")
+
+    def to_wire(self) -> Wire:
+        """Return the command as TeleSign reads it; the duration is a text there."""
+        params: Wire = {"to": self.destination, "caller_id_number": self.masking_id}
+        if self.max_call_duration_s is not None:
+            params["max_call_duration"] = str(self.max_call_duration_s)
+        return {"method": "dial", "params": params}
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Speak a message into the call. Source: the guide's `SpeakCommand`.
+
+    With `collect_digit`, one key press is waited for: 10 s for it to come, as in the guide. That
+    the guide's timeouts are milliseconds is inferred from their size; no page names the unit.
+    """
+
+    message: str
+    language: str = "en-US"
+    collect_digit: bool = False
+
+    def __post_init__(self) -> None:
+        if not is_speakable(self.message):
+            raise ValueError("message: wanted a text to speak, got an empty or broken one")
+        if not LANGUAGE_TAG.fullmatch(self.language):
+            raise ValueError(f"language: wanted a tag such as en-US, got {self.language!r}")
+
+    def to_wire(self) -> Wire:
+        """Return the command as TeleSign reads it."""
+        params: Wire = {"tts": {"message": self.message, "language": self.language}}
+        if self.collect_digit:
+            params["collect_digits"] = {
+                "max": 1,
+                "timeout": _DIGIT_TIMEOUT_MS,
+                "inter_digit_timeout": _INTER_DIGIT_TIMEOUT_MS,
+            }
+        return {"method": "speak", "params": params}
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """End the call, or refuse it before it begins. Source: the guide's `HangupCommand`."""
+
+    def to_wire(self) -> Wire:
+        """Return the command as TeleSign reads it."""
+        return {"method": "hangup", "params": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class NoAction:
+    """Leave the call as it is. Source: TeleSign/voice_server_demo, for `call_completed`.
+
+    That TeleSign takes it in answer to other events as well is not documented.
+    """
+
+    def to_wire(self) -> Wire:
+        """Return the empty answer."""
+        return {}
+
+
+Command = Dial | Speak | Hangup | NoAction
+
+
+def is_speakable(message: str) -> bool:
+    """Tell whether there is anything to speak, and nothing that is not text."""
+    return bool(message.strip()) and not re.search("[\0\ud800-\udfff]", message)

@@ -1,0 +1,238 @@
+"""What TeleSign says: one frozen class an event, and `parse`, the only doorway from bytes.
+
+No I/O and no opinion: this file tells what arrived, `routing` decides what it means. TeleSign's own
+spelling of members appears only in `parse` and its helpers. What TeleSign does not document is read
+as loosely as is safe: members we do not know are ignored, missing ones are `None` or empty.
+
+Sources: TeleSign, "Voice - Events" (developer.telesign.com/enterprise/reference/voice-events); the
+guide "Set Up a Call with Number Masking"; TeleSign/voice_server_demo for what neither page shows.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, NoReturn
+
+import phone
+from phone import NoNumber, PhoneNumber
+
+_EVENT_NAME = re.compile(r"[ -~]{1,64}")
+_REFERENCE_ID = re.compile(r"[ -~]{1,128}")
+_BOM = b"\xef\xbb\xbf"
+_LONGEST_NUMBER = 100
+
+
+class EventError(Exception):
+    """The body is no event. `word` goes into the answer, `cause` (no values) into the log."""
+
+    status = 400
+
+    def __init__(self, word: str, cause: str) -> None:
+        super().__init__(cause)
+        self.word = word
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingCall:
+    """A call reached TeleSign on one of our numbers. Source: Voice - Events, `incoming_call`.
+
+    `dialled` is what the caller dialled. The guide takes it for the number that the caller wants to
+    reach, the reference for our virtual number; the allow-list serves both readings.
+    """
+
+    reference_id: str
+    dialled: PhoneNumber | NoNumber
+    caller: PhoneNumber | NoNumber
+
+    name: ClassVar = "incoming_call"
+
+
+@dataclass(frozen=True, slots=True)
+class DialCompleted:
+    """The called person answered, or the dial failed. Source: Voice - Events, `dial_completed`.
+
+    The one `status` that is known is `answered`; every other text is a failure. `None` when the
+    event holds no text there.
+    """
+
+    reference_id: str
+    status: str | None
+
+    name: ClassVar = "dial_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakCompleted:
+    """A message was spoken to its end. Source: TeleSign/voice_server_demo, `speak_completed`.
+
+    `collected_digits` are the keys that were pressed, empty when there were none.
+    """
+
+    reference_id: str
+    collected_digits: str
+
+    name: ClassVar = "speak_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class PlayCompleted:
+    """Audio was played to its end; read like `speak_completed`. Source: the guide (name only)."""
+
+    reference_id: str
+    collected_digits: str
+
+    name: ClassVar = "play_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class CallLegCompleted:
+    """One leg ended while the call lives on. Source: TeleSign/voice_server_demo (name and use)."""
+
+    reference_id: str
+
+    name: ClassVar = "call_leg_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class CallCompleted:
+    """The whole call is over. Source: the guide; TeleSign/voice_server_demo for its members."""
+
+    reference_id: str
+
+    name: ClassVar = "call_completed"
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """An event that TeleSign did not have when this was written; `name` is its own word for it."""
+
+    reference_id: str
+    name: str
+
+
+Event = (
+    IncomingCall
+    | DialCompleted
+    | SpeakCompleted
+    | PlayCompleted
+    | CallLegCompleted
+    | CallCompleted
+    | UnknownEvent
+)
+
+
+def parse(body: bytes, *, home_country_code: str = "") -> Event:
+    """Return the event that the body holds.
+
+    A missing, withheld or malformed phone number is part of the event (`phone.NoNumber`), because a
+    call waits for its answer. Raises `EventError`, and nothing else, for a body that is not strict
+    JSON (`bad_text`, `bad_json`) or not of an event's shape (`bad_event`).
+    """
+    name, reference_id, data = _envelope(_load(body))
+    match name:
+        case "incoming_call":
+            return IncomingCall(
+                reference_id,
+                dialled=phone.read(data.get("to"), home_country_code=home_country_code),
+                caller=phone.read(data.get("from"), home_country_code=home_country_code),
+            )
+        case "dial_completed":
+            return DialCompleted(reference_id, _text_or_none(data.get("status")))
+        case "speak_completed":
+            return SpeakCompleted(reference_id, _text_or_none(data.get("collected_digits")) or "")
+        case "play_completed":
+            return PlayCompleted(reference_id, _text_or_none(data.get("collected_digits")) or "")
+        case "call_leg_completed":
+            return CallLegCompleted(reference_id)
+        case "call_completed":
+            return CallCompleted(reference_id)
+        case _:
+            return UnknownEvent(reference_id, name)
+
+
+def _envelope(message: object) -> tuple[str, str, dict[str, object]]:
+    """Return event name, reference id and data of a message, each checked."""
+    if not isinstance(message, dict):
+        raise EventError("bad_event", "wanted a JSON object")
+    name, reference_id, data = (message.get(key) for key in ("event", "reference_id", "data"))
+    if not (isinstance(name, str) and _EVENT_NAME.fullmatch(name)):
+        raise EventError("bad_event", "event: wanted 1 to 64 printable ASCII characters")
+    if not (isinstance(reference_id, str) and _REFERENCE_ID.fullmatch(reference_id)):
+        raise EventError("bad_event", "reference_id: wanted 1 to 128 printable ASCII characters")
+    if not isinstance(data, dict):
+        raise EventError("bad_event", "data: wanted a JSON object")
+    return name, reference_id, data
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _load(body: bytes) -> object:
+    """Read strict JSON: what two readers could understand differently is refused."""
+    if body.startswith(_BOM):
+        raise EventError("bad_text", "wanted UTF-8 without a byte order mark")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise EventError("bad_text", "wanted UTF-8") from None
+    try:
+        message = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        raise EventError("bad_json", "wanted strict JSON") from None
+    if "\\u" in text and not all(map(_is_clean, _texts(message))):
+        raise EventError("bad_text", "wanted text without NUL and lone surrogates")
+    return message
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key twice in one object")
+    return members
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER:
+        raise ValueError("a number too long to mean anything")
+    return int(digits)
+
+
+def _decimal(digits: str) -> float:
+    number = float(digits)
+    if len(digits) > _LONGEST_NUMBER or math.isinf(number):
+        raise ValueError("a number too large to mean anything")
+    return number
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_whole,
+    parse_float=_decimal,
+    parse_constant=_no_constant,
+)
+
+
+def _is_clean(text: str) -> bool:
+    return "\0" not in text and not re.search("[\ud800-\udfff]", text)
+
+
+def _texts(message: object) -> Iterator[str]:
+    """Yield every text in a message, keys as well."""
+    waiting = [message]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                yield text
+            case dict() as members:
+                waiting += members.keys()
+                waiting += members.values()
+            case list() as items:
+                waiting += items

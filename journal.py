@@ -1,0 +1,138 @@
+"""Tells the operator what happens: a line an event on standard output, and counts for `/health`.
+
+Numbers appear by their last four digits only. On a terminal a line is for reading, elsewhere it is
+a JSON object. A line that cannot be written at once is dropped and counted: output that is closed
+or blocked never holds up an answer.
+"""
+
+import json
+import os
+import select
+import threading
+import time
+import traceback
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import phone
+from calls import Call
+from events import DialCompleted, Event, IncomingCall, UnknownEvent
+from phone import NoNumber, PhoneNumber
+from routing import Decision
+
+_REPEAT_S = 10.0
+
+
+class Journal:
+    """Writes lines to a file descriptor, standard output unless another is given.
+
+    `readable` chooses the form; `None` means readable on a terminal. Any thread may use it.
+    """
+
+    def __init__(self, fd: int = 1, *, readable: bool | None = None) -> None:
+        self._fd = fd
+        self._readable = _is_terminal(fd) if readable is None else readable
+        self._lock = threading.Lock()
+        self._counts = {"events": Counter[str](), "rejected": Counter[str]()}
+        self._errors = 0
+        self._dropped_lines = 0
+        self._shown: dict[str, tuple[float, int]] = {}
+
+    def counts(self) -> dict[str, object]:
+        """Return what has been counted since the start; no names but our own, no numbers."""
+        with self._lock:
+            counts = {name: dict(sorted(each.items())) for name, each in self._counts.items()}
+            return {**counts, "errors": self._errors, "dropped_lines": self._dropped_lines}
+
+    def event(self, event: Event, call: Call, decision: Decision, seconds: float) -> None:
+        """Tell of an event that was answered; `call` is what was known of it before."""
+        known = "unknown" if isinstance(event, UnknownEvent) else event.name
+        incoming = event if isinstance(event, IncomingCall) else call.incoming
+        line: dict[str, object] = {"event": phone.outline(event.name)}
+        line["reference_id"] = event.reference_id
+        if incoming is not None:
+            line |= {"caller": _redacted(incoming.caller), "dialled": _redacted(incoming.dialled)}
+        if isinstance(event, DialCompleted) and event.status is not None:
+            line["status"] = phone.outline(event.status)
+        line["reply"] = decision.command.to_wire().get("method", "no action")
+        if decision.reason is not None:
+            line["reason"] = decision.reason
+        line["ms"] = round(seconds * 1000, 2)
+        with self._lock:
+            self._counts["events"][known] += 1
+            self._write(line)
+
+    def rejected(self, word: str, cause: str) -> None:
+        """Tell of a request that was turned away: one line for each cause in ten seconds."""
+        now = time.monotonic()
+        with self._lock:
+            self._counts["rejected"][word] += 1
+            last, count = self._shown.get(cause, (-_REPEAT_S, 0))
+            if now - last < _REPEAT_S:
+                self._shown[cause] = last, count + 1
+            else:
+                self._shown[cause] = now, 0
+                self._write({"rejected": word, "cause": cause, "more_before": count})
+
+    def failed(self, error: BaseException) -> None:
+        """Tell of an exception that nobody foresaw: its type and place, not its text."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        with self._lock:
+            self._errors += 1
+            self._write({"error": type(error).__name__, "where": where})
+
+    def notice(self, text: str, **facts: object) -> None:
+        """Tell something of the server itself."""
+        with self._lock:
+            self._write({"notice": text, **facts})
+
+    def _write(self, line: dict[str, object]) -> None:
+        now = datetime.now(UTC)
+        text = _for_people(line, now) if self._readable else _for_machines(line, now)
+        try:
+            if not _takes_a_line(self._fd):
+                raise BlockingIOError
+            os.write(self._fd, text.encode("utf-8", "backslashreplace") + b"\n")
+        except OSError:
+            self._dropped_lines += 1
+
+
+def _for_machines(line: dict[str, object], now: datetime) -> str:
+    time_text = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"time": time_text, **line})
+
+
+def _for_people(line: dict[str, object], now: datetime) -> str:
+    clock = f"{now.astimezone():%H:%M:%S}"
+    if "event" in line:
+        people = f"{line['caller']} -> {line['dialled']}" if "caller" in line else ""
+        status = json.dumps(line["status"]) if "status" in line else ""
+        words = f"{line['reply']} {line.get('reason', '')}"
+        return (
+            f"{clock}  {line['event']:<18}  {people:<20}  {words:<28} {line['ms']:>7} ms  {status}"
+        )
+    kind, *others = line.items()
+    facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in others if value != 0)
+    return f"{clock}  {kind[0]}: {kind[1]}" + (f" ({facts})" if facts else "")
+
+
+def _redacted(number: PhoneNumber | NoNumber) -> str:
+    return number.value if isinstance(number, NoNumber) else phone.redact(number)
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _takes_a_line(fd: int) -> bool:
+    """Tell whether a line can be written without waiting; where nobody can tell, it is tried."""
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))

@@ -1,0 +1,259 @@
+"""Who may reach whom: the routes of the allow-list, and `decide`, which answers every event.
+
+Denied by default: a call is connected only along a route, to the route's destination, showing the
+route's masking ID. `AllowList` cannot be built from routes that would show a real number or loop.
+No I/O, no clock, no settings: what a decision depends on is passed in.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from calls import ANSWERED, Call, Moment
+from commands import Command, Dial, Hangup, NoAction, Speak
+from events import (
+    CallCompleted,
+    CallLegCompleted,
+    DialCompleted,
+    Event,
+    IncomingCall,
+    PlayCompleted,
+    SpeakCompleted,
+    UnknownEvent,
+)
+from phone import NoNumber, PhoneNumber, redact
+
+REPEAT_WINDOW_S = 120
+"""For so long a repeated `incoming_call` is taken for a delivery tried again, not for a replay."""
+
+
+class Reason(StrEnum):
+    """Why a call is refused: a closed list."""
+
+    NOT_LISTED = "not_listed"
+    CALLER_NOT_LISTED = "caller_not_listed"
+    CALLER_WITHHELD = "caller_withheld"
+    EXPIRED = "expired"
+    BAD_NUMBER = "bad_number"
+    LOOP = "loop"
+    CALLER_IS_DESTINATION = "caller_is_destination"
+    REPLAYED = "replayed"
+    CONFLICTING = "conflicting"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the allow-list: who dials `dialled` is connected by `dial`.
+
+    `caller` is `None` for any caller. `expires` is an aware time, from which on the route refuses.
+    `line` is where the row stands in its file.
+    """
+
+    dialled: PhoneNumber
+    caller: PhoneNumber | None
+    dial: Dial
+    expires: datetime | None = None
+    line: int = 0
+
+    @property
+    def destination(self) -> PhoneNumber:
+        """The real number that is called."""
+        return self.dial.destination
+
+    @property
+    def masking_id(self) -> PhoneNumber:
+        """The number of ours that the called person sees."""
+        return self.dial.masking_id
+
+
+class RowFault(NamedTuple):
+    """What is wrong in one line of an allow-list; line 0 is the whole list."""
+
+    line: int
+    message: str
+
+
+class AllowListError(Exception):
+    """The allow-list cannot be used; `faults` are all of its faults, by line."""
+
+    def __init__(self, faults: Iterable[RowFault]) -> None:
+        self.faults = sorted(faults)
+        super().__init__(f"{len(self.faults)} faults in the allow-list")
+
+
+class AllowList:
+    """Every route there is. Raises `AllowListError` for routes that cannot stand together.
+
+    `default_masking_id` is the setting `caller_id_number`: a masking ID of ours even while no route
+    uses it. A look-up costs two dictionary reads, however long the list is.
+    """
+
+    def __init__(
+        self, routes: Iterable[Route], *, default_masking_id: PhoneNumber | None = None
+    ) -> None:
+        self._routes: dict[tuple[PhoneNumber, PhoneNumber | None], Route] = {}
+        faults = []
+        for route in routes:
+            first = self._routes.setdefault((route.dialled, route.caller), route)
+            if first is not route:
+                message = f"to, from: wanted each pair once, got that of line {first.line} again"
+                faults.append(RowFault(route.line, message))
+        self.own_numbers = frozenset(_own_numbers(self, default_masking_id))
+        self._dialled = frozenset(route.dialled for route in self)
+        faults += _shared_numbers(self, default_masking_id, self.own_numbers)
+        if faults:
+            raise AllowListError(faults)
+
+    def __iter__(self) -> Iterator[Route]:
+        return iter(self._routes.values())
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def find(
+        self, dialled: PhoneNumber | NoNumber, caller: PhoneNumber | NoNumber, now: datetime
+    ) -> Route | Reason:
+        """Return the route of a call, or the reason why it has none.
+
+        A route for this very caller is looked up first; an expired one does not fall through to the
+        route for any caller. A withheld caller can only take the latter.
+        """
+        if isinstance(dialled, NoNumber) or caller is NoNumber.BAD:
+            return Reason.BAD_NUMBER
+        if caller in self.own_numbers:
+            return Reason.LOOP
+        named = None if isinstance(caller, NoNumber) else caller
+        route = self._routes.get((dialled, named)) or self._routes.get((dialled, None))
+        if route is None:
+            if dialled not in self._dialled:
+                return Reason.NOT_LISTED
+            return Reason.CALLER_WITHHELD if named is None else Reason.CALLER_NOT_LISTED
+        if route.expires is not None and route.expires <= now:
+            return Reason.EXPIRED
+        if route.destination == caller:
+            return Reason.CALLER_IS_DESTINATION
+        return route
+
+
+def _own_numbers(
+    routes: Iterable[Route], default_masking_id: PhoneNumber | None
+) -> Iterator[PhoneNumber]:
+    """Yield the numbers that are ours and nobody's: masking IDs and virtual numbers."""
+    if default_masking_id is not None:
+        yield default_masking_id
+    for route in routes:
+        yield route.masking_id
+        if route.dialled != route.destination:
+            yield route.dialled
+
+
+def _shared_numbers(
+    routes: Iterable[Route],
+    default_masking_id: PhoneNumber | None,
+    own_numbers: frozenset[PhoneNumber],
+) -> Iterator[RowFault]:
+    """Yield a fault for each number that has two parts to play which exclude each other."""
+    masking_ids = {route.masking_id for route in routes} | {default_masking_id}
+    themselves = {route.dialled for route in routes if route.dialled == route.destination}
+    for route in routes:
+        if route.dialled in themselves and route.dialled != route.destination:
+            yield RowFault(
+                route.line,
+                f"destination: wanted {redact(route.dialled)} itself, as in another row of this"
+                f" `to`, got {redact(route.destination)}",
+            )
+        if route.destination in masking_ids:
+            yield RowFault(route.line, _shown("destination", route.destination))
+        elif route.destination in own_numbers:
+            yield RowFault(
+                route.line,
+                "destination: wanted a person's number, got"
+                f" {redact(route.destination)}, which is a virtual number of this list (a loop)",
+            )
+        if route.caller in masking_ids and route.caller is not None:
+            yield RowFault(route.line, _shown("from", route.caller))
+
+
+def _shown(column: str, number: PhoneNumber) -> str:
+    return (
+        f"{column}: wanted a person's number that no row uses as its masking ID, got"
+        f" {redact(number)}, so somebody's real number would be shown"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What is said in a call, made once from the settings.
+
+    `accept_digit` is the key by which the called person takes the call, `None` when none is asked.
+    """
+
+    greeting: Speak | NoAction = NoAction()
+    refusal: Speak | Hangup = Hangup()
+    unavailable: Speak | Hangup = Hangup()
+    accept_digit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A command, and for a refusal its reason, for a connection its route."""
+
+    command: Command
+    reason: Reason | None = None
+    route: Route | None = None
+
+
+def decide(
+    event: Event, call: Call, allow_list: AllowList, script: Script, now: Moment
+) -> Decision:
+    """Answer an event of a call of which `call` is known so far; there is always an answer."""
+    match event:
+        case IncomingCall() if call.incoming is None and not call.completed:
+            return _connect_or_refuse(event, allow_list, script, now)
+        case IncomingCall():
+            return _repeat(event, call, _connect_or_refuse(event, allow_list, script, now), now)
+        case DialCompleted(status=None):
+            return Decision(NoAction())
+        case DialCompleted(status=status) if status == ANSWERED:
+            return Decision(script.greeting)
+        case DialCompleted():
+            return Decision(script.unavailable)
+        case SpeakCompleted() | PlayCompleted() if call.was_refused or call.dial_failed:
+            return Decision(Hangup())
+        case SpeakCompleted() | PlayCompleted():
+            return Decision(_screen(event.collected_digits, script.accept_digit))
+        case CallLegCompleted() if call.dial_failed:
+            return Decision(NoAction())
+        case CallLegCompleted():
+            return Decision(Hangup())
+        case CallCompleted() | UnknownEvent():
+            return Decision(NoAction())
+
+
+def _connect_or_refuse(
+    event: IncomingCall, allow_list: AllowList, script: Script, now: Moment
+) -> Decision:
+    route = allow_list.find(event.dialled, event.caller, now.utc)
+    if isinstance(route, Reason):
+        return Decision(script.refusal, reason=route)
+    return Decision(route.dial, route=route)
+
+
+def _repeat(event: IncomingCall, call: Call, today: Decision, now: Moment) -> Decision:
+    """Answer an `incoming_call` whose call is known: as before, or not at all."""
+    if call.incoming is not None and call.incoming != event:
+        return Decision(Hangup(), reason=Reason.CONFLICTING)
+    if call.completed or call.age_s(now) > REPEAT_WINDOW_S:
+        return Decision(Hangup(), reason=Reason.REPLAYED)
+    if call.reply == today.command:
+        return today
+    return Decision(Hangup(), reason=today.reason or Reason.CONFLICTING)
+
+
+def _screen(collected_digits: str, accept_digit: str | None) -> Command:
+    """Keep the call, unless the called person was asked for a digit and did not press it."""
+    if accept_digit is None or collected_digits == accept_digit:
+        return NoAction()
+    return Hangup()

@@ -1,0 +1,194 @@
+"""What the tests share: the app without a socket, the real server process, a clock, payloads."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from hypothesis import settings as hypothesis_settings
+from webtest import TestApp
+
+import allowlist
+import config
+import signature
+from app import create_app
+from calls import Moment
+from journal import Journal
+from routing import AllowList
+
+ROOT = Path(__file__).parent.parent
+PAYLOADS = ROOT / "tests" / "payloads"
+START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+hypothesis_settings.register_profile("house", deadline=None, print_blob=True)
+hypothesis_settings.load_profile("house")
+
+
+def payload(name: str) -> bytes:
+    """Return the body of an event, as its file holds it."""
+    return (PAYLOADS / f"{name}.json").read_bytes()
+
+
+def signed(body: bytes, key: str = facts.API_KEY) -> dict[str, str]:
+    """Return the headers with which TeleSign sends this body."""
+    bare = signature.sign(body, key=signature.decode_key(key))
+    return {
+        "Content-Type": "application/json",
+        "Authorization": f"TSA {facts.CUSTOMER_ID}:{bare}",
+        "X-TS-Authorization": bare,
+    }
+
+
+def read_list(text: str, **defaults: Any) -> AllowList:
+    """Return the allow-list that a text makes."""
+    return allowlist.parse(
+        text.splitlines(), allowlist.RowDefaults(**defaults), only_fictional=False
+    )
+
+
+def settings_of(**values: str) -> config.Settings:
+    """Return settings made from the environment, without faults."""
+    settings, faults = config.read(None, {f"MASKING_{k.upper()}": v for k, v in values.items()})
+    assert faults == []
+    return settings
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    utc: datetime = START
+    monotonic_s: float = 1000.0
+
+    def __call__(self) -> Moment:
+        return Moment(self.utc, self.monotonic_s)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass on both clocks."""
+        self.utc += timedelta(seconds=seconds)
+        self.monotonic_s += seconds
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(("MASKING_", "TELESIGN_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Iterator["Lines"]:
+    with Lines(tmp_path / "lines") as opened:
+        yield opened
+
+
+class Lines:
+    """A journal that writes JSON lines to a file, and what it wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self.journal = Journal(self._file.fileno(), readable=False)
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return every line so far."""
+        self._file.seek(0)
+        return [json.loads(line) for line in self._file]
+
+
+Door = Callable[..., TestApp]
+
+
+@pytest.fixture
+def door(clock: Clock, lines: Lines) -> Door:
+    """Return a function that makes the app, without a socket, for some settings and a list."""
+
+    def make(text: str = facts.ALLOW_LIST, **values: str) -> TestApp:
+        settings = settings_of(**values)
+        defaults = {"caller_id_number": settings.caller_id_number}
+        return TestApp(
+            create_app(settings, read_list(text, **defaults), lines.journal, clock=clock)
+        )
+
+    return make
+
+
+def post(app: TestApp, body: bytes) -> Any:
+    """Post one event to the app and return its answer, which has to be 200."""
+    return app.post("/", body, content_type="application/json", status=200).json
+
+
+@dataclass
+class ServerProcess:
+    """The real server, started as a user starts it, on a port of its own."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    allow_list: str = facts.ALLOW_LIST
+
+    def __enter__(self) -> "ServerProcess":
+        (self.folder / "allowlist.csv").write_text(self.allow_list)
+        self.stdout = self.folder / "stdout"
+        self.stderr = self.folder / "stderr"
+        with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, ROOT / "app.py"],
+                cwd=self.folder,
+                env={**os.environ, "MASKING_PORT": "0", **self.environment},
+                stdout=out,
+                stderr=err,
+            )
+        self.port = self._wait_for_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        return self
+
+    def _wait_for_port(self) -> int:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self.process.poll() is None:
+            found = re.search(r"http://127\.0\.0\.1:(\d+)", self.stderr.read_text())
+            if found:
+                return int(found[1])
+            time.sleep(0.02)
+        raise AssertionError(f"the server did not start: {self.stderr.read_text()}")
+
+    def stop(self) -> int:
+        """End the server with Ctrl-C and return its exit status."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=20)
+
+    def output(self) -> str:
+        """Return everything that it has written."""
+        return self.stdout.read_text() + self.stderr.read_text()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+
+
+@pytest.fixture(scope="session")
+def verified_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with a key, shared by all tests that only ask it something."""
+    with ServerProcess(tmp_path_factory.mktemp("verified"), facts.KEYS) as server:
+        yield server

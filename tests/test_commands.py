@@ -1,0 +1,99 @@
+from typing import Any
+
+import facts
+import pytest
+
+from commands import Dial, Hangup, NoAction, Speak, is_speakable
+from phone import PhoneNumber
+
+DESTINATION, MASKING_ID = PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)
+
+
+def test_a_basic_dial() -> None:
+    assert Dial(DESTINATION, MASKING_ID).to_wire() == {
+        "method": "dial",
+        "params": {"to": "12025550111", "caller_id_number": "12025550199"},
+    }
+
+
+def test_a_full_dial_has_its_duration_as_text() -> None:
+    assert Dial(DESTINATION, MASKING_ID, 600).to_wire() == {
+        "method": "dial",
+        "params": {
+            "to": "12025550111",
+            "caller_id_number": "12025550199",
+            "max_call_duration": "600",
+        },
+    }
+
+
+def test_a_basic_speak() -> None:
+    assert Speak("Hello").to_wire() == {
+        "method": "speak",
+        "params": {"tts": {"message": "Hello", "language": "en-US"}},
+    }
+
+
+def test_a_full_speak_collects_a_digit() -> None:
+    assert Speak("Press 1", "de-DE", collect_digit=True).to_wire() == {
+        "method": "speak",
+        "params": {
+            "tts": {"message": "Press 1", "language": "de-DE"},
+            "collect_digits": {"max": 1, "timeout": 10000, "inter_digit_timeout": 3000},
+        },
+    }
+
+
+def test_a_hangup() -> None:
+    assert Hangup().to_wire() == {"method": "hangup", "params": {}}
+
+
+def test_no_action_is_empty() -> None:
+    assert NoAction().to_wire() == {}
+
+
+@pytest.mark.parametrize("duration_s", [1, 14400, None])
+def test_durations_that_telesign_takes(duration_s: int | None) -> None:
+    assert Dial(DESTINATION, MASKING_ID, duration_s).max_call_duration_s == duration_s
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("", MASKING_ID), "destination: wanted 7 to 15 digits, got ''"),
+        (("+12025550111", MASKING_ID), "destination: wanted 7 to 15 digits, got '+*******0111'"),
+        ((DESTINATION, "anonymous"), "masking ID: wanted 7 to 15 digits, got 'anonymous'"),
+        ((DESTINATION, DESTINATION), "masking ID: wanted another number than the destination"),
+        ((DESTINATION, MASKING_ID, 0), "duration: wanted 1 to 14400 s, got 0"),
+        ((DESTINATION, MASKING_ID, 14401), "duration: wanted 1 to 14400 s, got 14401"),
+    ],
+)
+def test_a_dial_that_telesign_would_not_take_cannot_be_built(
+    arguments: tuple[Any, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match="wanted") as caught:
+        Dial(*arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("",), "message: wanted a text to speak, got an empty or broken one"),
+        ((" \n",), "message: wanted a text to speak, got an empty or broken one"),
+        (("a\0",), "message: wanted a text to speak, got an empty or broken one"),
+        (("a\ud800",), "message: wanted a text to speak, got an empty or broken one"),
+        (("Hello", "english"), "language: wanted a tag such as en-US, got 'english'"),
+        (("Hello", "en-US\n"), "language: wanted a tag such as en-US, got 'en-US\\n'"),
+    ],
+)
+def test_a_speak_that_says_nothing_cannot_be_built(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match="wanted") as caught:
+        Speak(*arguments)
+    assert str(caught.value) == message
+
+
+def test_text_of_any_script_is_speakable() -> None:
+    assert is_speakable("Grüße, 你好 😀")

@@ -1,0 +1,231 @@
+import json
+
+import facts
+import pytest
+from conftest import payload
+from hypothesis import given
+from hypothesis import strategies as st
+
+import events
+from events import (
+    CallCompleted,
+    CallLegCompleted,
+    DialCompleted,
+    EventError,
+    IncomingCall,
+    PlayCompleted,
+    SpeakCompleted,
+    UnknownEvent,
+)
+from phone import NoNumber, PhoneNumber
+
+ID = facts.REFERENCE_ID
+CALLER, DIALLED = PhoneNumber(facts.CALLER), PhoneNumber(facts.DIALLED)
+
+
+@pytest.mark.parametrize(
+    ("name", "event"),
+    [
+        ("incoming_call", IncomingCall(ID, DIALLED, CALLER)),
+        ("incoming_call_withheld", IncomingCall(ID, DIALLED, NoNumber.WITHHELD)),
+        ("dial_completed_answered", DialCompleted(ID, "answered")),
+        ("dial_completed_busy", DialCompleted(ID, "busy")),
+        ("dial_completed_without_status", DialCompleted(ID, None)),
+        ("speak_completed", SpeakCompleted(ID, "")),
+        ("speak_completed_digit_1", SpeakCompleted(ID, "1")),
+        ("play_completed", PlayCompleted(ID, "")),
+        ("play_completed_digit_1", PlayCompleted(ID, "1")),
+        ("call_leg_completed", CallLegCompleted(ID)),
+        ("call_completed", CallCompleted(ID)),
+        ("unknown_event", UnknownEvent(ID, "call_transferred")),
+    ],
+)
+def test_each_event_of_telesign_is_read_whole(name: str, event: events.Event) -> None:
+    assert events.parse(payload(name)) == event
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (IncomingCall(ID, DIALLED, CALLER), "incoming_call"),
+        (DialCompleted(ID, None), "dial_completed"),
+        (SpeakCompleted(ID, ""), "speak_completed"),
+        (PlayCompleted(ID, ""), "play_completed"),
+        (CallLegCompleted(ID), "call_leg_completed"),
+        (CallCompleted(ID), "call_completed"),
+        (UnknownEvent(ID, "x"), "x"),
+    ],
+)
+def test_an_event_knows_its_name(event: events.Event, name: str) -> None:
+    assert event.name == name
+
+
+def message(**members: object) -> bytes:
+    whole = {"event": "incoming_call", "reference_id": ID, "data": {}} | members
+    return json.dumps(whole).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "dialled", "caller"),
+    [
+        ({}, NoNumber.WITHHELD, NoNumber.WITHHELD),
+        ({"to": None, "from": None}, NoNumber.WITHHELD, NoNumber.WITHHELD),
+        ({"to": "x", "from": "anonymous"}, NoNumber.WITHHELD, NoNumber.WITHHELD),
+        ({"to": 12025550100, "from": "12"}, NoNumber.BAD, NoNumber.BAD),
+        ({"to": "+1 202-555-0100", "from": "2025550123"}, DIALLED, CALLER),
+    ],
+)
+def test_an_incoming_call_has_numbers_or_says_why_not(
+    data: object, dialled: object, caller: object
+) -> None:
+    assert events.parse(message(data=data), home_country_code="1") == IncomingCall(
+        ID,
+        dialled,  # type: ignore[arg-type]
+        caller,  # type: ignore[arg-type]
+    )
+
+
+def test_the_home_country_code_goes_before_both_numbers() -> None:
+    body = message(data={"to": "2025550100", "from": "2025550123"})
+    assert events.parse(body, home_country_code="1") == IncomingCall(ID, DIALLED, CALLER)
+    assert events.parse(body) == IncomingCall(
+        ID, PhoneNumber("2025550100"), PhoneNumber("2025550123")
+    )
+
+
+@pytest.mark.parametrize("digits", [None, 1, [], {"a": 1}, True])
+def test_collected_digits_that_are_no_text_are_none(digits: object) -> None:
+    data = {"collected_digits": digits}
+    assert events.parse(message(event="speak_completed", data=data)) == SpeakCompleted(ID, "")
+    assert events.parse(message(event="play_completed", data=data)) == PlayCompleted(ID, "")
+
+
+@pytest.mark.parametrize("status", [None, 1, [], {}, True])
+def test_a_status_that_is_no_text_is_none(status: object) -> None:
+    body = message(event="dial_completed", data={"status": status})
+    assert events.parse(body) == DialCompleted(ID, None)
+
+
+def test_unknown_members_are_passed_over() -> None:
+    body = message(external_id="x", jsonrpc="2.0", data={"to": facts.DIALLED, "extra": [{}]})
+    assert events.parse(body) == IncomingCall(ID, DIALLED, NoNumber.WITHHELD)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"event": "x" * 64, "reference_id": "y" * 128},
+        {"event": " ", "reference_id": "~"},
+    ],
+)
+def test_names_may_be_as_long_as_this(members: dict[str, str]) -> None:
+    event = events.parse(message(**members))
+    assert event == UnknownEvent(members["reference_id"], members["event"])
+
+
+NAME = "event: wanted 1 to 64 printable ASCII characters"
+REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
+
+
+@pytest.mark.parametrize(
+    ("body", "word", "cause"),
+    [
+        (b"", "bad_json", "wanted strict JSON"),
+        (b"{", "bad_json", "wanted strict JSON"),
+        (b"{} {}", "bad_json", "wanted strict JSON"),
+        (b"{'event': 1}", "bad_json", "wanted strict JSON"),
+        (b'{"a": 1, "a": 1}', "bad_json", "wanted strict JSON"),
+        (b'{"a": {"b": 1, "b": 2}}', "bad_json", "wanted strict JSON"),
+        (b'{"a": 1, "\\u0061": 1}', "bad_json", "wanted strict JSON"),
+        (b'{"a": NaN}', "bad_json", "wanted strict JSON"),
+        (b'{"a": Infinity}', "bad_json", "wanted strict JSON"),
+        (b'{"a": -Infinity}', "bad_json", "wanted strict JSON"),
+        (b'{"a": 1e999}', "bad_json", "wanted strict JSON"),
+        (b'{"a": -1e999}', "bad_json", "wanted strict JSON"),
+        (b'{"a": 1' + b"0" * 100 + b"}", "bad_json", "wanted strict JSON"),
+        (b'{"a": 1' + b"0" * 5000 + b"}", "bad_json", "wanted strict JSON"),
+        (b'{"a": 0.' + b"0" * 5000 + b"}", "bad_json", "wanted strict JSON"),
+        (b"[" * 30000, "bad_json", "wanted strict JSON"),
+        (b"[" * 30000 + b"]" * 30000, "bad_json", "wanted strict JSON"),
+        (b'{"a":' * 10000 + b"1" + b"}" * 10000, "bad_json", "wanted strict JSON"),
+        (b'{"a": "\n"}', "bad_json", "wanted strict JSON"),
+        (b"\0", "bad_json", "wanted strict JSON"),
+        (b"\xef\xbb\xbf{}", "bad_text", "wanted UTF-8 without a byte order mark"),
+        (b"\xff\xfe{\0}\0", "bad_text", "wanted UTF-8"),
+        (b'{"a": "\xe9"}', "bad_text", "wanted UTF-8"),
+        (b'{"a": "\xed\xa0\x80"}', "bad_text", "wanted UTF-8"),
+        (b'{"a": "\\ud800"}', "bad_text", "wanted text without NUL and lone surrogates"),
+        (b'{"\\uDFFF": 1}', "bad_text", "wanted text without NUL and lone surrogates"),
+        (b'{"a": ["\\u0000"]}', "bad_text", "wanted text without NUL and lone surrogates"),
+        (b"[]", "bad_event", "wanted a JSON object"),
+        (b"null", "bad_event", "wanted a JSON object"),
+        (b'"incoming_call"', "bad_event", "wanted a JSON object"),
+        (b"{}", "bad_event", NAME),
+        (payload("sms_session_callback"), "bad_event", NAME),
+        (message(event=None), "bad_event", NAME),
+        (message(event=7), "bad_event", NAME),
+        (message(event=""), "bad_event", NAME),
+        (message(event="x" * 65), "bad_event", NAME),
+        (message(event="incoming_call\n"), "bad_event", NAME),
+        (message(event="incoming\u00e9"), "bad_event", NAME),
+        (message(event="\x7f"), "bad_event", NAME),
+        (message(reference_id=None), "bad_event", REFERENCE),
+        (message(reference_id=12), "bad_event", REFERENCE),
+        (message(reference_id=""), "bad_event", REFERENCE),
+        (message(reference_id="x" * 129), "bad_event", REFERENCE),
+        (message(reference_id="a\tb"), "bad_event", REFERENCE),
+        (message(data=None), "bad_event", "data: wanted a JSON object"),
+        (message(data=[]), "bad_event", "data: wanted a JSON object"),
+        (message(data="{}"), "bad_event", "data: wanted a JSON object"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_its_cause(body: bytes, word: str, cause: str) -> None:
+    with pytest.raises(EventError) as caught:
+        events.parse(body)
+    assert (caught.value.word, caught.value.cause, caught.value.status) == (word, cause, 400)
+    assert str(caught.value) == cause
+
+
+@pytest.mark.parametrize("text", ["\\u00e9", "\\ud83d\\ude00", "\\\\u0000", "\\u0001"])
+def test_other_escapes_are_text(text: str) -> None:
+    body = message(note="@").replace(b"@", text.encode())
+    assert events.parse(body) == IncomingCall(ID, NoNumber.WITHHELD, NoNumber.WITHHELD)
+
+
+def test_a_number_of_a_hundred_digits_is_still_one() -> None:
+    body = message(note="@").replace(b'"@"', b"[" + b"9" * 100 + b", 0." + b"1" * 98 + b"]")
+    assert isinstance(events.parse(body), IncomingCall)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+envelopes = st.fixed_dictionaries(
+    {},
+    optional={
+        "event": json_values | st.sampled_from(["incoming_call", "dial_completed"]),
+        "reference_id": json_values | st.just(ID),
+        "data": json_values
+        | st.fixed_dictionaries(
+            {}, optional={"to": json_values, "from": json_values, "status": json_values}
+        ),
+    },
+)
+
+
+@given(
+    st.binary()
+    | st.text().map(str.encode)
+    | json_values.map(json.dumps).map(str.encode)
+    | envelopes.map(json.dumps).map(str.encode)
+)
+def test_any_bytes_give_an_event_or_an_event_error(body: bytes) -> None:
+    try:
+        event = events.parse(body)
+    except EventError as error:
+        assert error.word in {"bad_json", "bad_text", "bad_event"}
+    else:
+        assert event.name.isascii()
+        assert event.reference_id

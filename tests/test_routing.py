@@ -1,0 +1,136 @@
+"""Look-ups in the allow-list: each reason for a refusal, and what a look-up costs."""
+
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import facts
+import pytest
+from conftest import START, read_list
+
+from commands import Dial
+from phone import NoNumber, PhoneNumber
+from routing import AllowList, Reason, Route
+
+LIST = read_list(facts.ALLOW_LIST)
+EXPIRED = "12025550102"
+EXPIRY = datetime(2027, 1, 31, 18, tzinfo=UTC)
+
+
+def find(
+    dialled: str | NoNumber, caller: str | NoNumber, *, now: datetime = START
+) -> Route | Reason:
+    dialled = dialled if isinstance(dialled, NoNumber) else PhoneNumber(dialled)
+    caller = caller if isinstance(caller, NoNumber) else PhoneNumber(caller)
+    return LIST.find(dialled, caller, now)
+
+
+def test_anybody_may_take_a_route_for_any_caller() -> None:
+    route = find(facts.DIALLED, facts.STRANGER)
+    assert isinstance(route, Route)
+    assert route.dial == Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID), 3600)
+    assert (route.destination, route.masking_id) == (facts.DESTINATION, facts.MASKING_ID)
+    assert route == find(facts.DIALLED, NoNumber.WITHHELD)
+
+
+def test_a_pair_reaches_each_other_behind_one_number() -> None:
+    there, back = find(facts.PAIR_NUMBER, facts.RIDER), find(facts.PAIR_NUMBER, facts.DRIVER)
+    assert isinstance(there, Route)
+    assert isinstance(back, Route)
+    assert (there.destination, there.masking_id) == (facts.DRIVER, facts.PAIR_NUMBER)
+    assert (back.destination, back.masking_id) == (facts.RIDER, facts.PAIR_NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("dialled", "caller", "reason"),
+    [
+        (facts.NOT_LISTED, facts.CALLER, Reason.NOT_LISTED),
+        (facts.DESTINATION, facts.CALLER, Reason.NOT_LISTED),
+        (facts.MASKING_ID, facts.CALLER, Reason.NOT_LISTED),
+        (facts.NOT_LISTED, NoNumber.WITHHELD, Reason.NOT_LISTED),
+        (facts.PAIR_NUMBER, facts.STRANGER, Reason.CALLER_NOT_LISTED),
+        (facts.PAIR_NUMBER, NoNumber.WITHHELD, Reason.CALLER_WITHHELD),
+        (EXPIRED, facts.CALLER, Reason.EXPIRED),
+        (NoNumber.BAD, facts.CALLER, Reason.BAD_NUMBER),
+        (NoNumber.WITHHELD, facts.CALLER, Reason.BAD_NUMBER),
+        (facts.DIALLED, NoNumber.BAD, Reason.BAD_NUMBER),
+        (facts.DIALLED, facts.MASKING_ID, Reason.LOOP),
+        (facts.DIALLED, facts.DIALLED, Reason.LOOP),
+        (facts.DIALLED, facts.PAIR_NUMBER, Reason.LOOP),
+        (facts.DIALLED, facts.DESTINATION, Reason.CALLER_IS_DESTINATION),
+    ],
+)
+def test_each_refusal_has_its_reason(
+    dialled: str | NoNumber, caller: str | NoNumber, reason: Reason
+) -> None:
+    assert find(dialled, caller) is reason
+
+
+def test_a_route_ends_at_its_expiry_and_not_before() -> None:
+    last = EXPIRY - timedelta(microseconds=1)
+    assert isinstance(find(facts.PAIR_NUMBER, facts.RIDER, now=last), Route)
+    assert find(facts.PAIR_NUMBER, facts.RIDER, now=EXPIRY) is Reason.EXPIRED
+
+
+def test_an_expiry_is_compared_across_zones_to_the_edge_of_time() -> None:
+    text = "to,destination,expires\n12025550101,12025550102,0001-01-01T00:00:00+23:59"
+    found = read_list(text).find(PhoneNumber("12025550101"), NoNumber.WITHHELD, START)
+    assert found is Reason.EXPIRED
+    east = START.astimezone(timezone(timedelta(hours=14)))
+    assert find(facts.PAIR_NUMBER, facts.RIDER, now=east) == find(facts.PAIR_NUMBER, facts.RIDER)
+
+
+def test_an_expired_row_for_this_caller_does_not_fall_through() -> None:
+    listed = read_list(
+        "to,from,destination,expires\n"
+        f"{facts.DIALLED},{facts.CALLER},{facts.DESTINATION},2020-01-01T00:00:00Z\n"
+        f"{facts.DIALLED},,12025550112,"
+    )
+    dialled, caller = PhoneNumber(facts.DIALLED), PhoneNumber(facts.CALLER)
+    assert listed.find(dialled, caller, START) is Reason.EXPIRED
+    assert isinstance(listed.find(dialled, PhoneNumber(facts.STRANGER), START), Route)
+
+
+def test_own_numbers_are_masking_ids_and_virtual_numbers() -> None:
+    text = "to,destination,caller_id_number\n12025550101,12025550102,12025550103\n12025550104,,"
+    listed = read_list(text, caller_id_number=PhoneNumber("12025550105"))
+    assert listed.own_numbers == {"12025550101", "12025550103", "12025550105"}
+
+
+def test_the_masking_id_of_the_settings_is_ours_even_when_no_row_uses_it() -> None:
+    listed = read_list(facts.ALLOW_LIST, caller_id_number=PhoneNumber("12025550160"))
+    dialled, caller = PhoneNumber(facts.DIALLED), PhoneNumber("12025550160")
+    assert listed.find(dialled, caller, START) is Reason.LOOP
+
+
+def test_a_list_has_a_length_and_its_routes_in_order() -> None:
+    assert len(LIST) == 4
+    assert [route.line for route in LIST] == [2, 3, 4, 5]
+
+
+def steps_of_a_look_up(listed: AllowList, dialled: str) -> int:
+    """Count the lines of Python and the calls that one look-up takes."""
+    steps = 0
+
+    def count(*_: object) -> Any:
+        nonlocal steps
+        steps += 1
+        return count
+
+    tracer: Any = sys.gettrace()
+    sys.settrace(count)
+    try:
+        listed.find(PhoneNumber(dialled), PhoneNumber(facts.CALLER), START)
+    finally:
+        sys.settrace(tracer)
+    return steps
+
+
+def test_a_look_up_takes_as_many_steps_in_a_long_list_as_in_a_short_one() -> None:
+    def listed(rows: int) -> AllowList:
+        lines = [f"{13_000_000_000 + row},{14_000_000_000 + row}" for row in range(rows)]
+        return read_list("\n".join(["to,destination", *lines]))
+
+    short, long = listed(10), listed(20_000)
+    for dialled in ("13000000009", "15000000000"):
+        assert steps_of_a_look_up(short, dialled) == steps_of_a_look_up(long, dialled)

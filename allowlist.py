@@ -200,8 +200,9 @@ def _real_numbers(routes: list[Route]) -> Iterator[RowFault]:
     if lines:
         yield RowFault(
             lines[0],
-            f"wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as no"
-            f" TELESIGN_API_KEY is set, got {len(lines)} row(s) with real ones, the first one here;"
+            "wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
+            " TELESIGN_API_KEY holds no usable key,"
+            f" got {len(lines)} row(s) with real ones, the first one here;"
             " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
             " write verify_signatures = false to serve everybody who finds the address",
         )

@@ -214,7 +214,9 @@ def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, A
             Path(settings.allow_list), defaults, only_fictional=settings.only_fictional
         )
     except AllowListError as error:
-        faults += [f"{settings.allow_list}:{line}: {message}" for line, message in error.faults]
+        for line, message in error.faults:
+            place = f"{settings.allow_list}:{line}" if line else settings.allow_list
+            faults.append(f"{place}: {message}")
     if faults:
         raise ConfigError(faults)
     return settings, allow_list
@@ -222,7 +224,8 @@ def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, A
 
 def banner(settings: Settings, allow_list: AllowList, port: int) -> str:
     """Return what a person reads when the server starts, and what to do next."""
-    address = f"http://{settings.host}:{port}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{port}"
     if settings.verified:
         wall = f"signatures are verified with {len(settings.api_keys)} key(s)"
         steps = "give TeleSign's support https://<your tunnel>" + settings.event_path

@@ -225,8 +225,8 @@ def _contradictions(settings: Settings) -> list[str]:
     masking_id = settings.caller_id_number
     if settings.only_fictional and masking_id and not phone.is_fictional(masking_id):
         faults.append(
-            f"caller_id_number: wanted a fictional number as long as no {API_KEY} is set, got"
-            f" {phone.redact(masking_id)}"
+            f"caller_id_number: wanted a fictional number as long as {API_KEY} holds no usable key,"
+            f" got {phone.redact(masking_id)}"
         )
     return faults
 

@@ -37,7 +37,7 @@ class Journal:
         self._counts = {"events": Counter[str](), "rejected": Counter[str]()}
         self._errors = 0
         self._dropped_lines = 0
-        self._shown: dict[str, tuple[float, int]] = {}
+        self._shown: dict[tuple[str, str], tuple[float, int]] = {}
 
     def counts(self) -> dict[str, object]:
         """Return what has been counted since the start; no names but our own, no numbers."""
@@ -68,11 +68,11 @@ class Journal:
         now = time.monotonic()
         with self._lock:
             self._counts["rejected"][word] += 1
-            last, count = self._shown.get(cause, (-_REPEAT_S, 0))
+            last, count = self._shown.get((word, cause), (-_REPEAT_S, 0))
             if now - last < _REPEAT_S:
-                self._shown[cause] = last, count + 1
+                self._shown[word, cause] = last, count + 1
             else:
-                self._shown[cause] = now, 0
+                self._shown[word, cause] = now, 0
                 self._write({"rejected": word, "cause": cause, "more_before": count})
 
     def failed(self, error: BaseException) -> None:

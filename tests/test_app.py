@@ -1,0 +1,266 @@
+"""The web door without a socket: health, lines, unforeseen errors, the callable for others."""
+
+import io
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from conftest import Clock, Door, Lines, payload, post, read_list, settings_of, web
+
+import app as app_module
+import config
+from app import create_app
+from calls import Moment
+from journal import Journal
+
+CALL = payload("incoming_call")
+NUMBER = "12025550123"
+
+
+def environ(body: bytes, **members: Any) -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/",
+        "SERVER_NAME": "test",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": io.StringIO(),
+        "CONTENT_TYPE": "application/json",
+        "wsgi.input": io.BytesIO(body),
+    } | members
+
+
+def call(app: Any, request: dict[str, Any]) -> tuple[str, bytes]:
+    statuses: list[str] = []
+    answer = b"".join(app(request, lambda status, *_: statuses.append(status)))
+    return statuses[0], answer
+
+
+def test_health_counts_what_happened(door: Door) -> None:
+    app = door()
+    for name in "incoming_call", "incoming_call", "call_completed", "unknown_event":
+        post(app, payload(name))
+    app.post("/", b"{", content_type="application/json", status=400)
+    app.post("/", b"{}", content_type="application/json", status=400)
+    app.get("/", status=405)
+    app.get("/nowhere", status=404)
+    assert app.get("/health").json == {
+        "status": "ok",
+        "signatures": "open",
+        "routes": 4,
+        "events": {"call_completed": 1, "incoming_call": 2, "unknown": 1},
+        "rejected": {"bad_event": 1, "bad_json": 1, "method_not_allowed": 1, "not_found": 1},
+        "errors": 0,
+        "dropped_lines": 0,
+    }
+
+
+def test_health_of_a_server_with_a_key(lines: Lines) -> None:
+    settings, _ = config.read(None, facts.KEYS)
+    app = web(create_app(settings, read_list(facts.ALLOW_LIST), lines.journal))
+    assert app.get("/health").json["signatures"] == "verified"
+    assert app.post("/", b"", status=401).json == {"error": "unauthorized"}
+
+
+def test_a_secret_path_is_the_only_one(door: Door) -> None:
+    app = door(event_path="/events/x7Kq2")
+    assert app.post("/events/x7Kq2", CALL, content_type="application/json").json == facts.DIAL
+    assert app.post("/", CALL, content_type="application/json", status=404).json == {
+        "error": "not_found"
+    }
+
+
+def test_an_app_below_a_prefix_takes_its_paths_exactly(door: Door) -> None:
+    prefixed = {"SCRIPT_NAME": "/calls", "CONTENT_LENGTH": str(len(CALL))}
+    app = door().app
+    for uri, status in ("/calls/", "200 OK"), ("/calls//", "404 Not Found"), ("/", "404 Not Found"):
+        assert call(app, environ(CALL, REQUEST_URI=uri, **prefixed))[0] == status
+
+
+def test_the_home_country_code_is_put_before_numbers_in_events(door: Door) -> None:
+    body = CALL.replace(b'"1202', b'"202')
+    assert post(door(home_country_code="1"), body) == facts.DIAL
+    assert post(door(), body) == facts.HANGUP
+
+
+@pytest.mark.parametrize(
+    ("members", "status"),
+    [
+        ({"CONTENT_LENGTH": str(len(CALL))}, "200 OK"),
+        ({"CONTENT_LENGTH": "", "wsgi.input_terminated": True}, "200 OK"),
+        ({"wsgi.input_terminated": True}, "200 OK"),
+        ({}, "400 Bad Request"),
+        ({"CONTENT_LENGTH": "-1"}, "400 Bad Request"),
+        ({"CONTENT_LENGTH": "x"}, "400 Bad Request"),
+        ({"CONTENT_LENGTH": str(len(CALL) - 2)}, "400 Bad Request"),
+        ({"CONTENT_LENGTH": "9" * 5000}, "413 Request Entity Too Large"),
+    ],
+)
+def test_the_body_is_read_as_far_as_it_is_declared(
+    members: dict[str, Any], status: str, door: Door
+) -> None:
+    assert call(door().app, environ(CALL, **members))[0] == status
+
+
+def test_no_more_than_the_limit_and_a_byte_is_read(door: Door) -> None:
+    body = io.BytesIO(b" " * 1_000_000)
+    request = environ(b"", **{"wsgi.input": body, "wsgi.input_terminated": True})
+    assert call(door().app, request) == (
+        "413 Request Entity Too Large",
+        b'{"error":"too_large"}',
+    )
+    assert body.tell() == 65_537
+
+
+def test_an_unforeseen_error_is_told_without_its_values(lines: Lines) -> None:
+    def broken() -> Moment:
+        raise KeyError(NUMBER)
+
+    app = web(create_app(settings_of(), read_list(facts.ALLOW_LIST), lines.journal, clock=broken))
+    answer = app.post("/", CALL, content_type="application/json", status=500)
+    assert answer.json == {"error": "internal"}
+    (line,) = lines.read()
+    assert line.pop("time").endswith("Z")
+    assert line.pop("where").startswith("test_app.py:")
+    assert line == {"error": "KeyError"}
+    assert app.get("/health").json["errors"] == 1
+
+
+def test_every_event_is_one_line_with_redacted_numbers(door: Door, lines: Lines) -> None:
+    app = door()
+    for name in (
+        "dial_completed_busy",
+        "incoming_call_withheld",
+        "incoming_call",
+        "dial_completed_answered",
+        "unknown_event",
+    ):
+        post(app, payload(name))
+    told = lines.read()
+    for line in told:
+        assert line.pop("time").endswith("Z")
+        assert line.pop("ms") >= 0
+        assert line.pop("reference_id") == facts.REFERENCE_ID
+    people = {"caller": "withheld", "dialled": "...0100"}
+    assert told == [
+        {"event": "dial_completed", "status": "busy", "reply": "hangup"},
+        {"event": "incoming_call", **people, "reply": "dial"},
+        {
+            "event": "incoming_call",
+            "caller": "...0123",
+            "dialled": "...0100",
+            "reply": "hangup",
+            "reason": "conflicting",
+        },
+        {"event": "dial_completed", **people, "status": "answered", "reply": "speak"},
+        {"event": "call_transferred", **people, "reply": "no action"},
+    ]
+
+
+def test_numbers_in_the_wrong_place_are_not_told_either(door: Door, lines: Lines) -> None:
+    app = door()
+    post(app, payload("unknown_event").replace(b"call_transferred", NUMBER.encode()))
+    post(app, payload("dial_completed_busy").replace(b"busy", f"to {NUMBER}".encode()))
+    assert [line["event"] for line in lines.read()] == ["*******0123", "dial_completed"]
+    assert lines.read()[1]["status"] == "to *******0123"
+
+
+def test_rejected_requests_are_told_once_and_counted(
+    door: Door, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = door()
+    seconds = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    for wait_s in (0, 1, 1, 8, 1):
+        seconds[0] += wait_s
+        app.post("/", b"{", content_type="application/json", status=400)
+    app.post("/", b"{}", content_type="application/json", status=400)
+    told = [(line["rejected"], line["cause"], line["more_before"]) for line in lines.read()]
+    assert told == [
+        ("bad_json", "wanted strict JSON", 0),
+        ("bad_json", "wanted strict JSON", 2),
+        ("bad_event", "event: wanted 1 to 64 printable ASCII characters", 0),
+    ]
+    assert app.get("/health").json["rejected"] == {"bad_event": 1, "bad_json": 5}
+
+
+def written_to_a_terminal(write: Any) -> list[str]:
+    reader, writer = os.pipe()
+    write(Journal(writer, readable=True))
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as stream:
+        return [line[10:].rstrip("\n") for line in stream]
+
+
+def test_lines_for_people(clock: Clock) -> None:
+    def write(journal: Journal) -> None:
+        app = web(create_app(settings_of(), read_list(facts.ALLOW_LIST), journal, clock=clock))
+        post(app, payload("incoming_call"))
+        post(app, payload("incoming_call_not_listed"))
+        post(app, payload("dial_completed_busy").replace(b"busy", b"\\u001b[2J"))
+        app.post("/", b"{", content_type="application/json", status=400)
+        try:
+            raise KeyError(NUMBER)
+        except KeyError as error:
+            journal.failed(error)
+
+    told = written_to_a_terminal(write)
+    assert [line.split(" ms")[0][:-8] for line in told[:3]] == [
+        "incoming_call       ...0123 -> ...0100    dial                        ",
+        "incoming_call       ...0123 -> ...0177    hangup conflicting          ",
+        "dial_completed      ...0123 -> ...0100    hangup                      ",
+    ]
+    assert told[2].endswith('"\\u001b[2J"')
+    assert told[3:] == ["rejected: bad_json (cause wanted strict JSON)", told[4]]
+    assert told[4].startswith("error: KeyError (where test_app.py:")
+
+
+def test_output_that_is_blocked_or_closed_holds_nothing_up(clock: Clock) -> None:
+    reader, writer = os.pipe()
+    journal = Journal(writer)
+    app = web(create_app(settings_of(), read_list(facts.ALLOW_LIST), journal, clock=clock))
+    for _ in range(1000):
+        post(app, payload("call_completed"))
+    dropped = app.get("/health").json["dropped_lines"]
+    assert 0 < dropped < 1000
+    os.close(reader)
+    post(app, payload("call_completed"))
+    os.close(writer)
+    post(app, payload("call_completed"))
+    assert app.get("/health").json["dropped_lines"] == dropped + 2
+
+
+def test_fifty_copies_at_once_get_one_dial(door: Door) -> None:
+    app = door().app
+    answers: list[tuple[str, bytes]] = []
+    barrier = threading.Barrier(50)
+
+    def deliver(copy: int) -> None:
+        body = CALL if copy % 2 else CALL.replace(b"0123", b"0124")
+        request = environ(body, CONTENT_LENGTH=str(len(body)))
+        barrier.wait()
+        answers.append(call(app, request))
+
+    threads = [threading.Thread(target=deliver, args=(copy,)) for copy in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted({json.loads(body)["method"] for _, body in answers}) == ["dial", "hangup"]
+    assert [json.loads(body)["method"] for _, body in answers].count("dial") == 25
+
+
+def test_the_callable_for_other_servers_is_made_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "list.csv").write_text(facts.ALLOW_LIST)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MASKING_ALLOW_LIST", "list.csv")
+    application = app_module.application
+    assert post(web(application), CALL) == facts.DIAL
+    with pytest.raises(AttributeError):
+        _ = app_module.no_such_name

@@ -1,0 +1,286 @@
+"""The settings: defaults, file, environment, secrets, and every fault told at once."""
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from conftest import ROOT
+
+import config
+import phone
+import signature
+from config import Settings
+
+KEY = signature.decode_key(facts.API_KEY)
+OTHER_KEY = signature.decode_key(facts.OTHER_API_KEY)
+
+DEFAULTS = {
+    "host": "127.0.0.1",
+    "port": 8080,
+    "event_path": "/",
+    "verify_signatures": True,
+    "allow_list": "allowlist.csv",
+    "caller_id_number": None,
+    "max_call_duration": None,
+    "language": "en-US",
+    "greeting": "Your call is connected.",
+    "accept_digit": "",
+    "refusal_message": "",
+    "unavailable_message": "",
+    "home_country_code": "",
+    "threads": 16,
+}
+
+OTHERS: dict[str, Any] = {
+    "host": "::1",
+    "port": 9000,
+    "event_path": "/events/x7Kq2",
+    "verify_signatures": False,
+    "allow_list": "other.csv",
+    "caller_id_number": "12025550199",
+    "max_call_duration": 600,
+    "language": "de-DE",
+    "greeting": "Hello.",
+    "accept_digit": "5",
+    "refusal_message": "No.",
+    "unavailable_message": "Away.",
+    "home_country_code": "44",
+    "threads": 4,
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def values(settings: Settings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in config.NAMES}
+
+
+def faults_of(**environment: str) -> list[str]:
+    return config.read(None, environment)[1]
+
+
+def faults_in(path: Path) -> list[str]:
+    return config.read(path, {})[1]
+
+
+def test_without_file_and_environment_all_is_at_its_default() -> None:
+    settings, faults = config.read(None, {"PATH": "/bin", "masking_port": "1"})
+    assert (values(settings), faults) == (DEFAULTS, [])
+    assert (settings.customer_id, settings.api_keys) == ("", ())
+    assert set(config.NAMES) == {each.name for each in fields(Settings)} - {
+        "customer_id",
+        "api_keys",
+    }
+
+
+def as_toml(settings: dict[str, Any]) -> str:
+    return "".join(
+        f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n"
+        for name, value in settings.items()
+    )
+
+
+def test_every_setting_may_come_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(as_toml(OTHERS))
+    for given in (None, path):
+        settings, faults = config.read(given, {})
+        assert (values(settings), faults) == (OTHERS, [])
+
+
+def test_every_setting_may_come_from_the_environment_which_wins(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        as_toml(DEFAULTS | {"caller_id_number": ""}).replace("max_call_duration = None\n", "")
+    )
+    environment = {f"MASKING_{name.upper()}": str(value) for name, value in OTHERS.items()}
+    settings, faults = config.read(None, environment)
+    assert (values(settings), faults) == (OTHERS, [])
+
+
+def test_the_sample_shows_every_setting_at_its_default() -> None:
+    text = (ROOT / "config.toml").read_text()
+    assert tomllib.loads(text) == {}
+    shown = tomllib.loads(
+        "\n".join(
+            line.removeprefix("# ")
+            for line in text.splitlines()
+            if " = " in line and line[0] == "#"
+        )
+    )
+    assert list(shown) == list(DEFAULTS)
+    assert shown == DEFAULTS | {"caller_id_number": "", "max_call_duration": 3600}
+
+
+PATH_WANTED = "a path such as /events/x7Kq2, of letters, digits and / _ . ~ -, other than /health"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("HOST", "", "a host name or an address"),
+        ("HOST", "a b", "a host name or an address"),
+        ("PORT", "eighty", "a whole number, 0 to 65535"),
+        ("PORT", "65536", "a whole number, 0 to 65535"),
+        ("PORT", "-1", "a whole number, 0 to 65535"),
+        ("PORT", "", "a whole number, 0 to 65535"),
+        ("EVENT_PATH", "events", PATH_WANTED),
+        ("EVENT_PATH", "/events/<id>", PATH_WANTED),
+        ("EVENT_PATH", "/events?x=1", PATH_WANTED),
+        ("EVENT_PATH", "/health", PATH_WANTED),
+        ("EVENT_PATH", "/events\n", PATH_WANTED),
+        ("VERIFY_SIGNATURES", "no", "true or false"),
+        ("ALLOW_LIST", "", "the path of a CSV file"),
+        ("MAX_CALL_DURATION", "0", "a whole number, 1 to 14400"),
+        ("MAX_CALL_DURATION", "14401", "a whole number, 1 to 14400"),
+        ("LANGUAGE", "english", "a tag such as en-US"),
+        ("GREETING", " ", "a text to speak, or an empty one"),
+        ("REFUSAL_MESSAGE", "\n", "a text to speak, or an empty one"),
+        ("UNAVAILABLE_MESSAGE", "a\udcff", "a text to speak, or an empty one"),
+        ("ACCEPT_DIGIT", "12", "one digit, 0 to 9, or an empty text"),
+        ("ACCEPT_DIGIT", "#", "one digit, 0 to 9, or an empty text"),
+        ("HOME_COUNTRY_CODE", "01", "1 to 3 digits such as 1, or an empty text"),
+        ("HOME_COUNTRY_CODE", "+1", "1 to 3 digits such as 1, or an empty text"),
+        ("THREADS", "0", "a whole number, 1 to 256"),
+        ("THREADS", "257", "a whole number, 1 to 256"),
+    ],
+)
+def test_a_wrong_value_is_a_fault(name: str, text: str, wanted: str) -> None:
+    shown = phone.outline(repr(text))
+    assert faults_of(**{f"MASKING_{name}": text}) == [
+        f"MASKING_{name}: wanted {wanted}, got {shown}"
+    ]
+
+
+def test_a_wrong_number_is_told_without_its_digits() -> None:
+    assert faults_of(MASKING_CALLER_ID_NUMBER="1202555019X") == [
+        "MASKING_CALLER_ID_NUMBER: wanted a country code and digits, 7 to 15 in all,"
+        " such as 12025550100, got '******5019X'"
+    ]
+
+
+def test_faults_in_the_file_name_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(
+        "# port = 1\nhost = 5\n\nport = '8080'\nverify_signatures = 'false'\n"
+        "threads = true\ncolour = 1\n[table]\nport = 3\n"
+    )
+    names = ", ".join(config.NAMES)
+    assert faults_in(path) == [
+        f"{path}:2: host: wanted a text in quotes, got 5",
+        f"{path}:4: port: wanted a whole number, got '8080'",
+        f"{path}:5: verify_signatures: wanted true or false, got 'false'",
+        f"{path}:6: threads: wanted a whole number, got True",
+        f"{path}:7: colour: unknown setting; wanted one of {names}",
+        f"{path}:8: table: unknown setting; wanted one of {names}",
+    ]
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    assert faults_in(path) == [f"{path}: wanted a settings file, got: no such file"]
+    assert faults_in(tmp_path) == [f"{tmp_path}: wanted a settings file, got: Is a directory"]
+    path.write_bytes(b"greeting = '\xff'")
+    assert faults_in(path) == [f"{path}: wanted UTF-8 text"]
+    path.write_text("port = ")
+    assert faults_in(path) == [
+        f"{path}: wanted TOML, got an error: Invalid value (at end of document)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "variable", ["MASKING_PROT", "MASKING_", "MASKING_port", "MASKING_API_KEYS"]
+)
+def test_an_unknown_variable_is_a_fault(variable: str) -> None:
+    names = ", ".join(config.NAMES)
+    assert faults_of(**{variable: "1"}) == [f"{variable}: unknown setting; wanted one of {names}"]
+
+
+def test_a_digit_to_accept_needs_a_greeting() -> None:
+    assert faults_of(MASKING_GREETING="", MASKING_ACCEPT_DIGIT="1") == [
+        "accept_digit: wanted a greeting that asks for the digit, got an empty one"
+    ]
+
+
+def test_without_a_key_the_masking_id_of_the_settings_is_fictional() -> None:
+    assert faults_of(MASKING_CALLER_ID_NUMBER="18888888888") == [
+        "caller_id_number: wanted a fictional number as long as TELESIGN_API_KEY holds no usable"
+        " key, got ...8888"
+    ]
+    assert faults_of(MASKING_CALLER_ID_NUMBER="12025550100") == []
+    assert faults_of(MASKING_CALLER_ID_NUMBER="18888888888", **facts.KEYS) == []
+    assert (
+        faults_of(MASKING_CALLER_ID_NUMBER="18888888888", MASKING_VERIFY_SIGNATURES="false") == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (facts.API_KEY, (KEY,)),
+        (f"{facts.API_KEY}, {facts.OTHER_API_KEY}", (KEY, OTHER_KEY)),
+        (",".join([facts.API_KEY] * 3), (KEY, KEY, KEY)),
+    ],
+)
+def test_one_to_three_keys_may_be_set(text: str, keys: tuple[bytes, ...]) -> None:
+    settings, faults = config.read(None, facts.KEYS | {"TELESIGN_API_KEY": text})
+    assert (settings.api_keys, settings.customer_id, faults) == (keys, facts.CUSTOMER_ID, [])
+    assert (settings.verified, settings.only_fictional) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("environment", "verified", "only_fictional"),
+    [
+        ({}, False, True),
+        ({"MASKING_VERIFY_SIGNATURES": "false"}, False, False),
+        (facts.KEYS | {"MASKING_VERIFY_SIGNATURES": "False"}, False, False),
+    ],
+)
+def test_who_is_answered_without_a_signature(
+    environment: dict[str, str],
+    verified: bool,
+    only_fictional: bool,
+) -> None:
+    settings, faults = config.read(None, environment)
+    assert (settings.verified, settings.only_fictional, faults) == (verified, only_fictional, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0"),
+        (
+            f"{facts.API_KEY},",
+            "TELESIGN_API_KEY: key 2: wanted at least 16 bytes of key, got 0",
+        ),
+        (
+            f"{facts.API_KEY},secret!",
+            "TELESIGN_API_KEY: key 2: wanted the key in base64, as TeleSign shows it",
+        ),
+        (
+            ",".join([facts.API_KEY] * 4),
+            "TELESIGN_API_KEY: wanted 1 to 3 keys, got 4",
+        ),
+    ],
+)
+def test_a_key_that_is_none_is_a_fault_and_not_shown(text: str, fault: str) -> None:
+    assert faults_of(**facts.KEYS | {"TELESIGN_API_KEY": text}) == [fault]
+
+
+def test_a_key_needs_its_customer_id() -> None:
+    assert faults_of(TELESIGN_API_KEY=facts.API_KEY, TELESIGN_CUSTOMER_ID=" ") == [
+        "TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing"
+    ]
+
+
+def test_secrets_are_not_shown() -> None:
+    settings, _ = config.read(None, facts.KEYS)
+    shown = repr(settings)
+    assert facts.CUSTOMER_ID not in shown
+    assert repr(KEY) not in shown
+    assert "api_keys" not in shown

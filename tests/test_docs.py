@@ -1,0 +1,147 @@
+"""The README is true: its commands run, its answers come, its names exist."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, ServerProcess
+
+import allowlist
+import config
+import phone
+from calls import _MOST_STORIES
+from routing import REPEAT_WINDOW_S, Reason
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^ *```(\w+)\n(.*?)^ *```", README, re.DOTALL | re.MULTILINE)
+SECTIONS = [
+    "What a call looks like",
+    "Try it in two minutes, without an account",
+    "Going live",
+    "The allow-list",
+    "The settings",
+    "Who sees which number",
+    "What is not known of TeleSign",
+    "What it does not do",
+    "For developers",
+]
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def first_cells(text: str) -> list[list[str]]:
+    """Return the rows of the tables in a text as their cells."""
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def curls() -> Iterator[tuple[str, str]]:
+    for (kind, command), (_, answer) in pairwise(BLOCKS):
+        if kind == "sh" and command.startswith("curl"):
+            yield command, answer
+
+
+def test_the_sections_come_in_their_order() -> None:
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE) == SECTIONS
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+def test_the_curl_lines_get_the_answers_that_are_shown(tmp_path: Path) -> None:
+    shown = list(curls())
+    assert len(shown) == 2
+    with ServerProcess(tmp_path, allow_list=(ROOT / "allowlist.csv").read_text()) as server:
+        for command, answer in shown * 2:
+            assert "http://127.0.0.1:8080/" in command
+            line = command.replace("http://127.0.0.1:8080/", server.url)
+            got = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+            assert got.stdout == answer.rstrip("\n")
+    assert [json.loads(answer)["method"] for _, answer in shown] == ["dial", "hangup"]
+
+
+def test_every_make_target_in_the_readme_exists() -> None:
+    named = set(re.findall(r"\bmake (?!a\b|sure\b)([a-z]+)", README)) - {"a"}
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"run", "test", "lint"} <= named
+    assert named <= targets
+
+
+def test_the_three_plain_commands_are_those_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin")
+    (plain,) = [block for kind, block in BLOCKS if kind == "sh" and "-m venv" in block]
+    set_up, run, test = plain.splitlines()
+    assert set_up.endswith("-m pip install -r requirements.txt")
+    assert f"\t{run}\n" in makefile
+    assert f"\t{test}\n" in makefile
+
+
+def test_every_file_and_option_in_the_readme_exists() -> None:
+    for name in re.findall(r"`([\w./]+\.(?:py|csv|toml|txt))`|`(\.ci/run)`", README):
+        assert (ROOT / "".join(name)).exists(), name
+    helped = subprocess.run(
+        [sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True
+    )
+    ours = section("The settings") + section("Try it in two minutes, without an account")
+    options = set(re.findall(r"(--[a-z]+)", ours))
+    assert options == {"--config"}
+    assert all(option in helped.stdout for option in options)
+
+
+def test_the_table_of_settings_is_whole_and_its_defaults_true() -> None:
+    defaults = config.Settings()
+    table = {
+        cells[0].strip("`"): cells[1].strip("`") for cells in first_cells(section("The settings"))
+    }
+    values = {name: getattr(defaults, name) for name in config.NAMES}
+    shown = {
+        name: str(value).lower() if isinstance(value, bool) else str(value or "")
+        for name, value in values.items()
+    }
+    assert table == shown
+    assert list(table) == list(config.NAMES)
+
+
+def test_every_variable_in_the_readme_exists() -> None:
+    named = set(re.findall(r"\b(?:MASKING|TELESIGN)_[A-Z_]+\b", README))
+    known = {f"MASKING_{name.upper()}" for name in config.NAMES}
+    assert named <= known | {config.CUSTOMER_ID, config.API_KEY}
+
+
+def test_the_table_of_columns_is_whole_and_its_sample_is_read() -> None:
+    text = section("The allow-list")
+    assert [cells[0].strip("`") for cells in first_cells(text)] == list(allowlist.COLUMNS)
+    (sample,) = [block for kind, block in BLOCKS if kind == "csv"]
+    assert (
+        len(allowlist.parse(sample.splitlines(), allowlist.RowDefaults(), only_fictional=True)) == 3
+    )
+
+
+def test_the_list_of_reasons_is_whole() -> None:
+    (sentence,) = re.findall(r"one of these reasons.*?\.\n\n", README, re.DOTALL)
+    assert re.findall("`([a-z_]+)`", sentence) == list(Reason)
+
+
+def test_the_figures_in_the_readme_are_those_of_the_code() -> None:
+    assert f"within {REPEAT_WINDOW_S} s" in README
+    assert f"the last {_MOST_STORIES:,} of them" in README
+    assert f"GET {config.HEALTH_PATH}" in README
+
+
+def test_every_package_is_named_with_its_reason() -> None:
+    required = re.findall("^([a-z-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    table = section("For developers").split("| Package |")[1]
+    assert sorted(re.findall("`([a-z-]+)`", table)) == sorted(required)
+
+
+def test_no_number_in_the_documents_could_be_somebodys() -> None:
+    for path in ROOT.glob("*.*"):
+        if path.suffix in {".md", ".csv", ".toml", ".py"}:
+            found = re.findall(r"\b1\d{10}\b", path.read_text())
+            assert [number for number in found if not phone.is_fictional(number)] == []

@@ -1,0 +1,66 @@
+"""Which file may import which: the rooms stay apart."""
+
+import ast
+
+import pytest
+from conftest import ROOT
+
+# A file, what it may import of ours, and what of others' it must never import.
+WEB = {"bottle", "waitress", "requests", "http", "socket", "wsgiref"}
+IO = {"os", "pathlib", "time", "logging", "sqlite3", "sys", "threading", "subprocess", "select"}
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    "phone": (set(), WEB | IO | {"json"}),
+    "signature": (set(), WEB | IO | {"json"}),
+    "events": ({"phone"}, WEB | IO),
+    "commands": ({"phone"}, WEB | IO | {"json"}),
+    "calls": ({"events", "commands"}, (WEB | IO | {"json"}) - {"threading"}),
+    "routing": ({"events", "commands", "phone", "calls"}, WEB | IO | {"json"}),
+    "allowlist": ({"phone", "commands", "routing"}, WEB | (IO - {"pathlib"}) | {"json"}),
+    "config": ({"phone", "commands", "signature"}, WEB | (IO - {"pathlib"}) | {"json"}),
+    "journal": ({"phone", "calls", "events", "routing"}, WEB),
+    "server": (set(), {"bottle", "json"}),
+    "app": (
+        {
+            "allowlist",
+            "calls",
+            "commands",
+            "config",
+            "events",
+            "journal",
+            "routing",
+            "server",
+            "signature",
+        },
+        {"hmac", "hashlib", "sqlite3", "socket", "waitress", "requests"},
+    ),
+}
+
+
+def imports(room: str) -> set[str]:
+    """Return the top-level names of all modules that a file imports, wherever it does so."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / f"{room}.py").read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def test_every_file_has_its_room() -> None:
+    assert {path.stem for path in ROOT.glob("*.py")} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    of_ours, never = ROOMS[room]
+    found = imports(room)
+    assert found & set(ROOMS) <= of_ours
+    assert found & never == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_file_opens_with_its_rule(room: str) -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / f"{room}.py").read_text()))
+    assert docstring is not None
+    assert len(docstring.splitlines()) > 1

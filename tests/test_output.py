@@ -1,0 +1,81 @@
+"""Nothing that the server writes holds a phone number in full, whatever it is sent."""
+
+import json
+import os
+import pty
+import re
+import threading
+from pathlib import Path
+
+import facts
+import pytest
+import requests
+from conftest import ServerProcess, payload, signed
+from test_reply_table import MESSAGES, ROWS, SCREENING
+from test_requests import BAD, GOOD, ask
+
+NUMBER = re.compile(rb"\d{7,}")
+
+
+def play_everything(server: ServerProcess) -> int:
+    """Send every call and every bad request of the whole suite; return how many were events."""
+    events = 0
+    for position, row in enumerate(ROWS):
+        for name in [*row.before, row.event]:
+            body = payload(name).replace(facts.REFERENCE_ID.encode(), f"call-{position}".encode())
+            answer = requests.post(server.url, body, headers=signed(body), timeout=10)
+            assert answer.status_code == 200
+            events += 1
+    for request in BAD + GOOD:
+        ask(server, request)
+    odd = [
+        {"event": facts.CALLER, "data": {"to": facts.CALLER}},
+        {"event": "dial_completed", "data": {"status": facts.DESTINATION}},
+        {"event": "incoming_call", "data": {"to": facts.DIALLED + "0" * 9, "from": "x"}},
+        {"event": "incoming_call", "data": {"to": f"+1 {facts.DIALLED}", "from": [facts.CALLER]}},
+    ]
+    for position, event in enumerate(odd):
+        body = json.dumps(event | {"reference_id": f"odd-{position}"}).encode()
+        assert requests.post(server.url, body, headers=signed(body), timeout=10).ok
+    return events + len(GOOD) + len(odd)
+
+
+@pytest.mark.parametrize("settings", [MESSAGES, SCREENING], ids=["messages", "screening"])
+def test_the_whole_suites_calls_leave_no_number_in_the_output(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    environment = facts.KEYS | {f"MASKING_{k.upper()}": v for k, v in settings.items()}
+    with ServerProcess(tmp_path, environment) as server:
+        events = play_everything(server)
+        assert server.stop() == 0
+    told = [json.loads(line) for line in server.stdout.read_text().splitlines()]
+    assert len([line for line in told if "event" in line]) == events
+    assert {line["rejected"] for line in told if "rejected" in line} == {bad.word for bad in BAD}
+    written = server.output().encode()
+    # A part of an opaque reference id may be digits only: the ids are known, the rest is searched.
+    for line in written.splitlines():
+        assert NUMBER.findall(line.replace(facts.REFERENCE_ID.encode(), b"")) == []
+
+
+def test_nor_do_the_lines_for_people(tmp_path: Path) -> None:
+    leader, follower = pty.openpty()
+    written = bytearray()
+
+    def collect() -> None:
+        try:
+            while piece := os.read(leader, 65_536):
+                written.extend(piece)
+        except OSError:
+            pass
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    with ServerProcess(tmp_path, facts.KEYS, stdout_fd=follower) as server:
+        os.close(follower)
+        play_everything(server)
+        assert server.stop() == 0
+    collector.join(timeout=10)
+    os.close(leader)
+    assert written.count(b"incoming_call") > len(ROWS) / 2
+    assert b"...0123 -> ...0100" in written
+    assert NUMBER.findall(bytes(written)) == []

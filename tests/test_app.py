@@ -34,9 +34,9 @@ def environ(body: bytes, **members: Any) -> dict[str, Any]:
     } | members
 
 
-def call(app: Any, request: dict[str, Any]) -> tuple[str, bytes]:
-    statuses: list[str] = []
-    answer = b"".join(app(request, lambda status, *_: statuses.append(status)))
+def call(app: Any, request: dict[str, Any]) -> tuple[int, bytes]:
+    statuses: list[int] = []
+    answer = b"".join(app(request, lambda status, *_: statuses.append(int(status[:3]))))
     return statuses[0], answer
 
 
@@ -77,7 +77,7 @@ def test_a_secret_path_is_the_only_one(door: Door) -> None:
 def test_an_app_below_a_prefix_takes_its_paths_exactly(door: Door) -> None:
     prefixed = {"SCRIPT_NAME": "/calls", "CONTENT_LENGTH": str(len(CALL))}
     app = door().app
-    for uri, status in ("/calls/", "200 OK"), ("/calls//", "404 Not Found"), ("/", "404 Not Found"):
+    for uri, status in ("/calls/", 200), ("/calls//", 404), ("/", 404):
         assert call(app, environ(CALL, REQUEST_URI=uri, **prefixed))[0] == status
 
 
@@ -90,18 +90,18 @@ def test_the_home_country_code_is_put_before_numbers_in_events(door: Door) -> No
 @pytest.mark.parametrize(
     ("members", "status"),
     [
-        ({"CONTENT_LENGTH": str(len(CALL))}, "200 OK"),
-        ({"CONTENT_LENGTH": "", "wsgi.input_terminated": True}, "200 OK"),
-        ({"wsgi.input_terminated": True}, "200 OK"),
-        ({}, "400 Bad Request"),
-        ({"CONTENT_LENGTH": "-1"}, "400 Bad Request"),
-        ({"CONTENT_LENGTH": "x"}, "400 Bad Request"),
-        ({"CONTENT_LENGTH": str(len(CALL) - 2)}, "400 Bad Request"),
-        ({"CONTENT_LENGTH": "9" * 5000}, "413 Request Entity Too Large"),
+        ({"CONTENT_LENGTH": str(len(CALL))}, 200),
+        ({"CONTENT_LENGTH": "", "wsgi.input_terminated": True}, 200),
+        ({"wsgi.input_terminated": True}, 200),
+        ({}, 400),
+        ({"CONTENT_LENGTH": "-1"}, 400),
+        ({"CONTENT_LENGTH": "x"}, 400),
+        ({"CONTENT_LENGTH": str(len(CALL) - 2)}, 400),
+        ({"CONTENT_LENGTH": "9" * 5000}, 413),
     ],
 )
 def test_the_body_is_read_as_far_as_it_is_declared(
-    members: dict[str, Any], status: str, door: Door
+    members: dict[str, Any], status: int, door: Door
 ) -> None:
     assert call(door().app, environ(CALL, **members))[0] == status
 
@@ -110,7 +110,7 @@ def test_no_more_than_the_limit_and_a_byte_is_read(door: Door) -> None:
     body = io.BytesIO(b" " * 1_000_000)
     request = environ(b"", **{"wsgi.input": body, "wsgi.input_terminated": True})
     assert call(door().app, request) == (
-        "413 Request Entity Too Large",
+        413,
         b'{"error":"too_large"}',
     )
     assert body.tell() == 65_537
@@ -236,7 +236,7 @@ def test_output_that_is_blocked_or_closed_holds_nothing_up(clock: Clock) -> None
 
 def test_fifty_copies_at_once_get_one_dial(door: Door) -> None:
     app = door().app
-    answers: list[tuple[str, bytes]] = []
+    answers: list[tuple[int, bytes]] = []
     barrier = threading.Barrier(50)
 
     def deliver(copy: int) -> None:

@@ -39,6 +39,7 @@ class RowDefaults:
 
     caller_id_number: PhoneNumber | None = None
     max_call_duration_s: int | None = None
+    home_country_code: str = ""
 
 
 def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
@@ -49,11 +50,11 @@ def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowLis
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        wanted = f"wanted a CSV file, got: {error.strerror}; name another one with allow_list"
+        wanted = f"wanted a CSV file, got: {error.strerror}; allow_list names the file"
         raise AllowListError([RowFault(0, wanted)]) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        message = "wanted UTF-8 text; save the file again as 'CSV UTF-8'"
+        message = "wanted UTF-8 text, got another encoding; save the file again as 'CSV UTF-8'"
         raise AllowListError([RowFault(line, message)]) from None
     return parse(text.splitlines(), defaults, only_fictional=only_fictional)
 
@@ -114,6 +115,8 @@ def _rows(lines: Iterable[str], faults: list[RowFault]) -> Iterator[tuple[int, l
             return
         except csv.Error as error:
             faults.append(RowFault(taken[0], f"wanted one row of CSV, got none: {error}"))
+            if taken[-1] > taken[0]:
+                faults.append(RowFault(taken[0], f"a quote is left open until line {taken[-1]}"))
             continue
         if len(taken) > 1:
             message = f"wanted one row a line, got a quote left open until line {taken[-1]}"
@@ -126,7 +129,7 @@ def _header(cells: list[str]) -> list[str]:
     cells = [cell.strip() for cell in cells]
     unknown = [cell for cell in cells if cell not in COLUMNS]
     if unknown:
-        hint = "; separate columns with commas" if ";" in unknown[0] or "\t" in unknown[0] else ""
+        hint = "; separate columns with commas" if {";", "\t"} & set(unknown[0]) else ""
         raise _CellError(
             f"unknown column {phone.outline(unknown[0])!r}: wanted {', '.join(COLUMNS)}{hint}"
         )
@@ -138,12 +141,13 @@ def _header(cells: list[str]) -> list[str]:
 
 
 def _route(cells: Cells, defaults: RowDefaults, line: int) -> Route:
-    dialled = _number(cells, "to")
+    home = defaults.home_country_code
+    dialled = _number(cells, "to", home)
     if dialled is None:
         raise _CellError("to: wanted the number that callers dial, got nothing")
-    caller = _number(cells, "from")
-    destination = _number(cells, "destination") or dialled
-    masking_id = _number(cells, "caller_id_number") or (
+    caller = _number(cells, "from", home)
+    destination = _number(cells, "destination", home) or dialled
+    masking_id = _number(cells, "caller_id_number", home) or (
         dialled if destination != dialled else defaults.caller_id_number
     )
     if masking_id is None:
@@ -159,14 +163,22 @@ def _route(cells: Cells, defaults: RowDefaults, line: int) -> Route:
     return Route(dialled, caller, dial, _expires(cells), line)
 
 
-def _number(cells: Cells, column: str) -> PhoneNumber | None:
+def _number(cells: Cells, column: str, home_country_code: str) -> PhoneNumber | None:
+    """Return the number in a cell; ten digits are nobody's own while events are mended by home."""
     text = cells.get(column)
     if not text or text.isspace():
         return None
     try:
-        return phone.parse(text)
+        number = phone.parse(text)
     except phone.PhoneError as error:
         raise _CellError(f"{column}: {error}, got {phone.outline(text)!r}") from None
+    if phone.read(text, home_country_code=home_country_code) != number:
+        raise _CellError(
+            f"{column}: wanted a country code in front, because home_country_code makes"
+            f" {home_country_code} that of ten digits alone, got {phone.outline(text)!r};"
+            " a + in front says that it is there"
+        )
+    return number
 
 
 def _duration_s(cells: Cells) -> int | None:
@@ -200,9 +212,8 @@ def _real_numbers(routes: list[Route]) -> Iterator[RowFault]:
     if lines:
         yield RowFault(
             lines[0],
-            "wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
-            " TELESIGN_API_KEY holds no usable key,"
-            f" got {len(lines)} row(s) with real ones, the first one here;"
+            "wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as TELESIGN_API_KEY is"
+            f" not set, got {len(lines)} row(s) with real ones, the first one here;"
             " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
             " write verify_signatures = false to serve everybody who finds the address",
         )

@@ -29,7 +29,7 @@ class ConfigError(Exception):
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
-        super().__init__("\n".join(faults))
+        super().__init__("\n  ".join(("The server does not start:", *faults)))
 
 
 class _ValueError(ValueError):
@@ -142,8 +142,10 @@ def read(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, l
     values: dict[str, Any] = _from_file(path, faults)
     values |= _from_environment(environment, faults)
     values |= _secrets(environment, faults)
+    if values.get("accept_digit") and "greeting" not in values:
+        values["greeting"] = f"Press {values['accept_digit']} to take the call."
     settings = Settings(**values)
-    faults += _contradictions(settings)
+    faults += _contradictions(settings, key_given=API_KEY in environment)
     return settings, faults
 
 
@@ -160,7 +162,7 @@ def _from_file(path: Path | None, faults: list[str]) -> dict[str, object]:
         faults.append(f"{name}: wanted a settings file, got: {error.strerror}")
         return {}
     except UnicodeDecodeError:
-        faults.append(f"{name}: wanted UTF-8 text")
+        faults.append(f"{name}: wanted UTF-8 text, got another encoding; save it again as UTF-8")
         return {}
     except tomllib.TOMLDecodeError as error:
         faults.append(f"{name}: wanted TOML, got an error: {error}")
@@ -172,7 +174,11 @@ def _from_file(path: Path | None, faults: list[str]) -> dict[str, object]:
         if reader is None:
             faults.append(_unknown(place))
         elif type(value) is not reader.toml_type:
-            kind = {str: "a text in quotes", int: "a whole number", bool: "true or false"}
+            kind = {
+                str: "a text in quotes",
+                int: "a whole number without quotes",
+                bool: "true or false without quotes",
+            }
             faults.append(f"{place}: wanted {kind[reader.toml_type]}, got {_shown(value)}")
         else:
             text_value = str(value).lower() if reader.toml_type is bool else str(value)
@@ -215,18 +221,21 @@ def _secrets(environment: Mapping[str, str], faults: list[str]) -> dict[str, obj
                 faults.append(f"{API_KEY}: key {position}: {error}")
         if not customer_id:
             faults.append(f"{CUSTOMER_ID}: wanted the id that belongs to {API_KEY}, got nothing")
+    elif customer_id:
+        faults.append(f"{API_KEY}: wanted the key that belongs to {CUSTOMER_ID}, got nothing")
     return {"customer_id": customer_id, "api_keys": tuple(keys)}
 
 
-def _contradictions(settings: Settings) -> list[str]:
+def _contradictions(settings: Settings, *, key_given: bool) -> list[str]:
     faults = []
     if settings.accept_digit and not settings.greeting:
         faults.append("accept_digit: wanted a greeting that asks for the digit, got an empty one")
     masking_id = settings.caller_id_number
-    if settings.only_fictional and masking_id and not phone.is_fictional(masking_id):
+    real = masking_id is not None and not phone.is_fictional(masking_id)
+    if real and settings.only_fictional and not key_given:
         faults.append(
-            f"caller_id_number: wanted a fictional number as long as {API_KEY} holds no usable key,"
-            f" got {phone.redact(masking_id)}"
+            f"caller_id_number: wanted a fictional number as long as {API_KEY} is not set, got"
+            f" {phone.redact(masking_id or '')}"
         )
     return faults
 

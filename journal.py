@@ -109,10 +109,10 @@ def _for_people(line: dict[str, object], now: datetime) -> str:
     if "event" in line:
         people = f"{line['caller']} -> {line['dialled']}" if "caller" in line else ""
         status = json.dumps(line["status"]) if "status" in line else ""
-        words = f"{line['reply']} {line.get('reason', '')}"
-        return (
-            f"{clock}  {line['event']:<18}  {people:<20}  {words:<28} {line['ms']:>7} ms  {status}"
-        )
+        words = f"{line['reply']} {line.get('reason', '')}".rstrip()
+        call = str(line["reference_id"])[-8:]
+        told = f"{clock} {line['event']:<18} {people:<18} {words:<14} {line['ms']:>6} ms {call}"
+        return f"{told} {status}".rstrip()
     kind, *others = line.items()
     facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in others if value != 0)
     return f"{clock}  {kind[0]}: {kind[1]}" + (f" ({facts})" if facts else "")

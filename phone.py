@@ -15,6 +15,7 @@ _FORM = re.compile(r"[1-9][0-9]{6,14}", re.ASCII)
 _FICTIONAL = re.compile(r"1[2-9][0-9]{2}55501[0-9]{2}", re.ASCII)
 _SEPARATORS = str.maketrans("", "", " -.()")
 _NATIONAL_DIGITS = 10
+_LEAST_DIGITS = 7
 _SHOWN_DIGITS = 4
 
 
@@ -83,9 +84,11 @@ def redact(text: str) -> str:
 
 
 def outline(text: str) -> str:
-    """Show the shape of a faulty text: all characters but the digits, of which the last four stay.
+    """Show the shape of a faulty text: of seven digits or more, only the last four.
 
-    `+1 (202) 555-O1OO` becomes `+* (***) 555-O1OO`: the fault is seen, the number is not.
+    `+1 (202) 555-01O0` becomes `+* (***) **5-01O0`: the fault is seen, the number is not.
     """
-    hidden = sum(character.isdigit() for character in text) - _SHOWN_DIGITS
-    return re.sub(r"\d", "*", text, count=hidden) if hidden > 0 else text
+    digits = sum(character.isdigit() for character in text)
+    if digits < _LEAST_DIGITS:
+        return text
+    return re.sub(r"\d", "*", text, count=digits - _SHOWN_DIGITS)

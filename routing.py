@@ -110,6 +110,10 @@ class AllowList:
     def __len__(self) -> int:
         return len(self._routes)
 
+    def lists(self, number: PhoneNumber) -> bool:
+        """Tell whether anybody may dial the number."""
+        return number in self._dialled
+
     def find(
         self, dialled: PhoneNumber | NoNumber, caller: PhoneNumber | NoNumber, now: datetime
     ) -> Route | Reason:
@@ -164,7 +168,7 @@ def _shared_numbers(
             )
         if route.destination in masking_ids:
             yield RowFault(route.line, _shown("destination", route.destination))
-        elif route.destination in own_numbers:
+        elif route.destination in own_numbers and route.destination != route.dialled:
             yield RowFault(
                 route.line,
                 "destination: wanted a person's number, got"

@@ -4,6 +4,7 @@ The limits are those under which a thousand slow clients did not keep a good one
 own let about a hundred do so. The body limit is above the app's, so that the app's answer is given.
 """
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,12 @@ LIMITS: dict[str, Any] = {
     "max_request_body_size": 131_072,
     "max_request_header_size": 16_384,
     "ident": None,
+}
+
+
+_REMEDIES = {
+    errno.EADDRINUSE: "end what runs there, or set another port",
+    errno.EACCES: "set a port above 1023, or let a proxy take this one",
 }
 
 
@@ -34,10 +41,10 @@ def serve(
     try:
         server = create_server(app, host=host, port=port, threads=threads, **LIMITS)
     except (OSError, ValueError) as error:
-        raise ServeError(
-            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error};"
-            " end what runs there, or set another host or port"
-        ) from None
+        code = getattr(error, "errno", None)
+        cause = getattr(error, "strerror", None) or error
+        remedy = _REMEDIES.get(code or 0, "set host to a name or an address of this machine")
+        raise ServeError(f"cannot listen on {host}:{port}: {cause}; {remedy}") from None
     on_listening(_port(server))
     server.run()
 

@@ -193,7 +193,7 @@ def written_to_a_terminal(write: Any) -> list[str]:
     write(Journal(writer, readable=True))
     os.close(writer)
     with os.fdopen(reader, encoding="utf-8") as stream:
-        return [line[10:].rstrip("\n") for line in stream]
+        return [line[9:].rstrip("\n") for line in stream]
 
 
 def test_lines_for_people(clock: Clock) -> None:
@@ -209,14 +209,16 @@ def test_lines_for_people(clock: Clock) -> None:
             journal.failed(error)
 
     told = written_to_a_terminal(write)
-    assert [line.split(" ms")[0][:-8] for line in told[:3]] == [
-        "incoming_call       ...0123 -> ...0100    dial                        ",
-        "incoming_call       ...0123 -> ...0177    hangup conflicting          ",
-        "dial_completed      ...0123 -> ...0100    hangup                      ",
+    assert [line.split(" ms ")[0][:-6] for line in told[:3]] == [
+        "incoming_call      ...0123 -> ...0100 dial           ",
+        "incoming_call      ...0123 -> ...0177 hangup conflicting ",
+        "dial_completed     ...0123 -> ...0100 hangup         ",
     ]
+    assert [line.split(" ms ")[1] for line in told[:2]] == ["1a04f58a", "1a04f58a"]
+    assert len(told[0]) <= 80 - len("12:00:00 ")
     assert told[2].endswith('"\\u001b[2J"')
-    assert told[3:] == ["rejected: bad_json (cause wanted strict JSON)", told[4]]
-    assert told[4].startswith("error: KeyError (where test_app.py:")
+    assert told[3] == " rejected: bad_json (cause wanted strict JSON)"
+    assert told[4].startswith(" error: KeyError (where test_app.py:")
 
 
 def test_output_that_is_blocked_or_closed_holds_nothing_up(clock: Clock) -> None:
@@ -264,3 +266,6 @@ def test_the_callable_for_other_servers_is_made_from_the_environment(
     assert post(web(application), CALL) == facts.DIAL
     with pytest.raises(AttributeError):
         _ = app_module.no_such_name
+    monkeypatch.setenv("MASKING_ALLOW_LIST", "none.csv")
+    with pytest.raises(SystemExit, match=r"does not start:\n  none.csv: wanted a CSV file"):
+        _ = app_module.application

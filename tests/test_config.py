@@ -173,9 +173,9 @@ def test_faults_in_the_file_name_their_line(tmp_path: Path) -> None:
     names = ", ".join(config.NAMES)
     assert faults_in(path) == [
         f"{path}:2: host: wanted a text in quotes, got 5",
-        f"{path}:4: port: wanted a whole number, got '8080'",
-        f"{path}:5: verify_signatures: wanted true or false, got 'false'",
-        f"{path}:6: threads: wanted a whole number, got True",
+        f"{path}:4: port: wanted a whole number without quotes, got '8080'",
+        f"{path}:5: verify_signatures: wanted true or false without quotes, got 'false'",
+        f"{path}:6: threads: wanted a whole number without quotes, got True",
         f"{path}:7: colour: unknown setting; wanted one of {names}",
         f"{path}:8: table: unknown setting; wanted one of {names}",
     ]
@@ -186,7 +186,9 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     assert faults_in(path) == [f"{path}: wanted a settings file, got: no such file"]
     assert faults_in(tmp_path) == [f"{tmp_path}: wanted a settings file, got: Is a directory"]
     path.write_bytes(b"greeting = '\xff'")
-    assert faults_in(path) == [f"{path}: wanted UTF-8 text"]
+    assert faults_in(path) == [
+        f"{path}: wanted UTF-8 text, got another encoding; save it again as UTF-8"
+    ]
     path.write_text("port = ")
     assert faults_in(path) == [
         f"{path}: wanted TOML, got an error: Invalid value (at end of document)"
@@ -209,8 +211,8 @@ def test_a_digit_to_accept_needs_a_greeting() -> None:
 
 def test_without_a_key_the_masking_id_of_the_settings_is_fictional() -> None:
     assert faults_of(MASKING_CALLER_ID_NUMBER="18888888888") == [
-        "caller_id_number: wanted a fictional number as long as TELESIGN_API_KEY holds no usable"
-        " key, got ...8888"
+        "caller_id_number: wanted a fictional number as long as TELESIGN_API_KEY is not set,"
+        " got ...8888"
     ]
     assert faults_of(MASKING_CALLER_ID_NUMBER="12025550100") == []
     assert faults_of(MASKING_CALLER_ID_NUMBER="18888888888", **facts.KEYS) == []
@@ -276,6 +278,17 @@ def test_a_key_needs_its_customer_id() -> None:
     assert faults_of(TELESIGN_API_KEY=facts.API_KEY, TELESIGN_CUSTOMER_ID=" ") == [
         "TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing"
     ]
+
+
+def test_a_customer_id_needs_its_key() -> None:
+    assert faults_of(TELESIGN_CUSTOMER_ID=facts.CUSTOMER_ID) == [
+        "TELESIGN_API_KEY: wanted the key that belongs to TELESIGN_CUSTOMER_ID, got nothing"
+    ]
+
+
+def test_who_sets_only_a_digit_gets_a_greeting_that_asks_for_it() -> None:
+    settings, faults = config.read(None, {"MASKING_ACCEPT_DIGIT": "7"})
+    assert (settings.greeting, faults) == ("Press 7 to take the call.", [])
 
 
 def test_secrets_are_not_shown() -> None:

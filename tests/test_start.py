@@ -78,7 +78,7 @@ def test_a_real_list_without_a_key_does_not_start_and_says_how_to_go_on(tmp_path
     assert ended.stderr == (
         "The server does not start:\n"
         "  allowlist.csv:2: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
-        " TELESIGN_API_KEY holds no usable key, got 1 row(s) with real ones, the first one here;"
+        " TELESIGN_API_KEY is not set, got 1 row(s) with real ones, the first one here;"
         " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
         " write verify_signatures = false to serve everybody who finds the address\n"
     )
@@ -103,7 +103,7 @@ def test_all_faults_of_settings_and_list_come_at_once(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
         "The server does not start:\n"
-        "  my.toml:1: port: wanted a whole number, got 'x'\n"
+        "  my.toml:1: port: wanted a whole number without quotes, got 'x'\n"
         "  MASKING_THREADS: wanted a whole number, 1 to 256, got '0'\n"
         "  TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0\n"
         "  TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing\n"
@@ -119,7 +119,7 @@ def test_a_list_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
         2,
         "The server does not start:\n"
         "  allowlist.csv: wanted a CSV file, got: No such file or directory;"
-        " name another one with allow_list\n",
+        " allow_list names the file\n",
     )
 
 
@@ -131,7 +131,7 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (
         1,
         f"The server does not start: cannot listen on 127.0.0.1:{port}: Address already in use;"
-        " end what runs there, or set another host or port\n",
+        " end what runs there, or set another port\n",
     )
 
 
@@ -141,6 +141,7 @@ def test_a_host_that_is_not_here_is_one_clear_line(host: str, tmp_path: Path) ->
     ended = start(tmp_path, MASKING_HOST=host)
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"The server does not start: cannot listen on {host}:0: ")
+    assert ended.stderr.endswith("; set host to a name or an address of this machine\n")
     assert ended.stderr.count("\n") == 1
 
 

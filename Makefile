@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint
+.PHONY: run call test lint
 
 run: $(VENV)/ready
 	$(BIN)/python app.py
+
+call: $(VENV)/ready
+	$(BIN)/python simulator.py
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest

@@ -1,18 +1,17 @@
-"""The only web door: HTTP in, HTTP out, and `python app.py`.
+"""The only web door: HTTP in, HTTP out.
 
 A request goes one straight way: raw body, signature, event, decision, record, answer. Each step may
 raise; only here that becomes an HTTP status. No answer but a dial command holds a phone number, and
 none holds a path, a text of an exception or a version.
 
-Another WSGI server runs `app:application`.
+`python app.py` is the command line of `cli.py`; another WSGI server runs `app:application`.
 """
 
-import argparse
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from bottle import Bottle, HTTPError, HTTPResponse, request, response
 import allowlist
 import config
 import events
-import server
 import signature
 from calls import Call, Moment, RecentCalls
 from commands import Hangup, NoAction, Speak
@@ -132,7 +130,7 @@ def create_app(
 
     def no_such_page(error: HTTPError) -> Any:
         word = _WORDS.get(error.status_code, "internal")
-        journal.rejected(word, f"wanted POST {settings.event_path}")
+        journal.rejected(word, "wanted POST on the event path")
         refusal = _refusal(error.status_code, word)
         refusal.apply(response)
         response.headers.update(error.headers)
@@ -208,10 +206,14 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
 def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, AllowList]:
     """Return settings and allow-list. Raises `ConfigError` with the faults of both at once."""
     settings, faults = config.read(path, environment)
-    defaults = allowlist.RowDefaults(settings.caller_id_number, settings.max_call_duration)
+    defaults = allowlist.RowDefaults(
+        settings.caller_id_number, settings.max_call_duration, settings.home_country_code
+    )
+    # A key that is given and faulty has its own fault; without one, strangers are answered.
+    only_fictional = settings.only_fictional and config.API_KEY not in environment
     try:
         allow_list = allowlist.read(
-            Path(settings.allow_list), defaults, only_fictional=settings.only_fictional
+            Path(settings.allow_list), defaults, only_fictional=only_fictional
         )
     except AllowListError as error:
         for line, message in error.faults:
@@ -222,64 +224,18 @@ def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, A
     return settings, allow_list
 
 
-def banner(settings: Settings, allow_list: AllowList, port: int) -> str:
-    """Return what a person reads when the server starts, and what to do next."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"http://{host}:{port}"
-    if settings.verified:
-        wall = f"signatures are verified with {len(settings.api_keys)} key(s)"
-        steps = "give TeleSign's support https://<your tunnel>" + settings.event_path
-    else:
-        wall = "NOT VERIFIED: anybody who finds the address is answered"
-        steps = "set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before real numbers are served"
-    return "\n".join(
-        (
-            f"Masked calls on {address}{settings.event_path}",
-            f"  requests    {wall}",
-            f"  allow-list  {settings.allow_list}, {len(allow_list)} route(s)",
-            f"  health      {address}{HEALTH_PATH}",
-            f"  next        {steps}",
-        )
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Connects phone calls with masked numbers.")
-    parser.add_argument("--config", type=Path, help="a settings file (config.toml, if there)")
-    options = parser.parse_args(arguments)
-    try:
-        settings, allow_list = load(options.config, os.environ)
-        _serve(settings, allow_list)
-    except ConfigError as error:
-        print("The server does not start:", *error.faults, sep="\n  ", file=sys.stderr)
-        return 2
-    except server.ServeError as error:
-        print(f"The server does not start: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _serve(settings: Settings, allow_list: AllowList) -> None:
-    journal = Journal()
-    server.serve(
-        create_app(settings, allow_list, journal),
-        host=settings.host,
-        port=settings.port,
-        threads=settings.threads,
-        on_listening=lambda port: print(
-            banner(settings, allow_list, port), file=sys.stderr, flush=True
-        ),
-    )
-
-
 def __getattr__(name: str) -> Bottle:
     """Build `application` when another WSGI server asks for it, so that an import reads nothing."""
     if name != "application":
         raise AttributeError(name)
-    settings, allow_list = load(None, os.environ)
+    try:
+        settings, allow_list = load(None, os.environ)
+    except ConfigError as error:
+        raise SystemExit(str(error)) from None
     return create_app(settings, allow_list, Journal())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import cli
+
+    sys.exit(cli.main())

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import facts
 import pytest
 from conftest import ROOT, ServerProcess
 
@@ -17,6 +18,7 @@ import config
 import phone
 from calls import _MOST_STORIES
 from routing import REPEAT_WINDOW_S, Reason
+from scenarios import SCENARIOS
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^ *```(\w+)\n(.*?)^ *```", README, re.DOTALL | re.MULTILINE)
@@ -67,9 +69,9 @@ def test_the_curl_lines_get_the_answers_that_are_shown(tmp_path: Path) -> None:
 
 
 def test_every_make_target_in_the_readme_exists() -> None:
-    named = set(re.findall(r"\bmake (?!a\b|sure\b)([a-z]+)", README)) - {"a"}
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE))
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"run", "test", "lint"} <= named
+    assert {"run", "call", "test", "lint"} <= named
     assert named <= targets
 
 
@@ -82,16 +84,44 @@ def test_the_three_plain_commands_are_those_of_the_makefile() -> None:
     assert f"\t{test}\n" in makefile
 
 
-def test_every_file_and_option_in_the_readme_exists() -> None:
+def test_every_file_in_the_readme_exists() -> None:
     for name in re.findall(r"`([\w./]+\.(?:py|csv|toml|txt))`|`(\.ci/run)`", README):
         assert (ROOT / "".join(name)).exists(), name
-    helped = subprocess.run(
-        [sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True
-    )
-    ours = section("The settings") + section("Try it in two minutes, without an account")
-    options = set(re.findall(r"(--[a-z]+)", ours))
-    assert options == {"--config"}
-    assert all(option in helped.stdout for option in options)
+
+
+@pytest.mark.parametrize("program", ["app.py", "simulator.py"])
+def test_every_command_line_in_the_readme_is_understood(program: str, tmp_path: Path) -> None:
+    """Each is run; the dots stand for what a user puts in, `--url` for a server of theirs."""
+    named = re.findall(rf"python {program}((?: [^`\n]+)?)[`\n]", README)
+    assert len(named) >= 2
+    (tmp_path / "allowlist.csv").write_text((ROOT / "allowlist.csv").read_text())
+    for words in named:
+        line = words.replace("...", facts.DIALLED).split()
+        if "--url" in line:
+            line[line.index("--url") + 1] = "http://127.0.0.1:9/"
+        if program == "app.py" and not line:
+            continue  # serves; that is tested elsewhere
+        ended = subprocess.run(
+            [sys.executable, ROOT / program, *line], cwd=tmp_path, capture_output=True, check=False
+        )
+        assert ended.returncode == (1 if "--url" in line else 0), (line, ended.stderr)
+
+
+def test_every_option_in_the_readme_exists_and_the_other_way_round() -> None:
+    def helped(*words: str) -> str:
+        command = [sys.executable, *words, "--help"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    ours = helped("app.py") + helped("app.py", "check") + helped("app.py", "explain")
+    options = set(re.findall(r"--[a-z][a-z-]+", ours + helped("simulator.py"))) - {"--help"}
+    named = set(re.findall(r"--[a-z][a-z-]+", README)) - {"--version", "--inspect"}
+    assert named == options
+
+
+def test_the_table_of_scenarios_is_whole() -> None:
+    rows = first_cells(section("Try it in two minutes, without an account"))
+    table = {cells[0].strip("`"): cells[1] for cells in rows if not cells[0].startswith("`--")}
+    assert table == {each.name: each.sentence for each in SCENARIOS.values()}
 
 
 def test_the_table_of_settings_is_whole_and_its_defaults_true() -> None:
@@ -136,8 +166,8 @@ def test_the_figures_in_the_readme_are_those_of_the_code() -> None:
 
 def test_every_package_is_named_with_its_reason() -> None:
     required = re.findall("^([a-z-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    table = section("For developers").split("| Package |")[1]
-    assert sorted(re.findall("`([a-z-]+)`", table)) == sorted(required)
+    named = [cells[0] for cells in first_cells(section("For developers"))]
+    assert sorted(re.findall("`([a-z-]+)`", " ".join(named))) == sorted(required)
 
 
 def test_no_number_in_the_documents_could_be_somebodys() -> None:

@@ -23,16 +23,35 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {
             "allowlist",
             "calls",
+            "cli",
             "commands",
             "config",
             "events",
             "journal",
             "routing",
-            "server",
             "signature",
         },
         {"hmac", "hashlib", "sqlite3", "socket", "waitress", "requests"},
     ),
+    "cli": (
+        {
+            "advice",
+            "app",
+            "calls",
+            "config",
+            "console",
+            "events",
+            "journal",
+            "routing",
+            "server",
+        },
+        {"bottle", "hmac", "sqlite3", "waitress", "requests"},
+    ),
+    "advice": ({"phone", "routing"}, WEB | IO | {"json"}),
+    "console": (set(), WEB | {"json"}),
+    "telesign_reader": (set(), WEB | IO),
+    "scenarios": ({"console", "signature", "telesign_reader"}, {"bottle", "waitress"}),
+    "simulator": ({"console", "scenarios", "signature"}, {"bottle", "waitress"}),
 }
 
 
@@ -57,6 +76,15 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
     found = imports(room)
     assert found & set(ROOMS) <= of_ours
     assert found & never == set()
+
+
+def test_what_the_simulator_uses_never_reads_telesign_as_the_server_does() -> None:
+    waiting, used = {"simulator"}, set()
+    while waiting:
+        room = waiting.pop()
+        used.add(room)
+        waiting |= (imports(room) & set(ROOMS)) - used
+    assert used == {"simulator", "scenarios", "telesign_reader", "console", "signature"}
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -1,0 +1,311 @@
+"""Plays TeleSign's part over HTTP and tells whether the server does its own.
+
+Nothing of `events`, `commands` or `routing` is imported here or in what this file uses, so that two
+separate readings of TeleSign's documents have to agree. Its own `--help` tells what it can do.
+"""
+
+import argparse
+import base64
+import contextlib
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+from rich.console import Console
+
+import console
+import signature
+from console import Step
+from scenarios import SCENARIOS, Call, Exchange, Failed, Scenario, Sender, TurnedAway, named
+
+_MOST_LOAD_CALLS = 100_000
+_MOST_LOAD_RATE = 1_000
+_LOAD_THREADS = 64
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A scenario that was played: its verdict and everything that led to it."""
+
+    scenario: str
+    sentence: str
+    passed: bool
+    verdict: str
+    exchanges: list[Exchange]
+    steps: list[Step] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where calls are played: the server's URL, who sends, and which numbers take part."""
+
+    url: str
+    sender: Sender
+    to: str | None = None
+    caller: str | None = None
+    digit: str = "1"
+
+    def call(self, session: requests.Session, scenario: Scenario) -> Call:
+        """Return a new call for a scenario."""
+        to = scenario.to if self.to is None else self.to
+        caller = scenario.caller if self.caller is None else self.caller
+        return Call(session, self.url, self.sender, to=to, caller=caller, digit=self.digit)
+
+    def play(self, scenario: Scenario, session: requests.Session | None = None) -> Played:
+        """Play a scenario to its verdict."""
+        call = self.call(session or new_session(), scenario)
+        passed, verdict = True, ""
+        try:
+            verdict = scenario.play(call)
+        except TurnedAway:
+            verdict = "turned away: no number was told"
+        except Failed as failed:
+            passed, verdict = False, str(failed)
+        return Played(scenario.name, scenario.sentence, passed, verdict, call.exchanges, call.steps)
+
+
+def new_session() -> requests.Session:
+    """Return a session that leaves our Authorization as it is: requests would ask .netrc."""
+    session = requests.Session()
+    session.auth = lambda request: request
+    return session
+
+
+def tell(out: Console, played: Played) -> None:
+    """Draw a call, what went over the wire, and the verdict."""
+    out.rule(f"{played.scenario}: {played.sentence}"[: out.width - 4], align="left")
+    console.print_ladder(out, played.steps)
+    lines = []
+    for number, exchange in enumerate(played.exchanges, start=1):
+        mark = f"   (assumed: {exchange.assumed})" if exchange.assumed else ""
+        lines.append((f"{number} > {exchange.sent}{mark}", "cyan"))
+        lines.append((f"{number} < {exchange.status} {exchange.answer}", "green"))
+    for text, style in lines:
+        console.print_wrapped(out, text, style)
+    word, style = ("PASSED", "bold green") if played.passed else ("FAILED", "bold red")
+    console.print_wrapped(out, f"{word}: {played.verdict}", style)
+    out.print()
+
+
+def as_json(played: Sequence[Played]) -> str:
+    """Return what was played, for scripts: all but the drawing."""
+    return json.dumps([asdict(each) | {"steps": len(each.steps)} for each in played], indent=2)
+
+
+def _send_file(stage: Stage, path: Path, parser: argparse.ArgumentParser) -> Played:
+    """Send the bytes of a file as an event, and read the answer as TeleSign would."""
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        parser.error(f"{path}: {error.strerror}")
+    try:
+        message = json.loads(body)
+        event, caller = str(message["event"]), message.get("data", {}).get("from")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        event, caller = "incoming_call", None
+
+    def play(call: Call) -> str:
+        call.caller = caller if isinstance(caller, str) else ""
+        return f"{named(call.post(body, event))}: TeleSign would take it"
+
+    return stage.play(Scenario(path.name, "A file, sent as an event.", play))
+
+
+# Load ------------------------------------------------------------------------------------------
+
+
+def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
+    """Play whole calls at a steady rate, whether or not earlier ones have ended; tell the figures.
+
+    The time of the first answer of a call counts from when the call was due, so that a server
+    which falls behind cannot hide it.
+    """
+    local = threading.local()
+    times: list[float] = []
+    failed: list[str] = []
+    started = time.perf_counter() + 0.1
+
+    def one(position: int) -> None:
+        if not hasattr(local, "session"):
+            local.session = new_session()
+        late_ms = max(0.0, time.perf_counter() - (started + position / rate)) * 1000
+        played = stage.play(SCENARIOS["connected"], local.session)
+        first, *others = (exchange.milliseconds for exchange in played.exchanges)
+        times.extend((first + late_ms, *others))
+        if not played.passed:
+            failed.append(played.verdict)
+
+    with ThreadPoolExecutor(_LOAD_THREADS) as pool:
+        due = []
+        for position in console.progress(out, range(calls), calls, "calls"):
+            time.sleep(max(0.0, started + position / rate - time.perf_counter()))
+            due.append(pool.submit(one, position))
+        for each in due:
+            each.result()
+    times.sort()
+    errors = sum("got ConnectionError" in text or "got ReadTimeout" in text for text in failed)
+    figures = (
+        ("calls", f"{calls:,}"),
+        ("answers", f"{len(times) - errors:,}"),
+        ("errors", f"{errors:,}"),
+        ("wrong verdicts", f"{len(failed) - errors:,}"),
+        ("p50", f"{times[len(times) // 2]:.1f} ms"),
+        ("p99", f"{times[len(times) * 99 // 100]:.1f} ms"),
+        ("maximum", f"{times[-1]:.1f} ms"),
+    )
+    console.print_table(out, ("load", f"{rate:g} calls/s"), figures)
+    for text in sorted(set(failed)):
+        console.print_wrapped(out, f"{failed.count(text):,} x {text}", "red")
+    return not failed
+
+
+# A server, if there is none --------------------------------------------------------------------
+
+
+def running_server(environment: dict[str, str]) -> str | None:
+    """Return the URL of the server that `make run` has started, if it runs."""
+    host = environment.get("MASKING_HOST", "127.0.0.1")
+    port = environment.get("MASKING_PORT", "8080")
+    base = f"http://{host}:{port}"
+    try:
+        health = requests.get(f"{base}/health", timeout=1).json()
+    except (requests.RequestException, ValueError):
+        return None
+    if not isinstance(health, dict) or "signatures" not in health:
+        return None
+    return base + environment.get("MASKING_EVENT_PATH", "/")
+
+
+@contextlib.contextmanager
+def own_server(environment: dict[str, str]) -> Iterator[str]:
+    """Start the server on a free port and stop it at the end; yield its URL."""
+    command = [sys.executable, str(Path(__file__).with_name("app.py"))]
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        command,
+        env=environment | {"MASKING_PORT": "0"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None  # noqa: S101 - by the call above
+    try:
+        first = process.stderr.readline()
+        found = re.search(r"http://\S+", first)
+        if found is None:
+            raise ServerDied(first + process.stderr.read())
+        yield found[0]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+class ServerDied(Exception):  # noqa: N818
+    """The server that was started for the calls did not run; the text is what it said."""
+
+
+# The command line ------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Plays TeleSign's part in a call, and tells whether the server does its own."
+    )
+    add = parser.add_argument
+    add("scenarios", nargs="*", help="names of scenarios, or all (connected and refused)")
+    add("--list", action="store_true", help="list the scenarios")
+    add("--url", help="the customer event URL (a server that runs here, else one is started)")
+    add("--from", dest="caller", help="who calls, in place of the scenario's number")
+    add("--to", help="what is dialled, in place of the scenario's number")
+    add("--digit", default="1", help="the key that is pressed when one is asked for (1)")
+    add("--event", type=Path, metavar="FILE", help="send this file as one event")
+    add("--no-signature", action="store_true", help="do not sign: must be turned away")
+    add("--bad-signature", action="store_true", help="sign with another key: must be turned away")
+    add("--json", action="store_true", help="tell it as JSON")
+    add("--calls", type=int, help=f"play so many calls under load, at most {_MOST_LOAD_CALLS:,}")
+    add("--rate", type=float, default=50, help="calls a second, with --calls (50)")
+    return parser
+
+
+def _chosen(names: Sequence[str], parser: argparse.ArgumentParser) -> list[Scenario]:
+    if list(names) == ["all"]:
+        return list(SCENARIOS.values())
+    unknown = [name for name in names if name not in SCENARIOS]
+    if unknown:
+        parser.error(f"no scenario {unknown[0]!r}; --list tells their names")
+    return [SCENARIOS[name] for name in names or ("connected", "refused")]
+
+
+def _sender(environment: dict[str, str], options: argparse.Namespace) -> Sender:
+    how = "unsigned" if options.no_signature else "forged" if options.bad_signature else "right"
+    key_text = environment.get("TELESIGN_API_KEY", "").partition(",")[0].strip()
+    key = signature.decode_key(key_text) if key_text else b""
+    return Sender(environment.get("TELESIGN_CUSTOMER_ID", "").strip(), key, how)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status is 0 if every call went as it must, else 1."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    out = console.terminal()
+    if options.list:
+        rows = [(each.name, each.sentence) for each in SCENARIOS.values()]
+        console.print_table(out, ("scenario", "what happens"), rows)
+        return 0
+    scenarios = _chosen(options.scenarios, parser)
+    if options.calls is not None and not (
+        1 <= options.calls <= _MOST_LOAD_CALLS and 0 < options.rate <= _MOST_LOAD_RATE
+    ):
+        parser.error(
+            f"wanted 1 to {_MOST_LOAD_CALLS} calls at a rate of up to {_MOST_LOAD_RATE} a second"
+        )
+    environment = dict(os.environ)
+    with contextlib.ExitStack() as stack:
+        try:
+            url = options.url or running_server(environment)
+            if url is None:
+                _prepare(environment, scenarios)
+                url = stack.enter_context(own_server(environment))
+            sender = _sender(environment, options)
+        except (ServerDied, signature.KeyFormError) as error:
+            print(f"No call was played: {error}", file=sys.stderr)
+            return 1
+        stage = Stage(url, sender, options.to, options.caller, options.digit)
+        if options.calls is not None:
+            if urlsplit(url).hostname not in _LOOPBACK:
+                parser.error("load is for a server on this machine only, not for --url elsewhere")
+            return 0 if play_load(stage, options.calls, options.rate, out) else 1
+        if options.event is not None:
+            played = [_send_file(stage, options.event, parser)]
+        else:
+            played = [stage.play(scenario) for scenario in scenarios]
+    if options.json:
+        print(as_json(played))
+    else:
+        for each in played:
+            tell(out, each)
+    return 0 if all(each.passed for each in played) else 1
+
+
+def _prepare(environment: dict[str, str], scenarios: Sequence[Scenario]) -> None:
+    """Give the server that is started here a key, and the digit that a scenario asks for."""
+    if "TELESIGN_API_KEY" not in environment:
+        environment["TELESIGN_CUSTOMER_ID"] = "SIMULATED"
+        environment["TELESIGN_API_KEY"] = base64.b64encode(secrets.token_bytes(32)).decode()
+    if any(each.name.startswith("screening") for each in scenarios):
+        environment.setdefault("MASKING_ACCEPT_DIGIT", "1")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

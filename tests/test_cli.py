@@ -1,0 +1,215 @@
+"""check and explain, as an operator runs them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from conftest import ROOT, START, read_list
+
+import advice
+import cli
+from phone import PhoneNumber
+from routing import Reason
+
+
+def run(folder: Path, *arguments: str, text: str = facts.ALLOW_LIST, **environment: str) -> Any:
+    (folder / "allowlist.csv").write_text(text)
+    ended = subprocess.run(
+        [sys.executable, ROOT / "app.py", *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+TABLE = """\
+line  who calls    dials        reaches      who sees     until
+----  -----------  -----------  -----------  -----------  --------------------
+2     anyone       12025550100  12025550111  12025550199
+3     12025550123  12025550101  12025550145  12025550101  2027-01-31 18:00 UTC
+4     12025550145  12025550101  12025550123  12025550101
+5     anyone       12025550102  12025550112  12025550102  2026-01-31 18:00 UTC
+
+line 2: caller_id_number: nobody can call 12025550199 back: no row has it as
+    `to`
+line 5: expires: this row has refused since 2026-01-31 18:00:00 UTC
+4 route(s), 2 warning(s)
+"""
+
+
+def test_check_tells_who_may_call_what_and_what_is_doubtful(tmp_path: Path) -> None:
+    assert run(tmp_path, "check") == (0, TABLE, "")
+    assert run(tmp_path, "check", "--strict") == (1, TABLE, "")
+
+
+ONE_ROW = "to,destination\n12025550100,12025550111\n"
+
+
+def test_check_without_warnings_is_well_also_when_strict(tmp_path: Path) -> None:
+    code, out, _ = run(
+        tmp_path, "check", "--strict", text="to,destination\n12025550100,12025550111"
+    )
+    assert (code, out.splitlines()[-1]) == (0, "1 route(s), 0 warning(s)")
+
+
+def test_check_tells_every_fault_with_its_line(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "check", text="to\nx\ny\n", MASKING_PORT="x")
+    assert (code, out) == (2, "")
+    assert [line.partition(" wanted")[0] for line in err.splitlines()] == [
+        "The server does not start:",
+        "  MASKING_PORT:",
+        "  allowlist.csv:2: to:",
+        "  allowlist.csv:3: to:",
+    ]
+
+
+def test_a_long_list_is_checked_in_seconds(tmp_path: Path) -> None:
+    rows = [f"1202{5_550_100 + row:07},1303{2_000_000 + row:07}" for row in range(20_000)]
+    started = time.monotonic()
+    code, out, _ = run(tmp_path, "check", text="to,destination\n" + "\n".join(rows), **facts.KEYS)
+    assert (code, out.splitlines()[-1]) == (0, "20,000 route(s), 0 warning(s)")
+    assert time.monotonic() - started < 20
+
+
+IMPOSSIBLE = "cannot be a phone number of any country"
+
+
+@pytest.mark.parametrize(
+    ("row", "warnings"),
+    [
+        ("12025550100,,12025550111,,", []),
+        ("390612345678,,390687654321,,", []),
+        ("12025550100,,19005550111,,",
+         ["destination: 19005550111 is a premium-rate number, which TeleSign refuses to dial"]),
+        ("491801234567,,491801234568,,",
+         ["destination: 491801234568 is a shared-cost number: check what a call to it costs"]),
+        ("881612345678,,881612345679,,",
+         ["destination: 881612345679 is a satellite or international-network number:"
+          " check what a call to it costs"]),
+        ("12025550100,,1202555011,,", [f"destination: 1202555011 {IMPOSSIBLE}"]),
+        ("12025550100,,9992025550111,,", [f"destination: 9992025550111 {IMPOSSIBLE}"]),
+        ("12025550100,1202555,12025550111,,", [f"from: 1202555 {IMPOSSIBLE}"]),
+        ("1202555,,12025550111,,", [f"to: 1202555 {IMPOSSIBLE}"]),
+        ("4402079460000,,442079460001,,", [f"to: 4402079460000 {IMPOSSIBLE}"]),
+        ("12025550100,,12025550111,1202555,",
+         [f"caller_id_number: 1202555 {IMPOSSIBLE}",
+          "caller_id_number: nobody can call 1202555 back: no row has it as `to`"]),
+        ("12025550100,,442079460000,,",
+         ["caller_id_number: somebody in GB is shown a number of US"]),
+        ("12025550100,12025550111,12025550111,,",
+         ["from: 12025550111 would call their own number, so this row never connects"]),
+        ("12025550100,,12025550111,,2026-11-23T12:00:00Z",
+         ["expires: this row has refused since 2026-11-23 12:00:00 UTC"]),
+        ("12025550100,,12025550111,,2026-11-23T12:00:01Z", []),
+    ],
+)  # fmt: skip
+def test_each_warning(row: str, warnings: list[str]) -> None:
+    listed = read_list(f"to,from,destination,caller_id_number,expires\n{row}")
+    (route,) = listed
+    assert list(advice.warnings(route, listed, START)) == warnings
+
+
+def test_a_row_for_a_number_of_ours_never_connects() -> None:
+    text = "to,from,destination,caller_id_number\n12025550100,,12025550111,12025550100\n"
+    listed = read_list(
+        f"{text}12025550101,12025550102,12025550112,\n12025550102,,12025550113,12025550100"
+    )
+    told = [list(advice.warnings(route, listed, START)) for route in listed]
+    assert told == [
+        [],
+        ["from: 12025550102 is a number of yours, so this row never connects (a loop)"],
+        [],
+    ]
+
+
+CONNECTED = """\
+connected by line 2: 12025550111 is called and sees 12025550199
+{"method":"dial","params":{"to":"12025550111","caller_id_number":"12025550199",
+    "max_call_duration":"3600"}}
+"""
+
+
+def test_explain_tells_how_a_call_is_connected(tmp_path: Path) -> None:
+    arguments = ("explain", "--from", "+1 202 555 0123", "--to", "12025550100")
+    assert run(tmp_path, *arguments) == (0, CONNECTED, "")
+    home = ("explain", "--from", "2025550123", "--to", "2025550100")
+    assert run(tmp_path, *home, MASKING_HOME_COUNTRY_CODE="1") == (0, CONNECTED, "")
+
+
+@pytest.mark.parametrize(
+    ("caller", "dialled", "reason", "cause"),
+    [
+        ("12025550188", "12025550101", "caller_not_listed",
+         "12025550101 is listed, but only for 12025550123 (line 3) and 12025550145 (line 4)."),
+        ("", "12025550101", "caller_withheld",
+         "12025550101 is listed, but only for 12025550123 (line 3) and 12025550145 (line 4),"
+         " and this one is withheld."),
+        ("12025550123", "12025550177", "not_listed",
+         "12025550177 is in no row, and nothing like it."),
+        ("12025550123", "12025550111", "not_listed",
+         "12025550111 is not a `to`, but the destination of line 2."),
+        ("12025550123", "12025550199", "not_listed",
+         "12025550199 is not a `to`, but the masking ID of line 2."),
+        ("12025550123", "2025550102", "not_listed",
+         "2025550102 is not listed; line 5 has 12025550102."),
+        ("12025550123", "12025550102", "expired",
+         "The row in line 5 has refused since 2026-01-31 18:00:00 UTC."),
+        ("12025550199", "12025550100", "loop",
+         "The caller, 12025550199, is a number of this list: a masking ID or a `to`."),
+        ("12025550111", "12025550100", "caller_is_destination",
+         "The row would connect 12025550111 with themselves."),
+        ("12", "12025550100", "bad_number",
+         "The caller's number is not a country code and digits, 7 to 15 in all."),
+        ("12025550123", "", "bad_number",
+         "The dialled number is not a country code and digits, 7 to 15 in all."),
+    ],
+)  # fmt: skip
+def test_explain_tells_why_a_call_is_refused(
+    caller: str,
+    dialled: str,
+    reason: str,
+    cause: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert cli.main(["explain", "--from", caller, "--to", dialled]) == 0
+    told = " ".join(line.strip() for line in capsys.readouterr().out.splitlines())
+    assert told == f'refused: {reason} {cause} {{"method":"hangup","params":{{}}}}'
+
+
+def test_explain_names_a_few_of_many_callers() -> None:
+    rows = [f"12025550100,120255501{row:02},12025550199" for row in range(10, 20)]
+    listed = read_list("\n".join(["to,from,destination", *rows]))
+    cause = advice.nearest_cause(
+        PhoneNumber("12025550100"),
+        PhoneNumber("12025550150"),
+        Reason.CALLER_NOT_LISTED,
+        listed,
+    )
+    assert cause.endswith("12025550114 (line 6) and 5 more.")
+
+
+def test_a_call_that_was_seen_before_has_its_sentence() -> None:
+    number = PhoneNumber("12025550100")
+    cause = advice.nearest_cause(number, number, Reason.REPLAYED, read_list(facts.ALLOW_LIST))
+    assert cause == "The call was seen before."
+
+
+def test_the_config_option_goes_before_the_command(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text("allow_list = 'mine.csv'")
+    (tmp_path / "mine.csv").write_text("to,destination\n12025550100,12025550111\n")
+    code, out, _ = run(tmp_path, "--config", "my.toml", "check")
+    assert (code, out.splitlines()[-1]) == (0, "1 route(s), 0 warning(s)")

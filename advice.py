@@ -4,6 +4,7 @@ Warnings of the numbering plan and of rows that can never connect, and the neare
 refusal. Numbers are shown in full: this is for the operator's own terminal, not for a log. No I/O.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,6 +17,7 @@ from routing import AllowList, Reason, Route
 
 _MOST_NAMED = 5
 _SAME_END = 7
+_NORTH_AMERICA = 1
 _SATELLITE_CODES = {870, 881, 882, 883}
 _DEAR = {
     PhoneNumberType.PREMIUM_RATE: "a premium-rate number, which TeleSign refuses to dial",
@@ -40,9 +42,9 @@ def warnings(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str
     kind = _doubtful_kind(route.destination)
     if kind:
         yield f"destination: {route.destination} is {kind}"
-    home, shown = _country(route.destination), _country(route.masking_id)
-    if home and shown and home != shown:
-        yield f"caller_id_number: somebody in {home} is shown a number of {shown}"
+    countries = _countries(route.destination, route.masking_id)
+    if countries:
+        yield "caller_id_number: somebody in {} is shown a number of {}".format(*countries)
     if not allow_list.lists(route.masking_id):
         yield f"caller_id_number: nobody can call {route.masking_id} back: no row has it as `to`"
     yield from _dead_ends(route, allow_list, now)
@@ -128,9 +130,42 @@ def _doubtful_kind(number: PhoneNumber) -> str:
     parsed = _parsed(number)
     if parsed.country_code in _SATELLITE_CODES:
         return "a satellite or international-network number: check what a call to it costs"
+    if not _may_be_dear(parsed.country_code or 0).fullmatch(str(parsed.national_number)):
+        return ""
     return _DEAR.get(phonenumbers.number_type(parsed), "")
 
 
-@lru_cache(maxsize=4096)
-def _country(number: PhoneNumber) -> str:
-    return phonenumbers.region_code_for_number(_parsed(number)) or ""
+@lru_cache(maxsize=1024)
+def _may_be_dear(country_code: int) -> re.Pattern[str]:
+    """Return what every dear number of a country matches: to ask for each number's type is slow."""
+    patterns = ["(?!)"]
+    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(country_code, ()):
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region(region, None)
+        for kind in (metadata.premium_rate, metadata.shared_cost) if metadata else ():
+            if kind and kind.national_number_pattern:
+                patterns.append(kind.national_number_pattern)
+    return re.compile("|".join(patterns))
+
+
+def _countries(one: PhoneNumber, other: PhoneNumber) -> tuple[str, str] | None:
+    """Return the countries of two numbers if they are known and differ."""
+    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    parsed = _parsed(one), _parsed(other)
+    first, second = (number.country_code or 0 for number in parsed)
+    if first == second and len(codes.get(first, ())) == 1:
+        return None
+    home, away = map(_country, parsed)
+    return (home, away) if home and away and home != away else None
+
+
+def _country(number: phonenumbers.PhoneNumber) -> str:
+    if number.country_code == _NORTH_AMERICA:
+        return _country_of_area(str(number.national_number)[:3])
+    return phonenumbers.region_code_for_number(number) or ""
+
+
+@lru_cache(maxsize=1024)
+def _country_of_area(area_code: str) -> str:
+    """Return the country of a North American area code: there it is what tells the country."""
+    number = phonenumbers.PhoneNumber(_NORTH_AMERICA, int(f"{area_code}5550100"))
+    return phonenumbers.region_code_for_number(number) or ""

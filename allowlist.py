@@ -172,7 +172,7 @@ def _number(cells: Cells, column: str, home_country_code: str) -> PhoneNumber | 
         number = phone.parse(text)
     except phone.PhoneError as error:
         raise _CellError(f"{column}: {error}, got {phone.outline(text)!r}") from None
-    if phone.read(text, home_country_code=home_country_code) != number:
+    if home_country_code and phone.read(text, home_country_code=home_country_code) != number:
         raise _CellError(
             f"{column}: wanted a country code in front, because home_country_code makes"
             f" {home_country_code} that of ten digits alone, got {phone.outline(text)!r};"

@@ -66,7 +66,7 @@ def test_a_time_may_be_of_any_zone() -> None:
 
 
 def test_ten_digits_are_ambiguous_while_events_are_mended_by_a_home_country_code() -> None:
-    rows = ["to,destination", f"+4512345678,{B}", f"{A},2025550102"]
+    rows = ["to,destination", f"+2025550109,{B}", f"{A},2025550102"]
     assert faults_of(*rows, home_country_code="1") == [
         (
             3,

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import facts
+import phonenumbers
 import pytest
 from conftest import ROOT, START, read_list
+from phonenumbers import PhoneNumberType
 
 import advice
 import cli
@@ -73,13 +75,26 @@ def test_check_tells_every_fault_with_its_line(tmp_path: Path) -> None:
 
 
 def test_a_long_list_is_checked_in_seconds(tmp_path: Path) -> None:
-    rows = [f"1202{5_550_100 + row:07},1303{2_000_000 + row:07}" for row in range(20_000)]
+    rows = [f"{13_000_000_000 + row},{14_000_000_000 + row}" for row in range(20_000)]
     started = time.monotonic()
     code, out, _ = run(tmp_path, "check", text="to,destination\n" + "\n".join(rows), **facts.KEYS)
     assert (code, out.splitlines()[-1]) == (0, "20,000 route(s), 0 warning(s)")
     assert time.monotonic() - started < 20
 
 
+def example(region: str, kind: int = PhoneNumberType.FIXED_LINE) -> str:
+    """Return the numbering plan's own example of a number."""
+    number = phonenumbers.example_number_for_type(region, kind)
+    assert number is not None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
+
+
+GB, JE, IT = example("GB"), example("JE"), example("IT")
+DE, SHARED_COST = example("DE"), example("DE", PhoneNumberType.SHARED_COST)
+SATELLITE = phonenumbers.format_number(
+    phonenumbers.example_number_for_non_geo_entity(881),  # type: ignore[arg-type]
+    phonenumbers.PhoneNumberFormat.E164,
+)[1:]
 IMPOSSIBLE = "cannot be a phone number of any country"
 
 
@@ -87,24 +102,26 @@ IMPOSSIBLE = "cannot be a phone number of any country"
     ("row", "warnings"),
     [
         ("12025550100,,12025550111,,", []),
-        ("390612345678,,390687654321,,", []),
+        (f"{IT},,{IT[:-1]}9,,", []),
         ("12025550100,,19005550111,,",
          ["destination: 19005550111 is a premium-rate number, which TeleSign refuses to dial"]),
-        ("491801234567,,491801234568,,",
-         ["destination: 491801234568 is a shared-cost number: check what a call to it costs"]),
-        ("881612345678,,881612345679,,",
-         ["destination: 881612345679 is a satellite or international-network number:"
+        (f"{DE},,{SHARED_COST},,",
+         [f"destination: {SHARED_COST} is a shared-cost number: check what a call to it costs"]),
+        (f"{SATELLITE[:-1]}9,,{SATELLITE},,",
+         [f"destination: {SATELLITE} is a satellite or international-network number:"
           " check what a call to it costs"]),
         ("12025550100,,1202555011,,", [f"destination: 1202555011 {IMPOSSIBLE}"]),
         ("12025550100,,9992025550111,,", [f"destination: 9992025550111 {IMPOSSIBLE}"]),
         ("12025550100,1202555,12025550111,,", [f"from: 1202555 {IMPOSSIBLE}"]),
         ("1202555,,12025550111,,", [f"to: 1202555 {IMPOSSIBLE}"]),
-        ("4402079460000,,442079460001,,", [f"to: 4402079460000 {IMPOSSIBLE}"]),
+        (f"440{GB[2:]},,{GB},,", [f"to: 440{GB[2:]} {IMPOSSIBLE}"]),
         ("12025550100,,12025550111,1202555,",
          [f"caller_id_number: 1202555 {IMPOSSIBLE}",
           "caller_id_number: nobody can call 1202555 back: no row has it as `to`"]),
-        ("12025550100,,442079460000,,",
-         ["caller_id_number: somebody in GB is shown a number of US"]),
+        (f"12025550100,,{GB},,", ["caller_id_number: somebody in GB is shown a number of US"]),
+        (f"{GB},,{JE},,", ["caller_id_number: somebody in JE is shown a number of GB"]),
+        ("14165550100,,12025550111,,",
+         ["caller_id_number: somebody in US is shown a number of CA"]),
         ("12025550100,12025550111,12025550111,,",
          ["from: 12025550111 would call their own number, so this row never connects"]),
         ("12025550100,,12025550111,,2026-11-23T12:00:00Z",

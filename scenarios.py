@@ -58,7 +58,8 @@ class Sender:
         headers["X-TS-Authorization"] = bare
         return headers
 
-    def as_it_should_be(self) -> bool:
+    @property
+    def is_right(self) -> bool:
         """Whether TeleSign would send so."""
         return self.how == "right"
 
@@ -195,35 +196,40 @@ class Call:
 
     def post(self, body: bytes, event: str, *, assumed: str = "") -> Reply:
         """Post any body. Not signed as it should be, it has to be turned away."""
-        sender = self.sender
         started = time.perf_counter()
         try:
             answer = self._session.post(
-                self._url, body, headers=sender.headers(body), timeout=30, allow_redirects=False
+                self._url,
+                body,
+                headers=self.sender.headers(body),
+                timeout=30,
+                allow_redirects=False,
             )
         except requests.RequestException as error:
-            seconds = time.perf_counter() - started
-            self._keep(event, body, assumed, 0, b"", seconds, ("no answer",))
-            raise Failed(f"wanted an answer to {event}, got {type(error).__name__}") from None
-        seconds = time.perf_counter() - started
-        faults: tuple[str, ...] = ()
-        reply = Reply("", {})
-        if sender.as_it_should_be():
-            content_type = answer.headers.get("Content-Type", "")
-            reply = read_reply(
-                event, self.caller, answer.status_code, content_type, answer.content, seconds
-            )
-            faults = reply.faults
-        elif answer.status_code != 401:
-            faults = (f"status: wanted 401 for a request {sender.how}, got {answer.status_code}",)
-        elif re.search(rb"\d{7,}", answer.content):
-            faults = (f"body: wanted no number for a request {sender.how}, got one",)
-        self._keep(event, body, assumed, answer.status_code, answer.content, seconds, faults)
-        if faults:
-            raise Failed("; ".join(faults))
-        if not sender.as_it_should_be():
+            fault = f"wanted an answer to {event}, got {type(error).__name__}"
+            self._keep(event, body, assumed, 0, b"", started, (fault,))
+            raise Failed(fault) from None
+        reply = self._read(event, answer, time.perf_counter() - started)
+        if event != "call_completed" and answer.ok and not reply.method and not reply.faults:
+            assumed = "; ".join(filter(None, (assumed, "{} is taken here")))
+        self._keep(event, body, assumed, answer.status_code, answer.content, started, reply.faults)
+        if reply.faults:
+            raise Failed("; ".join(reply.faults))
+        if not self.sender.is_right:
             raise TurnedAway
         return reply
+
+    def _read(self, event: str, answer: requests.Response, seconds: float) -> Reply:
+        status, how = answer.status_code, self.sender.how
+        if self.sender.is_right:
+            content_type = answer.headers.get("Content-Type", "")
+            return read_reply(event, self.caller, status, content_type, answer.content, seconds)
+        faults: tuple[str, ...] = ()
+        if status != 401:
+            faults = (f"status: wanted 401 for a request {how}, got {status}",)
+        elif re.search(rb"\d{7,}", answer.content):
+            faults = (f"body: wanted no number for a request {how}, got one",)
+        return Reply("", {}, faults)
 
     def _keep(
         self,
@@ -232,11 +238,11 @@ class Call:
         assumed: str,
         status: int,
         answer: bytes,
-        seconds: float,
+        started: float,
         faults: tuple[str, ...],
     ) -> None:
         sent, got = body.decode("utf-8", "replace"), answer.decode("utf-8", "replace")
-        milliseconds = round(seconds * 1000, 1)
+        milliseconds = round((time.perf_counter() - started) * 1000, 1)
         self.exchanges.append(Exchange(event, sent, assumed, status, got, milliseconds, faults))
         number = len(self.exchanges)
         self.steps.append(Arrow(TELESIGN, SERVER, f"{number} {event}", "cyan"))

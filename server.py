@@ -5,6 +5,7 @@ own let about a hundred do so. The body limit is above the app's, so that the ap
 """
 
 import errno
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,8 @@ def serve(
         cause = getattr(error, "strerror", None) or error
         remedy = _REMEDIES.get(code or 0, "set host to a name or an address of this machine")
         raise ServeError(f"cannot listen on {host}:{port}: {cause}; {remedy}") from None
+    # A request that waits for a thread for a moment is no news to the operator.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     on_listening(_port(server))
     server.run()
 

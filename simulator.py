@@ -13,12 +13,15 @@ import re
 import secrets
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import urlsplit
 
 import requests
@@ -101,7 +104,10 @@ def tell(out: Console, played: Played) -> None:
 
 def as_json(played: Sequence[Played]) -> str:
     """Return what was played, for scripts: all but the drawing."""
-    return json.dumps([asdict(each) | {"steps": len(each.steps)} for each in played], indent=2)
+    told = [asdict(each) for each in played]
+    for each in told:
+        del each["steps"]
+    return json.dumps(told, indent=2)
 
 
 def _send_file(stage: Stage, path: Path, parser: argparse.ArgumentParser) -> Played:
@@ -135,6 +141,7 @@ def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
     local = threading.local()
     times: list[float] = []
     failed: list[str] = []
+    unanswered: list[str] = []
     started = time.perf_counter() + 0.1
 
     def one(position: int) -> None:
@@ -145,7 +152,7 @@ def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
         first, *others = (exchange.milliseconds for exchange in played.exchanges)
         times.extend((first + late_ms, *others))
         if not played.passed:
-            failed.append(played.verdict)
+            (failed if played.exchanges[-1].status else unanswered).append(played.verdict)
 
     with ThreadPoolExecutor(_LOAD_THREADS) as pool:
         due = []
@@ -155,20 +162,19 @@ def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
         for each in due:
             each.result()
     times.sort()
-    errors = sum("got ConnectionError" in text or "got ReadTimeout" in text for text in failed)
     figures = (
         ("calls", f"{calls:,}"),
-        ("answers", f"{len(times) - errors:,}"),
-        ("errors", f"{errors:,}"),
-        ("wrong verdicts", f"{len(failed) - errors:,}"),
+        ("answers", f"{len(times) - len(unanswered):,}"),
+        ("errors", f"{len(unanswered):,}"),
+        ("wrong verdicts", f"{len(failed):,}"),
         ("p50", f"{times[len(times) // 2]:.1f} ms"),
         ("p99", f"{times[len(times) * 99 // 100]:.1f} ms"),
         ("maximum", f"{times[-1]:.1f} ms"),
     )
     console.print_table(out, ("load", f"{rate:g} calls/s"), figures)
-    for text in sorted(set(failed)):
-        console.print_wrapped(out, f"{failed.count(text):,} x {text}", "red")
-    return not failed
+    for text, count in Counter(failed + unanswered).most_common():
+        console.print_wrapped(out, f"{count:,} x {text}", "red")
+    return not failed and not unanswered
 
 
 # A server, if there is none --------------------------------------------------------------------
@@ -192,23 +198,33 @@ def running_server(environment: dict[str, str]) -> str | None:
 def own_server(environment: dict[str, str]) -> Iterator[str]:
     """Start the server on a free port and stop it at the end; yield its URL."""
     command = [sys.executable, str(Path(__file__).with_name("app.py"))]
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        command,
-        env=environment | {"MASKING_PORT": "0"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None  # noqa: S101 - by the call above
-    try:
-        first = process.stderr.readline()
-        found = re.search(r"http://\S+", first)
-        if found is None:
-            raise ServerDied(first + process.stderr.read())
-        yield found[0]
-    finally:
-        process.terminate()
-        process.communicate()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            command,
+            env=environment | {"MASKING_PORT": "0"},
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        try:
+            yield _address(process, said)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _address(process: "subprocess.Popen[bytes]", said: TextIO) -> str:
+    """Wait for the server to say where it listens."""
+    ended = False
+    while True:
+        said.seek(0)
+        text = said.read()
+        found = re.search(r"http://\S+(?=\n)", text)
+        if found:
+            return found[0]
+        if ended:
+            raise ServerDied(text)
+        ended = process.poll() is not None
+        time.sleep(0.02)
 
 
 class ServerDied(Exception):  # noqa: N818

@@ -231,6 +231,7 @@ def test_a_call_is_drawn_with_what_people_see_and_what_went_over_the_wire(
     assert any("1 dial 0 ms" in line for line in lines)
     assert '1 > {"event": "incoming_call", "reference_id": "ID",' in words
     assert "(assumed: how the two parts are laid out)" in words
+    assert "(assumed: {} is taken here) 3 < 200 {}" in words
     assert "4 < 200 {}\nPASSED: connected: neither person saw the other's number\n" in drawn
     assert all(len(line) <= 80 for line in out.splitlines())
 

@@ -52,8 +52,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def serve(settings: Settings, allow_list: AllowList) -> int:
-    """Serve until Ctrl-C."""
-    app = create_app(settings, allow_list, Journal())
+    """Serve until SIGTERM or Ctrl-C."""
+    journal = Journal()
+    app = create_app(settings, allow_list, journal)
     try:
         server.serve(
             app,
@@ -67,6 +68,7 @@ def serve(settings: Settings, allow_list: AllowList) -> int:
     except server.ServeError as error:
         print(f"The server does not start: {error}", file=sys.stderr)
         return 1
+    journal.notice("stopped")
     return 0
 
 

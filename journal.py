@@ -83,10 +83,10 @@ class Journal:
             self._errors += 1
             self._write({"error": type(error).__name__, "where": where})
 
-    def notice(self, text: str, **facts: object) -> None:
+    def notice(self, text: str) -> None:
         """Tell something of the server itself."""
         with self._lock:
-            self._write({"notice": text, **facts})
+            self._write({"notice": text})
 
     def _write(self, line: dict[str, object]) -> None:
         now = datetime.now(UTC)

@@ -1,15 +1,23 @@
-"""Runs a WSGI app for real, on waitress. Knows nothing of what the app does.
+"""Runs a WSGI app for real, on waitress, until it is told to stop; knows nothing of the app.
 
 The limits are those under which a thousand slow clients did not keep a good one waiting; waitress's
 own let about a hundred do so. The body limit is above the app's, so that the app's answer is given.
+waitress itself drops what is under way when it is stopped; here that is answered first.
 """
 
+import contextlib
 import errno
 import logging
-from collections.abc import Callable
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
-from waitress.server import create_server
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
 
 LIMITS: dict[str, Any] = {
     "connection_limit": 2000,
@@ -21,11 +29,17 @@ LIMITS: dict[str, Any] = {
     "ident": None,
 }
 
+_TURN_S = 0.25
+_SETTLE_S = 0.2
+_HALF_SENT_S = 1.0
+_MOST_STOP_S = 8.0
 
 _REMEDIES = {
     errno.EADDRINUSE: "end what runs there, or set another port",
     errno.EACCES: "set a port above 1023, or let a proxy take this one",
 }
+
+Sockets = dict[int, Any]
 
 
 class ServeError(Exception):
@@ -35,12 +49,16 @@ class ServeError(Exception):
 def serve(
     app: Any, *, host: str, port: int, threads: int, on_listening: Callable[[int], None]
 ) -> None:
-    """Serve until Ctrl-C. `on_listening` is told the port, once connections are taken.
+    """Serve until SIGTERM or Ctrl-C, answer what has come till then, and return within 10 s.
 
-    Port 0 takes a free one. Raises `ServeError` if the address cannot be listened on.
+    A second signal ends the process at once. `on_listening` is told the port, once connections are
+    taken; port 0 takes a free one. Raises `ServeError` if the address cannot be listened on.
     """
+    sockets: Sockets = {}
     try:
-        server = create_server(app, host=host, port=port, threads=threads, **LIMITS)
+        server: Any = create_server(
+            app, map=sockets, host=host, port=port, threads=threads, **LIMITS
+        )
     except (OSError, ValueError) as error:
         code = getattr(error, "errno", None)
         cause = getattr(error, "strerror", None) or error
@@ -48,8 +66,62 @@ def serve(
         raise ServeError(f"cannot listen on {host}:{port}: {cause}; {remedy}") from None
     # A request that waits for a thread for a moment is no news to the operator.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    on_listening(_port(server))
-    server.run()
+    with _signals() as told_to_stop:
+        on_listening(_port(server))
+        while not told_to_stop():
+            _turn(sockets, _TURN_S)
+        _answer_the_rest(sockets)
+        server.task_dispatcher.shutdown(timeout=1)
+    wasyncore.close_all(sockets)
+
+
+def _turn(sockets: Sockets, timeout_s: float) -> None:
+    """Accept, read and write what is ready; wait at most so long for something to be."""
+    wasyncore.loop(timeout=timeout_s, use_poll=True, map=sockets, count=1)
+
+
+def _answer_the_rest(sockets: Sockets) -> None:
+    """Take what has already been sent, then no more; close each connection when it is answered."""
+    started = time.monotonic()
+    while time.monotonic() < started + _SETTLE_S:
+        _turn(sockets, _SETTLE_S / 10)
+    for each in list(sockets.values()):
+        if isinstance(each, BaseWSGIServer):
+            wasyncore.dispatcher.close(each)
+    while time.monotonic() < started + _MOST_STOP_S:
+        _turn(sockets, _SETTLE_S / 10)
+        channels = [each for each in sockets.values() if isinstance(each, HTTPChannel)]
+        if not channels:
+            return
+        patient = time.monotonic() < started + _HALF_SENT_S
+        for channel in channels:
+            if not _has_work(channel, patient=patient):
+                channel.handle_close()
+
+
+def _has_work(channel: Any, *, patient: bool) -> bool:
+    """Tell whether an answer is owed; to one who has sent half a request, only for a while."""
+    return bool(channel.requests or channel.total_outbufs_len or (patient and channel.request))
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Yield whether a signal to stop has come; a second one is left to the system."""
+    came: list[int] = []
+    names = [signal.SIGINT, signal.SIGTERM]
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if came:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        came.append(number)
+
+    before = {name: signal.signal(name, stop) for name in names}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 def _port(server: Any) -> int:

@@ -6,10 +6,12 @@ below it, and a row cut short (a file half-written) never passes for a whole one
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import phone
 from commands import MOST_CALL_SECONDS, Dial
@@ -27,6 +29,7 @@ COLUMNS = (
 )
 
 Cells = dict[str, str]
+T = TypeVar("T")
 
 
 class _CellError(ValueError):
@@ -141,26 +144,38 @@ def _header(cells: list[str]) -> list[str]:
 
 
 def _route(cells: Cells, defaults: RowDefaults, line: int) -> Route:
+    """Return the route of a row. Raises `_CellError` with the faults of all its cells."""
+    faults: list[str] = []
+
+    def read(cell: Callable[[], T]) -> T | None:
+        try:
+            return cell()
+        except _CellError as error:
+            faults.append(str(error))
+            return None
+
     home = defaults.home_country_code
-    dialled = _number(cells, "to", home)
-    if dialled is None:
-        raise _CellError("to: wanted the number that callers dial, got nothing")
-    caller = _number(cells, "from", home)
-    destination = _number(cells, "destination", home) or dialled
-    masking_id = _number(cells, "caller_id_number", home) or (
-        dialled if destination != dialled else defaults.caller_id_number
+    dialled, caller, destination, masking_id = (
+        read(partial(_number, cells, column, home)) for column in COLUMNS[:4]
     )
+    duration_s = read(partial(_duration_s, cells)) or defaults.max_call_duration_s
+    expires = read(partial(_expires, cells))
+    if not cells.get("to", "").strip():
+        faults.append("to: wanted the number that callers dial, got nothing")
+    if faults or dialled is None:
+        raise _CellError("; ".join(faults))
+    destination = destination or dialled
+    masking_id = masking_id or (dialled if destination != dialled else defaults.caller_id_number)
     if masking_id is None:
         raise _CellError(
             "caller_id_number: wanted a masking ID, here or as the setting of that name, got"
             " neither: the destination is `to` itself"
         )
-    duration_s = _duration_s(cells) or defaults.max_call_duration_s
     try:
         dial = Dial(destination, masking_id, duration_s)
     except ValueError as error:
         raise _CellError(f"caller_id_number: {error}") from None
-    return Route(dialled, caller, dial, _expires(cells), line)
+    return Route(dialled, caller, dial, expires, line)
 
 
 def _number(cells: Cells, column: str, home_country_code: str) -> PhoneNumber | None:

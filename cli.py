@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC
 from pathlib import Path
 
@@ -32,11 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     match options.command:
         case "check":
-            return check(allow_list, strict=options.strict)
+            return _quietly(lambda: check(allow_list, strict=options.strict))
         case "explain":
-            return explain(settings, allow_list, options.caller, options.to)
+            return _quietly(lambda: explain(settings, allow_list, options.caller, options.to))
         case _:
             return serve(settings, allow_list)
+
+
+def _quietly(command: Callable[[], int]) -> int:
+    import console
+
+    return console.quietly(command)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,6 +115,8 @@ def check(allow_list: AllowList, *, strict: bool) -> int:
         people = (who, route.dialled, route.destination, route.masking_id)
         rows.append((str(route.line), *people, until))
         told += [f"line {route.line}: {text}" for text in advice.warnings(route, allow_list, today)]
+    if not rows:
+        told.append("there is no row: every call is refused")
     headers = ("line", "who calls", "dials", "reaches", "who sees", "until")
     console.print_table(out, headers, rows)
     out.print()

@@ -4,13 +4,15 @@ Takes plain rows and steps and knows nothing of events, routes or HTTP. Colour, 
 terminal can show come from rich; without a terminal, or with NO_COLOR, the same text comes plain.
 """
 
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TextIO, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import track
 from rich.text import Text
@@ -69,16 +71,25 @@ def terminal(stream: TextIO | None = None) -> Console:
     return console
 
 
+def quietly(main: Callable[[], int]) -> int:
+    """Run a program; whoever closes its output or presses Ctrl-C sees no traceback."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
 def progress(console: Console, items: Iterable[T], total: int, text: str) -> Iterator[T]:
     """Yield the items and show, on a terminal only, how far it is."""
+    bar = Console(file=console.file)  # as wide as the terminal is, so that it can be wiped away
     return iter(
         track(
-            items,
-            text,
-            total=total,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
+            items, text, total=total, console=bar, transient=True, disable=not console.is_terminal
         )
     )
 
@@ -99,7 +110,7 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
 def print_wrapped(console: Console, text: str, style: str = "") -> None:
     """Print a text or JSON in as many lines as it takes, those after the first set in."""
     line = ""
-    for piece in re.split(r"(?<=[ ,])", text):
+    for piece in re.split(r"(?<=[ ,])", _shown(text)):
         if line.strip() and len(line) + len(piece.rstrip()) > console.width:
             console.print(Text(line.rstrip(), style=style))
             line = "    "
@@ -136,12 +147,12 @@ def ladder(
     yield heads.rstrip(), "bold"
     for step in steps:
         if isinstance(step, Note):
-            for text in wrap(step.text, lane - 2):
+            for text in wrap(_shown(step.text), lane - 2):
                 start = min(max(columns[step.party] - len(text) // 2, 0), width - len(text))
                 yield lifelines((start, text)), step.style
             continue
         left, right = sorted((columns[step.sender], columns[step.receiver]))
-        for text in wrap(step.label, right - left - 3):
+        for text in wrap(_shown(step.label), right - left - 3):
             yield lifelines((left + 2, text)), step.style
         shaft = glyphs.shaft * (right - left - 1)
         if step.both_ways or step.sender < step.receiver:
@@ -153,4 +164,9 @@ def ladder(
 
 
 def _put(line: str, start: int, text: str) -> str:
-    return line[:start] + text + line[start + len(text) :]
+    return line[:start] + text + line[start + cell_len(text) :]
+
+
+def _shown(text: str) -> str:
+    """Return the text with everything written out that a terminal would obey or cannot show."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -166,22 +166,18 @@ def _shared_numbers(
                 f"destination: wanted {redact(route.dialled)} itself, as in another row of this"
                 f" `to`, got {redact(route.destination)}",
             )
-        if route.destination in masking_ids:
-            yield RowFault(route.line, _shown("destination", route.destination))
-        elif route.destination in own_numbers and route.destination != route.dialled:
-            yield RowFault(
-                route.line,
-                "destination: wanted a person's number, got"
-                f" {redact(route.destination)}, which is a virtual number of this list (a loop)",
-            )
+        if route.destination in masking_ids or (
+            route.destination in own_numbers and route.destination != route.dialled
+        ):
+            yield RowFault(route.line, _not_a_person("destination", route.destination))
         if route.caller in masking_ids and route.caller is not None:
-            yield RowFault(route.line, _shown("from", route.caller))
+            yield RowFault(route.line, _not_a_person("from", route.caller))
 
 
-def _shown(column: str, number: PhoneNumber) -> str:
+def _not_a_person(column: str, number: PhoneNumber) -> str:
     return (
-        f"{column}: wanted a person's number that no row uses as its masking ID, got"
-        f" {redact(number)}, so somebody's real number would be shown"
+        f"{column}: wanted a person's number, got {redact(number)}, which is a masking ID or a"
+        " virtual number of this list: a real number would be shown, or the call would loop"
     )
 
 

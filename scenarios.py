@@ -25,6 +25,8 @@ from telesign_reader import Json, Reply, read_reply
 DESK, PAIR, EXPIRED, UNLISTED = "12025550100", "12025550101", "12025550102", "12025550177"
 RIDER, STRANGER = "12025550123", "12025550188"
 
+_LONGEST_WAIT_S = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -164,15 +166,21 @@ class Call:
     def connect(self) -> None:
         """Dial in and be connected, hear the greeting and talk."""
         self.reach()
-        self.stay(self.dialled("answered"))
+        self.talk(self.dialled("answered"))
+
+    def talk(self, reply: Reply) -> None:
+        """Let both talk, if the call goes on."""
+        self.stay(reply)
         self.steps.append(Arrow(CALLER, CALLED, "they talk", "bold", both_ways=True))
 
     def stay(self, reply: Reply) -> None:
         """Hear what is to be heard; the call must go on."""
+        pressed = ""
         if reply.method in {"speak", "play"}:
+            pressed = f" after {self.digit} was pressed (--digit)" if reply.collects else ""
             reply = self.hear(reply)
         if reply.method == "hangup":
-            raise Failed("wanted the live call to go on, got hangup")
+            raise Failed(f"wanted the live call to go on{pressed}, got hangup")
 
     def must_refuse(self, reply: Reply) -> None:
         """Fail unless the call is refused, and play the refusal to its end."""
@@ -202,11 +210,11 @@ class Call:
                 self._url,
                 body,
                 headers=self.sender.headers(body),
-                timeout=30,
+                timeout=_LONGEST_WAIT_S,
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            fault = f"wanted an answer to {event}, got {type(error).__name__}"
+            fault = f"wanted an answer to {event}, got {_trouble(error)}"
             self._keep(event, body, assumed, 0, b"", started, (fault,))
             raise Failed(fault) from None
         reply = self._read(event, answer, time.perf_counter() - started)
@@ -226,7 +234,8 @@ class Call:
             return read_reply(event, self.caller, status, content_type, answer.content, seconds)
         faults: tuple[str, ...] = ()
         if status != 401:
-            faults = (f"status: wanted 401 for a request {how}, got {status}",)
+            hint = " (it verifies no signatures)" if status == 200 else ""
+            faults = (f"status: wanted 401 for a request {how}, got {status}{hint}",)
         elif re.search(rb"\d{7,}", answer.content):
             faults = (f"body: wanted no number for a request {how}, got one",)
         return Reply("", {}, faults)
@@ -267,6 +276,14 @@ def _part(caller: str, to: str, direction: str, seconds: int) -> Json:
         "from": caller,
         "direction": direction,
     }
+
+
+def _trouble(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout):
+        return f"none within {_LONGEST_WAIT_S} s"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection (does the server run there?)"
+    return type(error).__name__
 
 
 def _word(status: int, answer: str) -> str:
@@ -327,12 +344,11 @@ def _screened(call: Call, *, accepted: bool) -> str:
     reply = call.dialled("answered")
     if reply.method != "speak" or not reply.collects:
         raise Failed(f"wanted speak with collect_digits (set accept_digit), got {named(reply)}")
-    reply = call.hear(reply, pressed=call.digit if accepted else "")
     if not accepted:
-        call.must_hang_up(reply)
+        call.must_hang_up(call.hear(reply, pressed=""))
         call.ends()
         return "declined: the called person did not take the call"
-    call.stay(reply)
+    call.talk(reply)
     call.ends(CALLER)
     return "connected: the called person took the call"
 
@@ -357,7 +373,7 @@ def _duplicate(call: Call) -> str:
     again = call.dial_in(again=True)
     if again != reply:
         raise Failed(f"wanted the same answer twice, got {named(reply)} and {named(again)}")
-    call.stay(call.dialled("answered"))
+    call.talk(call.dialled("answered"))
     call.ends(CALLER)
     return "connected once: both deliveries got the same answer"
 
@@ -366,7 +382,7 @@ def _out_of_order(call: Call) -> str:
     call.reach()
     spoken = {"status": "speak_successful", "collected_digits": call.digit}
     call.stay(call.report("speak_completed", spoken))
-    call.stay(call.dialled("answered"))
+    call.talk(call.dialled("answered"))
     call.ends(CALLER)
     call.report("speak_completed", spoken)
     return "connected: the order did not matter"

@@ -119,7 +119,7 @@ def _send_file(stage: Stage, path: Path, parser: argparse.ArgumentParser) -> Pla
     try:
         message = json.loads(body)
         event, caller = str(message["event"]), message.get("data", {}).get("from")
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         event, caller = "incoming_call", None
 
     def play(call: Call) -> str:
@@ -140,8 +140,7 @@ def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
     """
     local = threading.local()
     times: list[float] = []
-    failed: list[str] = []
-    unanswered: list[str] = []
+    verdicts: list[tuple[bool, int, str]] = []
     started = time.perf_counter() + 0.1
 
     def one(position: int) -> None:
@@ -151,8 +150,7 @@ def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
         played = stage.play(SCENARIOS["connected"], local.session)
         first, *others = (exchange.milliseconds for exchange in played.exchanges)
         times.extend((first + late_ms, *others))
-        if not played.passed:
-            (failed if played.exchanges[-1].status else unanswered).append(played.verdict)
+        verdicts.append((played.passed, played.exchanges[-1].status, played.verdict))
 
     with ThreadPoolExecutor(_LOAD_THREADS) as pool:
         due = []
@@ -162,19 +160,21 @@ def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
         for each in due:
             each.result()
     times.sort()
+    unanswered = sum(not status for _, status, _ in verdicts)
+    failed = sum(not passed for passed, _, _ in verdicts)
     figures = (
         ("calls", f"{calls:,}"),
-        ("answers", f"{len(times) - len(unanswered):,}"),
-        ("errors", f"{len(unanswered):,}"),
-        ("wrong verdicts", f"{len(failed):,}"),
+        ("answers", f"{len(times) - unanswered:,}"),
+        ("errors", f"{unanswered:,}"),
+        ("wrong verdicts", f"{failed - unanswered:,}"),
         ("p50", f"{times[len(times) // 2]:.1f} ms"),
         ("p99", f"{times[len(times) * 99 // 100]:.1f} ms"),
         ("maximum", f"{times[-1]:.1f} ms"),
     )
     console.print_table(out, ("load", f"{rate:g} calls/s"), figures)
-    for text, count in Counter(failed + unanswered).most_common():
-        console.print_wrapped(out, f"{count:,} x {text}", "red")
-    return not failed and not unanswered
+    for (passed, text), count in Counter((each[0], each[2]) for each in verdicts).most_common():
+        console.print_wrapped(out, f"{count:,} x {text}", "green" if passed else "red")
+    return not failed
 
 
 # A server, if there is none --------------------------------------------------------------------
@@ -245,22 +245,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--from", dest="caller", help="who calls, in place of the scenario's number")
     add("--to", help="what is dialled, in place of the scenario's number")
     add("--digit", default="1", help="the key that is pressed when one is asked for (1)")
-    add("--event", type=Path, metavar="FILE", help="send this file as one event")
-    add("--no-signature", action="store_true", help="do not sign: must be turned away")
-    add("--bad-signature", action="store_true", help="sign with another key: must be turned away")
     add("--json", action="store_true", help="tell it as JSON")
-    add("--calls", type=int, help=f"play so many calls under load, at most {_MOST_LOAD_CALLS:,}")
+    how = parser.add_mutually_exclusive_group().add_argument
+    how("--no-signature", action="store_true", help="do not sign: must be turned away")
+    how("--bad-signature", action="store_true", help="sign with another key: must be turned away")
+    what = parser.add_mutually_exclusive_group().add_argument
+    what("--event", type=Path, metavar="FILE", help="send this file, the JSON of one event")
+    what("--calls", type=int, help=f"play so many calls under load, at most {_MOST_LOAD_CALLS:,}")
     add("--rate", type=float, default=50, help="calls a second, with --calls (50)")
     return parser
 
 
 def _chosen(names: Sequence[str], parser: argparse.ArgumentParser) -> list[Scenario]:
-    if list(names) == ["all"]:
-        return list(SCENARIOS.values())
-    unknown = [name for name in names if name not in SCENARIOS]
+    unknown = [name for name in names if name not in {*SCENARIOS, "all"}]
     if unknown:
         parser.error(f"no scenario {unknown[0]!r}; --list tells their names")
-    return [SCENARIOS[name] for name in names or ("connected", "refused")]
+    return list(SCENARIOS.values()) if "all" in names else [SCENARIOS[name] for name in names]
 
 
 def _sender(environment: dict[str, str], options: argparse.Namespace) -> Sender:
@@ -279,13 +279,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = [(each.name, each.sentence) for each in SCENARIOS.values()]
         console.print_table(out, ("scenario", "what happens"), rows)
         return 0
-    scenarios = _chosen(options.scenarios, parser)
-    if options.calls is not None and not (
-        1 <= options.calls <= _MOST_LOAD_CALLS and 0 < options.rate <= _MOST_LOAD_RATE
-    ):
-        parser.error(
-            f"wanted 1 to {_MOST_LOAD_CALLS} calls at a rate of up to {_MOST_LOAD_RATE} a second"
-        )
+    named_numbers = options.caller is not None or options.to is not None
+    usual = ["connected"] if named_numbers else ["connected", "refused"]
+    scenarios = _chosen(options.scenarios or usual, parser)
+    _refuse_nonsense(options, parser)
     environment = dict(os.environ)
     with contextlib.ExitStack() as stack:
         try:
@@ -298,9 +295,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"No call was played: {error}", file=sys.stderr)
             return 1
         stage = Stage(url, sender, options.to, options.caller, options.digit)
+        if not options.json:
+            console.print_wrapped(out, f"server: {url}", "dim")
         if options.calls is not None:
-            if urlsplit(url).hostname not in _LOOPBACK:
-                parser.error("load is for a server on this machine only, not for --url elsewhere")
             return 0 if play_load(stage, options.calls, options.rate, out) else 1
         if options.event is not None:
             played = [_send_file(stage, options.event, parser)]
@@ -314,6 +311,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(each.passed for each in played) else 1
 
 
+def _refuse_nonsense(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    alone = "--calls" if options.calls is not None else "--event" if options.event else ""
+    if alone and options.scenarios:
+        parser.error(f"{alone} takes no scenarios")
+    if options.url is not None:
+        address = urlsplit(options.url)
+        if address.scheme not in {"http", "https"} or not address.hostname:
+            parser.error("--url: wanted http://... or https://...")
+        if options.calls is not None and address.hostname not in _LOOPBACK:
+            parser.error("load is for a server on this machine only, not for --url elsewhere")
+    if options.calls is not None and not (
+        1 <= options.calls <= _MOST_LOAD_CALLS and 0 < options.rate <= _MOST_LOAD_RATE
+    ):
+        parser.error(
+            f"wanted 1 to {_MOST_LOAD_CALLS} calls at a rate of up to {_MOST_LOAD_RATE} a second"
+        )
+
+
 def _prepare(environment: dict[str, str], scenarios: Sequence[Scenario]) -> None:
     """Give the server that is started here a key, and the digit that a scenario asks for."""
     if "TELESIGN_API_KEY" not in environment:
@@ -324,4 +339,4 @@ def _prepare(environment: dict[str, str], scenarios: Sequence[Scenario]) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.quietly(main))

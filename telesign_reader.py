@@ -92,7 +92,7 @@ def read_reply(
         )
     try:
         message = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _not_taken("body: wanted JSON, got something else")
     if not isinstance(message, dict):
         return _not_taken("body: wanted one JSON object, got something else")
@@ -106,9 +106,11 @@ def _not_taken(fault: str) -> Reply:
 
 
 def _hint(status: int) -> str:
-    if status != 401:
-        return ""
-    return " (set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY as the server has them)"
+    hints = {
+        401: " (set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY as the server has them)",
+        404: " (name the server's event path in --url)",
+    }
+    return hints.get(status, "")
 
 
 def _read_action(event: str, caller: object, message: Json) -> Reply:
@@ -120,7 +122,7 @@ def _read_action(event: str, caller: object, message: Json) -> Reply:
         wanted = ", ".join(sorted(allowed - {""}))
         return _not_taken(f"method: wanted one of {wanted} in answer to {event}, got {method!r}")
     if not isinstance(params, dict) or "params" not in message:
-        return _not_taken("params: wanted an object, got none")
+        return _not_taken(f"params: wanted an object, got {message.get('params', 'none')!r}")
     faults = [f"{name}: unknown member" for name in message.keys() - _ENVELOPE]
     if method in MEMBERS:
         faults += _check(params, method, "params.")
@@ -147,6 +149,8 @@ def _check(found: Json, kind: str, path: str) -> Iterator[str]:
 
 def _disclosures(params: Json, caller: object) -> Iterator[str]:
     shown = params["caller_id_number"]
+    if params["to"] == caller:
+        yield "params.to: wanted somebody else's number, got the caller's own"
     if shown == caller:
         yield "params.caller_id_number: wanted a masking ID, got the caller's own number"
     if shown == params["to"]:

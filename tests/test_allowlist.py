@@ -186,30 +186,51 @@ def test_a_quote_left_open_to_the_end_is_told_with_both_its_lines() -> None:
     ]
 
 
-SHOWN = "wanted a person's number that no row uses as its masking ID, got"
-SO = "so somebody's real number would be shown"
+OURS = (
+    "which is a masking ID or a virtual number of this list:"
+    " a real number would be shown, or the call would loop"
+)
 
 
 @pytest.mark.parametrize(
-    ("rows", "line", "message"),
+    ("rows", "line", "place"),
     [
-        ([f"{A},,{B},{C}", f"{D},,{C},"], 3, f"destination: {SHOWN} ...0103, {SO}"),
-        ([f"{A},,{B},{C}", f"{D},{C},{B},"], 3, f"from: {SHOWN} ...0103, {SO}"),
-        ([f"{A},{A},{B},"], 2, f"from: {SHOWN} ...0101, {SO}"),
-        ([f"{A},,{A},{B}", f"{C},,{D},{A}"], 2, f"destination: {SHOWN} ...0101, {SO}"),
+        ([f"{A},,{B},{C}", f"{D},,{C},"], 3, "destination: wanted a person's number, got ...0103"),
+        ([f"{A},,{B},{C}", f"{D},{C},{B},"], 3, "from: wanted a person's number, got ...0103"),
+        ([f"{A},{A},{B},"], 2, "from: wanted a person's number, got ...0101"),
+        ([f"{A},,{B},", f"{C},,{A},"], 3, "destination: wanted a person's number, got ...0101"),
+        (
+            [f"{A},,{A},{B}", f"{C},,{D},{A}"],
+            2,
+            "destination: wanted a person's number, got ...0101",
+        ),
         (
             [f"{A},,{B},{C}", f"{D},,{A},{C}"],
             3,
-            "destination: wanted a person's number, got ...0101,"
-            " which is a virtual number of this list (a loop)",
+            "destination: wanted a person's number, got ...0101",
         ),
     ],
+    ids=[
+        "mask dialled",
+        "mask calls",
+        "own number calls",
+        "loop",
+        "mask is itself",
+        "virtual dialled",
+    ],
 )
-def test_numbers_with_two_parts_to_play_are_faults(
-    rows: list[str], line: int, message: str
-) -> None:
+def test_numbers_with_two_parts_to_play_are_faults(rows: list[str], line: int, place: str) -> None:
     header = "to,from,destination,caller_id_number"
-    assert faults_of(header, *rows) == [(line, message)]
+    assert faults_of(header, *rows) == [(line, f"{place}, {OURS}")]
+
+
+def test_all_that_is_wrong_in_a_row_is_told() -> None:
+    rows = [HEADER, f"{A},x,y,z,0,soon,"]
+    ((line, message),) = faults_of(*rows)
+    assert line == 2
+    assert [part.partition(":")[0] for part in message.split("; ")] == [
+        "from", "destination", "caller_id_number", "max_call_duration", "expires",
+    ]  # fmt: skip
 
 
 def test_a_number_that_is_itself_in_one_row_only_is_a_fault() -> None:
@@ -220,7 +241,8 @@ def test_a_number_that_is_itself_in_one_row_only_is_a_fault() -> None:
 
 def test_the_setting_for_masking_ids_may_be_nobodys_number_either() -> None:
     rows = ["to,destination", f"{A},{B}"]
-    assert faults_of(*rows, caller_id_number=B) == [(2, f"destination: {SHOWN} ...0102, {SO}")]
+    place = "destination: wanted a person's number, got ...0102"
+    assert faults_of(*rows, caller_id_number=B) == [(2, f"{place}, {OURS}")]
 
 
 def test_all_faults_come_at_once_in_the_order_of_lines() -> None:

@@ -63,6 +63,15 @@ def test_check_without_warnings_is_well_also_when_strict(tmp_path: Path) -> None
     assert (code, out.splitlines()[-1]) == (0, "1 route(s), 0 warning(s)")
 
 
+def test_check_warns_of_a_list_that_connects_nobody(tmp_path: Path) -> None:
+    code, out, _ = run(tmp_path, "check", "--strict", text="to,destination\n")
+    assert code == 1
+    assert out.splitlines()[-2:] == [
+        "there is no row: every call is refused",
+        "0 route(s), 1 warning(s)",
+    ]
+
+
 def test_check_tells_every_fault_with_its_line(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, "check", text="to\nx\ny\n", MASKING_PORT="x")
     assert (code, out) == (2, "")

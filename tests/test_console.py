@@ -1,8 +1,12 @@
 """What a person sees, as text: at 80 columns and wider, with and without colour."""
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
+from conftest import ROOT
 from rich.console import Console
 from rich.text import Text
 
@@ -130,3 +134,41 @@ def test_progress_yields_everything_and_is_silent_elsewhere() -> None:
     output = Output(terminal=False)
     assert list(console.progress(console.terminal(output), range(3), 3, "calls")) == [0, 1, 2]
     assert output.getvalue() == ""
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    output = Output(terminal=False)
+    out = console.terminal(output)
+    console.print_wrapped(out, "red \x1b[31m, half \ud800, line\nbreak")
+    console.print_ladder(out, [Arrow(CALLER, TELESIGN, "\x1b[2Jgone")])
+    assert "red \\x1b[31m, half \\ud800, line\\nbreak\n" in output.getvalue()
+    assert "│ \\x1b[2Jgone" in output.getvalue()
+
+
+def test_wide_characters_leave_the_lifelines_where_they_are() -> None:
+    (_, (line, _), *_) = console.ladder([Arrow(CALLER, TELESIGN, "您好")])
+    assert line == "    │ 您好                  │                       │                       │"
+
+
+def interrupted() -> int:
+    raise KeyboardInterrupt
+
+
+def test_who_presses_ctrl_c_sees_no_traceback() -> None:
+    assert console.quietly(interrupted) == 130
+    assert console.quietly(lambda: 7) == 7
+
+
+@pytest.mark.parametrize("command", ["app.py check", "simulator.py --list"])
+def test_who_closes_the_output_sees_no_traceback(command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, *command.split()],
+        cwd=ROOT,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")

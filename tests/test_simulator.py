@@ -166,18 +166,22 @@ def alternating(*answers: Any) -> Answer:
         ("callee-hangs-up", says(call_leg_completed={}), "wanted hangup, got no action"),
         ("caller-hangs-up", says(dial_completed=("503 No", {})), "status: wanted 200, got 503"),
         ("screening-accepted", says(dial_completed=ASK, speak_completed=facts.HANGUP),
-         "wanted the live call to go on, got hangup"),
+         "wanted the live call to go on after 1 was pressed (--digit), got hangup"),
         ("screening-declined", says(dial_completed=ASK), "wanted hangup, got no action"),
-        ("pair", says(), "wanted 12025550111 to reach 12025550123, got 12025550111"),
+        ("pair", says(), "params.to: wanted somebody else's number, got the caller's own"),
+        ("pair", alternating(facts.DIAL, OTHER_DIAL),
+         "wanted 12025550111 to reach 12025550123, got 12025550144"),
         ("duplicate", alternating(facts.DIAL, OTHER_DIAL),
          "wanted the same answer twice, got dial and dial"),
         ("out-of-order", says(speak_completed=facts.HANGUP),
          "wanted the live call to go on, got hangup"),
         ("replay", says(), "wanted hangup, got dial"),
-        ("forged", says(), "status: wanted 401 for a request forged, got 200"),
+        ("forged", says(),
+         "status: wanted 401 for a request forged, got 200 (it verifies no signatures)"),
         ("forged", lambda _: ("401 No", {"to": "12025550111"}),
          "body: wanted no number for a request forged, got one"),
-        ("unsigned", says(), "status: wanted 401 for a request unsigned, got 200"),
+        ("unsigned", says(),
+         "status: wanted 401 for a request unsigned, got 200 (it verifies no signatures)"),
         ("unknown-event", says(call_quality_reported=facts.HANGUP),
          "wanted the live call to go on, got hangup"),
     ],
@@ -196,7 +200,9 @@ def test_every_scenario_has_a_server_that_fails_it() -> None:
 
 def test_a_server_that_is_not_there_fails() -> None:
     played = Stage("http://127.0.0.1:9/", SENDER).play(SCENARIOS["connected"])
-    assert played.verdict == "wanted an answer to incoming_call, got ConnectionError"
+    assert played.verdict == (
+        "wanted an answer to incoming_call, got no connection (does the server run there?)"
+    )
     assert played.exchanges[0].status == 0
 
 
@@ -219,6 +225,7 @@ def test_a_call_is_drawn_with_what_people_see_and_what_went_over_the_wire(
     drawn = re.sub(r"[0-9.]+ ms", "0 ms", re.sub("[0-9A-F]{32}", "ID", out))
     lines, words = drawn.splitlines(), re.sub(r"\s+", " ", drawn)
     assert code == 0
+    assert lines.pop(0) == f"server: {verified_server.url}"
     assert lines[0].startswith(
         "connected: A listed number: both talk, neither sees a real number. "
     )
@@ -331,6 +338,12 @@ def test_the_scenarios_are_listed_with_a_sentence_each(capsys: pytest.CaptureFix
         (["--calls", "9", "--rate", "0"], "wanted 1 to 100000 calls at a rate of up to 1000"),
         (["--calls", "9", "--rate", "1001"], "wanted 1 to 100000 calls at a rate of up to 1000"),
         (["--calls", "9", "--url", "https://example.com/"], "load is for a server on this machine"),
+        (["--calls", "9", "busy"], "--calls takes no scenarios"),
+        (["--event", "x.json", "busy"], "--event takes no scenarios"),
+        (["--event", "x.json", "--calls", "9"], "not allowed with argument"),
+        (["--no-signature", "--bad-signature"], "not allowed with argument"),
+        (["--url", "127.0.0.1:8080"], "--url: wanted http://... or https://..."),
+        (["--url", "nonsense"], "--url: wanted http://... or https://..."),
     ],
 )
 def test_what_cannot_be_played_is_said(
@@ -377,6 +390,31 @@ def test_load_on_a_server_that_lies_or_is_away_tells_so(
     code, out = run(capsys, "--url", "http://127.0.0.1:9/", "--calls", "3", "--rate", "100")
     assert code == 1
     assert re.search(r"answers +0\nerrors +3\nwrong verdicts +0\n", out)
+
+
+def test_load_tells_every_verdict(
+    verified_server: ServerProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = ("--url", verified_server.url, "--calls", "3", "--rate", "100")
+    assert "3 x connected: neither person saw" in run(capsys, *load)[1]
+    assert "3 x turned away: no number was told" in run(capsys, *load, "--bad-signature")[1]
+
+
+def test_who_names_numbers_and_no_scenario_is_connected(
+    verified_server: ServerProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = run(capsys, "--url", verified_server.url, "--to", facts.DIALLED, "--json")
+    assert (code, [each["scenario"] for each in json.loads(out)]) == (0, ["connected"])
+
+
+def test_an_event_that_is_a_nesting_bomb_is_sent_all_the_same(
+    verified_server: ServerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bomb.json"
+    path.write_text("[" * 60_000)
+    code, out = run(capsys, "--url", verified_server.url, "--event", str(path))
+    assert code == 1
+    assert "FAILED: status: wanted 200, got 400" in out
 
 
 # A server, if there is none

@@ -89,8 +89,11 @@ LIST = "dial, hangup, play, play_multiple, speak"
         ({"method": 1, "params": {}},
          f"method: wanted one of {LIST} in answer to incoming_call, got 1"),
         ({"params": {}}, f"method: wanted one of {LIST} in answer to incoming_call, got ''"),
-        ({"method": "hangup"}, "params: wanted an object, got none"),
-        ({"method": "hangup", "params": []}, "params: wanted an object, got none"),
+        (b"[" * 100_000, "body: wanted JSON, got something else"),
+        ({"method": "hangup"}, "params: wanted an object, got 'none'"),
+        ({"method": "hangup", "params": []}, "params: wanted an object, got []"),
+        ({"method": "hangup", "params": None}, "params: wanted an object, got None"),
+        (dial(to=facts.CALLER), "params.to: wanted somebody else's number, got the caller's own"),
         ({"method": "hangup", "params": {"now": 1}}, "params.now: unknown member"),
         (facts.HANGUP | {"reason": "x"}, "reason: unknown member"),
         (dial(to=...), "params.to: wanted 7 to 15 digits in a text, got nothing"),
@@ -150,6 +153,7 @@ def test_a_dial_answers_an_incoming_call_only(event: str) -> None:
     [
         ({"status": 500}, "status: wanted 200, got 500"),
         ({"status": 202}, "status: wanted 200, got 202"),
+        ({"status": 404}, "status: wanted 200, got 404 (name the server's event path in --url)"),
         (
             {"status": 401},
             "status: wanted 200, got 401"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import phone
 from commands import MOST_CALL_SECONDS, Dial
@@ -29,7 +28,6 @@ COLUMNS = (
 )
 
 Cells = dict[str, str]
-T = TypeVar("T")
 
 
 class _CellError(ValueError):
@@ -84,15 +82,18 @@ def _routes(lines: Iterable[str], defaults: RowDefaults, faults: list[RowFault])
     """Yield the rows that are well-formed and add a fault for each other one."""
     header: list[str] = []
     for line, cells in _rows(lines, faults):
+        row: Cells = {}
         try:
             if not header:
                 header = _header(cells)
             elif len(cells) != len(header):
                 raise _CellError(f"wanted {len(header)} cells as in the header, got {len(cells)}")
             else:
-                yield _route(dict(zip(header, cells, strict=True)), defaults, line)
+                row = dict(zip(header, cells, strict=True))
+                yield _route(row, defaults, line)
         except _CellError as error:
-            faults.append(RowFault(line, str(error)))
+            found = list(_faults_of_cells(row, defaults.home_country_code)) if row else []
+            faults.append(RowFault(line, "; ".join(found or [str(error)])))
             if not header:
                 return
     if not header:
@@ -144,28 +145,15 @@ def _header(cells: list[str]) -> list[str]:
 
 
 def _route(cells: Cells, defaults: RowDefaults, line: int) -> Route:
-    """Return the route of a row. Raises `_CellError` with the faults of all its cells."""
-    faults: list[str] = []
-
-    def read(cell: Callable[[], T]) -> T | None:
-        try:
-            return cell()
-        except _CellError as error:
-            faults.append(str(error))
-            return None
-
     home = defaults.home_country_code
-    dialled, caller, destination, masking_id = (
-        read(partial(_number, cells, column, home)) for column in COLUMNS[:4]
+    dialled = _dialled(cells, home)
+    caller = _number(cells, "from", home)
+    destination = _number(cells, "destination", home) or dialled
+    masking_id = _number(cells, "caller_id_number", home) or (
+        dialled if destination != dialled else defaults.caller_id_number
     )
-    duration_s = read(partial(_duration_s, cells)) or defaults.max_call_duration_s
-    expires = read(partial(_expires, cells))
-    if not cells.get("to", "").strip():
-        faults.append("to: wanted the number that callers dial, got nothing")
-    if faults or dialled is None:
-        raise _CellError("; ".join(faults))
-    destination = destination or dialled
-    masking_id = masking_id or (dialled if destination != dialled else defaults.caller_id_number)
+    duration_s = _duration_s(cells) or defaults.max_call_duration_s
+    expires = _expires(cells)
     if masking_id is None:
         raise _CellError(
             "caller_id_number: wanted a masking ID, here or as the setting of that name, got"
@@ -176,6 +164,28 @@ def _route(cells: Cells, defaults: RowDefaults, line: int) -> Route:
     except ValueError as error:
         raise _CellError(f"caller_id_number: {error}") from None
     return Route(dialled, caller, dial, expires, line)
+
+
+def _faults_of_cells(cells: Cells, home_country_code: str) -> Iterator[str]:
+    """Yield what is wrong in each cell of a row by itself."""
+    readers: list[Callable[[], object]] = [
+        partial(_dialled, cells, home_country_code),
+        *(partial(_number, cells, column, home_country_code) for column in COLUMNS[1:4]),
+        partial(_duration_s, cells),
+        partial(_expires, cells),
+    ]
+    for read in readers:
+        try:
+            read()
+        except _CellError as error:
+            yield str(error)
+
+
+def _dialled(cells: Cells, home_country_code: str) -> PhoneNumber:
+    dialled = _number(cells, "to", home_country_code)
+    if dialled is None:
+        raise _CellError("to: wanted the number that callers dial, got nothing")
+    return dialled
 
 
 def _number(cells: Cells, column: str, home_country_code: str) -> PhoneNumber | None:

@@ -27,8 +27,9 @@ from commands import Hangup, NoAction, Speak
 from config import HEALTH_PATH, ConfigError, Settings
 from events import Event, EventError
 from journal import Journal
-from routing import AllowList, AllowListError, Decision, Script, decide
+from routing import AllowListError, Decision, Script, decide
 from signature import SignatureError
+from watch import LiveAllowList
 
 BODY_LIMIT = 65_536
 
@@ -57,7 +58,7 @@ class Door:
     def __init__(
         self,
         settings: Settings,
-        allow_list: AllowList,
+        allow_list: LiveAllowList,
         journal: Journal,
         clock: Callable[[], Moment],
     ) -> None:
@@ -92,7 +93,8 @@ class Door:
         facts = {
             "status": "ok",
             "signatures": "verified" if self._settings.verified else "open",
-            "routes": len(self._allow_list),
+            "routes": len(self._allow_list.current),
+            "allow_list": "stale" if self._allow_list.is_stale else "ok",
         }
         return _answer(200, facts | self._journal.counts())
 
@@ -101,14 +103,14 @@ class Door:
         moment = self._clock()
         while True:
             call = self._calls.story(event.reference_id)
-            decision = decide(event, call, self._allow_list, self._script, moment)
+            decision = decide(event, call, self._allow_list.current, self._script, moment)
             if self._calls.record(event, decision.command, moment, known=call):
                 return call, decision
 
 
 def create_app(
     settings: Settings,
-    allow_list: AllowList,
+    allow_list: LiveAllowList,
     journal: Journal,
     *,
     clock: Callable[[], Moment] = now,
@@ -203,7 +205,7 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
         raise RequestError(415, "unsupported_media_type", cause)
 
 
-def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, AllowList]:
+def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, LiveAllowList]:
     """Return settings and allow-list. Raises `ConfigError` with the faults of both at once."""
     settings, faults = config.read(path, environment)
     defaults = allowlist.RowDefaults(
@@ -211,9 +213,10 @@ def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, A
     )
     # A key that is given and faulty has its own fault; without one, strangers are answered.
     only_fictional = settings.only_fictional and config.API_KEY not in environment
+    file = Path(settings.allow_list)
     try:
-        allow_list = allowlist.read(
-            Path(settings.allow_list), defaults, only_fictional=only_fictional
+        live = LiveAllowList(
+            file, lambda: allowlist.read(file, defaults, only_fictional=only_fictional)
         )
     except AllowListError as error:
         for line, message in error.faults:
@@ -221,7 +224,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, A
             faults.append(f"{place}: {message}")
     if faults:
         raise ConfigError(faults)
-    return settings, allow_list
+    return settings, live
 
 
 def __getattr__(name: str) -> Bottle:
@@ -232,7 +235,9 @@ def __getattr__(name: str) -> Bottle:
         settings, allow_list = load(None, os.environ)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    return create_app(settings, allow_list, Journal())
+    journal = Journal()
+    allow_list.watch(journal.notice)
+    return create_app(settings, allow_list, journal)
 
 
 if __name__ == "__main__":

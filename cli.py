@@ -7,6 +7,7 @@ faults in the settings or the allow-list. What it draws with is imported only wh
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC
@@ -20,23 +21,24 @@ from config import HEALTH_PATH, ConfigError, Settings
 from events import IncomingCall
 from journal import Journal
 from routing import AllowList, Decision, decide
+from watch import LiveAllowList
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        settings, allow_list = load(options.config, os.environ)
+        settings, live = load(options.config, os.environ)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     match options.command:
         case "check":
-            return _quietly(lambda: check(allow_list, strict=options.strict))
+            return _quietly(lambda: check(live.current, strict=options.strict))
         case "explain":
-            return _quietly(lambda: explain(settings, allow_list, options.caller, options.to))
+            return _quietly(lambda: explain(settings, live.current, options.caller, options.to))
         case _:
-            return serve(settings, allow_list)
+            return serve(settings, live)
 
 
 def _quietly(command: Callable[[], int]) -> int:
@@ -57,9 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def serve(settings: Settings, allow_list: AllowList) -> int:
-    """Serve until SIGTERM or Ctrl-C."""
+def serve(settings: Settings, allow_list: LiveAllowList) -> int:
+    """Serve until SIGTERM or Ctrl-C; read the allow-list again when it changes, and on SIGHUP."""
     journal = Journal()
+    allow_list.watch(journal.notice)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: allow_list.look_now())
     app = create_app(settings, allow_list, journal)
     try:
         server.serve(
@@ -68,7 +73,7 @@ def serve(settings: Settings, allow_list: AllowList) -> int:
             port=settings.port,
             threads=settings.threads,
             on_listening=lambda port: print(
-                banner(settings, allow_list, port), file=sys.stderr, flush=True
+                banner(settings, allow_list.current, port), file=sys.stderr, flush=True
             ),
         )
     except server.ServeError as error:

@@ -26,6 +26,7 @@ from app import create_app
 from calls import Moment
 from journal import Journal
 from routing import AllowList
+from watch import LiveAllowList
 
 ROOT = Path(__file__).parent.parent
 PAYLOADS = ROOT / "tests" / "payloads"
@@ -60,6 +61,11 @@ def read_list(text: str, **defaults: Any) -> AllowList:
     return allowlist.parse(
         text.splitlines(), allowlist.RowDefaults(**defaults), only_fictional=False
     )
+
+
+def live(text: str, **defaults: Any) -> LiveAllowList:
+    """Return an allow-list as the app takes it, of a file that never changes."""
+    return LiveAllowList(Path(os.devnull), lambda: read_list(text, **defaults))
 
 
 def settings_of(**values: str) -> config.Settings:
@@ -132,7 +138,7 @@ def door(clock: Clock, lines: Lines) -> Door:
     def make(text: str = facts.ALLOW_LIST, **values: str) -> Any:
         settings = settings_of(**values)
         defaults = {"caller_id_number": settings.caller_id_number}
-        return web(create_app(settings, read_list(text, **defaults), lines.journal, clock=clock))
+        return web(create_app(settings, live(text, **defaults), lines.journal, clock=clock))
 
     return make
 

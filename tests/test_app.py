@@ -9,7 +9,7 @@ from typing import Any
 
 import facts
 import pytest
-from conftest import Clock, Door, Lines, payload, post, read_list, settings_of, web
+from conftest import Clock, Door, Lines, live, payload, post, settings_of, web
 
 import app as app_module
 import config
@@ -52,6 +52,7 @@ def test_health_counts_what_happened(door: Door) -> None:
         "status": "ok",
         "signatures": "open",
         "routes": 4,
+        "allow_list": "ok",
         "events": {"call_completed": 1, "incoming_call": 2, "unknown": 1},
         "rejected": {"bad_event": 1, "bad_json": 1, "method_not_allowed": 1, "not_found": 1},
         "errors": 0,
@@ -61,7 +62,7 @@ def test_health_counts_what_happened(door: Door) -> None:
 
 def test_health_of_a_server_with_a_key(lines: Lines) -> None:
     settings, _ = config.read(None, facts.KEYS)
-    app = web(create_app(settings, read_list(facts.ALLOW_LIST), lines.journal))
+    app = web(create_app(settings, live(facts.ALLOW_LIST), lines.journal))
     assert app.get("/health").json["signatures"] == "verified"
     assert app.post("/", b"", status=401).json == {"error": "unauthorized"}
 
@@ -120,7 +121,7 @@ def test_an_unforeseen_error_is_told_without_its_values(lines: Lines) -> None:
     def broken() -> Moment:
         raise KeyError(NUMBER)
 
-    app = web(create_app(settings_of(), read_list(facts.ALLOW_LIST), lines.journal, clock=broken))
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), lines.journal, clock=broken))
     answer = app.post("/", CALL, content_type="application/json", status=500)
     assert answer.json == {"error": "internal"}
     (line,) = lines.read()
@@ -198,7 +199,7 @@ def written_to_a_terminal(write: Any) -> list[str]:
 
 def test_lines_for_people(clock: Clock) -> None:
     def write(journal: Journal) -> None:
-        app = web(create_app(settings_of(), read_list(facts.ALLOW_LIST), journal, clock=clock))
+        app = web(create_app(settings_of(), live(facts.ALLOW_LIST), journal, clock=clock))
         post(app, payload("incoming_call"))
         post(app, payload("incoming_call_not_listed"))
         post(app, payload("dial_completed_busy").replace(b"busy", b"\\u001b[2J"))
@@ -224,7 +225,7 @@ def test_lines_for_people(clock: Clock) -> None:
 def test_output_that_is_blocked_or_closed_holds_nothing_up(clock: Clock) -> None:
     reader, writer = os.pipe()
     journal = Journal(writer)
-    app = web(create_app(settings_of(), read_list(facts.ALLOW_LIST), journal, clock=clock))
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), journal, clock=clock))
     for _ in range(1000):
         post(app, payload("call_completed"))
     dropped = app.get("/health").json["dropped_lines"]

@@ -22,6 +22,7 @@ import allowlist
 import config
 import events
 import signature
+from allowlist import RowDefaults
 from calls import Call, Moment, RecentCalls
 from commands import Hangup, NoAction, Speak
 from config import HEALTH_PATH, ConfigError, Settings
@@ -205,12 +206,17 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
         raise RequestError(415, "unsupported_media_type", cause)
 
 
+def row_defaults(settings: Settings) -> RowDefaults:
+    """Return what the settings say for rows of the allow-list that say nothing themselves."""
+    return RowDefaults(
+        settings.caller_id_number, settings.max_call_duration, settings.home_country_code
+    )
+
+
 def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, LiveAllowList]:
     """Return settings and allow-list. Raises `ConfigError` with the faults of both at once."""
     settings, faults = config.read(path, environment)
-    defaults = allowlist.RowDefaults(
-        settings.caller_id_number, settings.max_call_duration, settings.home_country_code
-    )
+    defaults = row_defaults(settings)
     # A key that is given and faulty has its own fault; without one, strangers are answered.
     only_fictional = settings.only_fictional and config.API_KEY not in environment
     file = Path(settings.allow_list)

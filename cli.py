@@ -1,4 +1,4 @@
-"""The command line: serves, checks the allow-list, explains a decision.
+"""The command line: serves, checks the allow-list, explains a decision, prepares a session.
 
 Each subcommand is one function that returns its exit status: 0 well, 1 something is in the way, 2
 faults in the settings or the allow-list. What it draws with is imported only when it draws.
@@ -13,14 +13,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC
 from pathlib import Path
 
+import allowlist
 import events
+import phone
 import server
-from app import create_app, load, now, script
+from app import create_app, load, now, row_defaults, script
 from calls import UNKNOWN
-from config import HEALTH_PATH, ConfigError, Settings
+from commands import Dial
+from config import API_KEY, CUSTOMER_ID, HEALTH_PATH, ConfigError, Settings
 from events import IncomingCall
 from journal import Journal
-from routing import AllowList, Decision, decide
+from routing import AllowList, AllowListError, Decision, Route, decide
 from watch import LiveAllowList
 
 
@@ -37,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _quietly(lambda: check(live.current, strict=options.strict))
         case "explain":
             return _quietly(lambda: explain(settings, live.current, options.caller, options.to))
+        case "session":
+            return session(settings, options)
         case _:
             return serve(settings, live)
 
@@ -56,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     explaining = commands.add_parser("explain", help="what would be answered to a call, and why")
     explaining.add_argument("--from", dest="caller", required=True, help='who calls ("": withheld)')
     explaining.add_argument("--to", required=True, help="the number that is dialled")
+    asking = commands.add_parser("session", help="a masked session for two people, at TeleSign")
+    asking.add_argument("number_1", metavar="A", help="one person's number")
+    asking.add_argument("number_2", metavar="B", help="the other person's number")
+    asking.add_argument("--validity", type=int, required=True, help="in the unit of your account")
+    asking.add_argument("--append", action="store_true", help="add both routes to the allow-list")
     return parser
 
 
@@ -158,3 +168,64 @@ def _connection(decision: Decision) -> str:
     return (
         f"connected by line {route.line}: {route.destination} is called and sees {route.masking_id}"
     )
+
+
+def session(settings: Settings, options: argparse.Namespace) -> int:
+    """Create a masked session, print who dials what and sees what, and add it to the list."""
+    import listwriter
+    import telesign_api
+
+    path = Path(settings.allow_list)
+    if not settings.api_keys:
+        print(f"session: wanted {CUSTOMER_ID} and {API_KEY}, got neither", file=sys.stderr)
+        return 2
+    credentials = telesign_api.Credentials(
+        settings.customer_id, settings.api_keys[0], signed=settings.api_signed
+    )
+    try:
+        numbers = phone.parse(options.number_1), phone.parse(options.number_2)
+        if options.append:
+            listwriter.check(path)
+        made = telesign_api.create_session(
+            settings.api_url, credentials, *numbers, options.validity
+        )
+    except (phone.PhoneError, listwriter.AppendError, telesign_api.SessionError) as error:
+        print(f"session: {error}", file=sys.stderr)
+        return 1
+    routes = [
+        Route(made.mask_2, made.number_1, Dial(made.number_2, made.mask_1), made.ends),
+        Route(made.mask_1, made.number_2, Dial(made.number_1, made.mask_2), made.ends),
+    ]
+    print(_session_told(made.reference_id, routes, made.warning))
+    return _append(settings, routes, made.reference_id) if options.append else 0
+
+
+def _session_told(reference_id: str, routes: Sequence[Route], warning: str) -> str:
+    ends = f"{routes[0].expires:%Y-%m-%d %H:%M:%S}"
+    lines = [f"session {reference_id}, until {ends} (TeleSign names no zone: taken for UTC)"]
+    for route in routes:
+        lines.append(
+            f"{route.caller} dials {route.dialled} and reaches {route.destination},"
+            f" who sees {route.masking_id}"
+        )
+    return "\n".join([*lines, f"warning: {warning}"] if warning else lines)
+
+
+def _append(settings: Settings, routes: list[Route], reference_id: str) -> int:
+    import listwriter
+
+    path, note = Path(settings.allow_list), f"session {reference_id}"
+
+    def parse(lines: list[str]) -> AllowList:
+        defaults = row_defaults(settings)
+        return allowlist.parse(lines, defaults, only_fictional=settings.only_fictional)
+
+    try:
+        listwriter.append(path, routes, parse, now=now().utc, note=note)
+    except (listwriter.AppendError, AllowListError) as error:
+        faults = getattr(error, "faults", [])
+        told = [f"{path}:{line}: {message}" for line, message in faults] or [str(error)]
+        print("the session exists, but is not in the list:", *told, sep="\n  ", file=sys.stderr)
+        return 1
+    print(f"{path}: both routes are added")
+    return 0

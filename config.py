@@ -91,6 +91,11 @@ _event_path = _shaped(
     f"a path such as /events/x7Kq2, of letters, digits and / _ . ~ -, other than {HEALTH_PATH}",
 )
 
+_api_url = _shaped(
+    r"https://[A-Za-z0-9.-]+(:[0-9]+)?|http://(127\.0\.0\.1|localhost)(:[0-9]+)?",
+    "https:// and a host, or http:// on this machine",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -112,6 +117,8 @@ class Settings:
         "", str, _shaped("([1-9][0-9]{0,2})?", "1 to 3 digits such as 1, or an empty text")
     )
     threads: int = _setting(16, int, _whole(1, 256))
+    api_url: str = _setting("https://rest-ww.telesign.com", str, _api_url)
+    api_signed: bool = _setting(False, bool, _flag)  # noqa: FBT003
     customer_id: str = field(default="", repr=False)
     api_keys: tuple[bytes, ...] = field(default=(), repr=False)
 

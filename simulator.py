@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import requests
 from rich.console import Console
 
+import api_simulator
 import console
 import signature
 from console import Step
@@ -245,6 +246,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--from", dest="caller", help="who calls, in place of the scenario's number")
     add("--to", help="what is dialled, in place of the scenario's number")
     add("--digit", default="1", help="the key that is pressed when one is asked for (1)")
+    add("--api", action="store_true", help="serve TeleSign's session endpoint on this machine")
+    add("--port", type=int, default=8081, help="the port of --api (8081)")
+    add("--answer", choices=api_simulator.ANSWERS, default="", help="with --api: answer this")
+    add(
+        "--unit",
+        choices=api_simulator.UNITS,
+        default="hours",
+        help="with --api: of the validity",
+    )
     add("--json", action="store_true", help="tell it as JSON")
     how = parser.add_mutually_exclusive_group().add_argument
     how("--no-signature", action="store_true", help="do not sign: must be turned away")
@@ -279,6 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = [(each.name, each.sentence) for each in SCENARIOS.values()]
         console.print_table(out, ("scenario", "what happens"), rows)
         return 0
+    if options.api:
+        return serve_api(options)
     named_numbers = options.caller is not None or options.to is not None
     usual = ["connected"] if named_numbers else ["connected", "refused"]
     scenarios = _chosen(options.scenarios or usual, parser)
@@ -309,6 +321,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for each in played:
             tell(out, each)
     return 0 if all(each.passed for each in played) else 1
+
+
+def serve_api(options: argparse.Namespace) -> int:
+    """Serve TeleSign's session endpoint until Ctrl-C, for the customer id and key that are set."""
+    sender = _sender(dict(os.environ), options)
+    if not sender.key:
+        print(
+            "--api: wanted TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, got neither", file=sys.stderr
+        )
+        return 1
+    unit_s = api_simulator.UNITS[options.unit]
+    endpoint = api_simulator.Endpoint(sender.customer_id, sender.key, unit_s, options.answer)
+    with api_simulator.endpoint_server(endpoint, options.port) as server:
+        print(f"TeleSign's session endpoint: http://127.0.0.1:{server.server_port}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return 0
 
 
 def _refuse_nonsense(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

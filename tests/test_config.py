@@ -32,6 +32,8 @@ DEFAULTS = {
     "unavailable_message": "",
     "home_country_code": "",
     "threads": 16,
+    "api_url": "https://rest-ww.telesign.com",
+    "api_signed": False,
 }
 
 OTHERS: dict[str, Any] = {
@@ -49,6 +51,8 @@ OTHERS: dict[str, Any] = {
     "unavailable_message": "Away.",
     "home_country_code": "44",
     "threads": 4,
+    "api_url": "http://127.0.0.1:9000",
+    "api_signed": True,
 }
 
 
@@ -148,6 +152,9 @@ PATH_WANTED = "a path such as /events/x7Kq2, of letters, digits and / _ . ~ -, o
         ("HOME_COUNTRY_CODE", "+1", "1 to 3 digits such as 1, or an empty text"),
         ("THREADS", "0", "a whole number, 1 to 256"),
         ("THREADS", "257", "a whole number, 1 to 256"),
+        ("API_URL", "http://example.com", "https:// and a host, or http:// on this machine"),
+        ("API_URL", "https://example.com/", "https:// and a host, or http:// on this machine"),
+        ("API_SIGNED", "yes", "true or false"),
     ],
 )
 def test_a_wrong_value_is_a_fault(name: str, text: str, wanted: str) -> None:

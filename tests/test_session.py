@@ -1,0 +1,168 @@
+"""A masked session from the command line: made at TeleSign's endpoint, added, used and ended."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import facts
+import pytest
+from conftest import ROOT, ServerProcess
+
+import signature
+from scenarios import SCENARIOS, Sender
+from simulator import Stage
+
+SENDER = Sender(facts.CUSTOMER_ID, signature.decode_key(facts.API_KEY))
+RIDER, DRIVER = "12025550133", "12025550134"
+
+
+@contextmanager
+def endpoint(*options: str) -> Iterator[str]:
+    """Run `simulator.py --api` as a user does; yield its address."""
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "simulator.py", "--api", "--port", "0", *options],
+        env={**os.environ, **facts.KEYS},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split(": ", 1)[1].strip()
+        process.terminate()
+
+
+def session(
+    folder: Path, url: str, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ROOT / "app.py", "session", *arguments],
+        cwd=folder,
+        env={**os.environ, **facts.KEYS, "MASKING_API_URL": url, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("signed", ["false", "true"])
+def test_a_session_works_both_ways_at_once_and_stops_at_its_end(
+    signed: str, tmp_path: Path
+) -> None:
+    with endpoint("--unit", "seconds") as url, ServerProcess(tmp_path, facts.KEYS) as server:
+        made = session(
+            tmp_path, url, RIDER, DRIVER, "--validity", "8", "--append", MASKING_API_SIGNED=signed
+        )
+        ends = time.monotonic() + 8
+        assert (made.returncode, made.stderr) == (0, "")
+        head, first, second, added = made.stdout.splitlines()
+        assert head.endswith("(TeleSign names no zone: taken for UTC)")
+        assert first == (f"{RIDER} dials 12025550181 and reaches {DRIVER}, who sees 12025550180")
+        assert second == (f"{DRIVER} dials 12025550180 and reaches {RIDER}, who sees 12025550181")
+        assert added == "allowlist.csv: both routes are added"
+
+        def both_ways() -> list[str]:
+            stages = [
+                Stage(server.url, SENDER, to="12025550181", caller=RIDER),
+                Stage(server.url, SENDER, to="12025550180", caller=DRIVER),
+            ]
+            return [stage.play(SCENARIOS["connected"]).verdict for stage in stages]
+
+        connected = "connected: neither person saw the other's number"
+        while both_ways() != [connected, connected]:
+            assert time.monotonic() < ends - 5
+            time.sleep(0.1)
+        time.sleep(max(0.0, ends - time.monotonic()))
+        assert both_ways() == ["wanted dial, got hangup"] * 2
+
+
+def test_a_session_is_told_without_being_added(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    with endpoint("--answer", "2701") as url:
+        made = session(tmp_path, url, "+1 202 555 0133", DRIVER, "--validity", "2")
+    assert made.returncode == 0
+    assert made.stdout.splitlines()[-1] == ("warning: a mask is of another country than its number")
+    assert (tmp_path / "allowlist.csv").read_text() == facts.ALLOW_LIST
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("2702", "session: 2702: no masking ID is free"),
+        ("429", "session: too many requests"),
+        ("500", "session: wanted a session or a known refusal, got HTTP 500"),
+    ],
+)
+def test_a_refusal_is_one_clear_line(answer: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    with endpoint("--answer", answer) as url:
+        made = session(tmp_path, url, RIDER, DRIVER, "--validity", "2", "--append")
+    assert (made.returncode, made.stdout) == (1, "")
+    assert made.stderr.startswith(message)
+    assert made.stderr.count("\n") == 1
+    assert (tmp_path / "allowlist.csv").read_text() == facts.ALLOW_LIST
+
+
+def test_what_cannot_be_added_to_is_told_before_a_session_is_made(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text("to,destination\n12025550100,12025550111\n")
+    made = session(tmp_path, "http://127.0.0.1:9", RIDER, DRIVER, "--validity", "2", "--append")
+    assert made.returncode == 1
+    assert made.stderr == (
+        "session: allowlist.csv: wanted the columns from, caller_id_number, expires in the header"
+        " too\n"
+    )
+
+
+def test_a_session_that_cannot_be_added_is_told_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(
+        f"{facts.ALLOW_LIST}12025550140,,12025550180,12025550141,,,the mask is a person here\n"
+    )
+    with endpoint() as url:
+        made = session(tmp_path, url, RIDER, DRIVER, "--validity", "2", "--append")
+    assert made.returncode == 1
+    assert f"{RIDER} dials 12025550181" in made.stdout
+    assert made.stderr.startswith(
+        "the session exists, but is not in the list:\n"
+        "  allowlist.csv:6: destination: wanted a person's number, got ...0180"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys", "code", "message"),
+    [
+        (("x", DRIVER), facts.KEYS, 1, "session: wanted a country code and digits"),
+        ((RIDER, DRIVER), {}, 2, "session: wanted TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY"),
+    ],
+)
+def test_what_is_missing_is_told(
+    arguments: tuple[str, ...], keys: dict[str, str], code: int, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    made = subprocess.run(
+        [sys.executable, ROOT / "app.py", "session", *arguments, "--validity", "2"],
+        cwd=tmp_path,
+        env={**os.environ, **keys},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == code
+    assert made.stderr.startswith(message)
+
+
+def test_the_endpoint_needs_a_key() -> None:
+    ended = subprocess.run(
+        [sys.executable, ROOT / "simulator.py", "--api"],
+        env={"PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "--api: wanted TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, got neither\n",
+    )

@@ -163,7 +163,7 @@ def writer(path: Path, offset: int, count: int, **more: Any) -> "subprocess.Pope
 def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one(path: Path) -> None:
     seed = random.randrange(10**6)
     chance = random.Random(seed)
-    for turn in range(12):
+    for turn in range(8):
         process = writer(path, turn * 1000, 1000)
         time.sleep(chance.uniform(0, 0.12))
         process.kill()

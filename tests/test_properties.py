@@ -136,7 +136,7 @@ class AnyCall(RuleBasedStateMachine):
                 assert len(self.dials[event.reference_id]) == 1
 
 
-AnyCall.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+AnyCall.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
 test_any_events_in_any_order = AnyCall.TestCase
 
 

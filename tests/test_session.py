@@ -49,15 +49,12 @@ def session(
     )
 
 
-@pytest.mark.parametrize("signed", ["false", "true"])
-def test_a_session_works_both_ways_at_once_and_stops_at_its_end(
-    signed: str, tmp_path: Path
-) -> None:
+def test_a_session_works_both_ways_at_once_and_stops_at_its_end(tmp_path: Path) -> None:
     with endpoint("--unit", "seconds") as url, ServerProcess(tmp_path, facts.KEYS) as server:
         made = session(
-            tmp_path, url, RIDER, DRIVER, "--validity", "8", "--append", MASKING_API_SIGNED=signed
+            tmp_path, url, RIDER, DRIVER, "--validity", "7", "--append", MASKING_API_SIGNED="true"
         )
-        ends = time.monotonic() + 8
+        ends = time.monotonic() + 7
         assert (made.returncode, made.stderr) == (0, "")
         head, first, second, added = made.stdout.splitlines()
         assert head.endswith("(TeleSign names no zone: taken for UTC)")
@@ -74,7 +71,7 @@ def test_a_session_works_both_ways_at_once_and_stops_at_its_end(
 
         connected = "connected: neither person saw the other's number"
         while both_ways() != [connected, connected]:
-            assert time.monotonic() < ends - 5
+            assert time.monotonic() < ends - 4
             time.sleep(0.1)
         time.sleep(max(0.0, ends - time.monotonic()))
         assert both_ways() == ["wanted dial, got hangup"] * 2

@@ -8,7 +8,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -57,7 +57,11 @@ def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowLis
         line = error.object[: error.start].count(b"\n") + 1
         message = "wanted UTF-8 text, got another encoding; save the file again as 'CSV UTF-8'"
         raise AllowListError([RowFault(line, message)]) from None
-    return parse(text.splitlines(), defaults, only_fictional=only_fictional)
+    lines = text.split("\n")  # not splitlines: a form feed in a comment must not begin a row
+    if lines.pop():
+        message = "wanted a line end after the last row, got none: it may be cut short"
+        raise AllowListError([RowFault(len(lines) + 1, message)])
+    return parse(lines, defaults, only_fictional=only_fictional)
 
 
 def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
@@ -131,12 +135,13 @@ def _rows(lines: Iterable[str], faults: list[RowFault]) -> Iterator[tuple[int, l
 
 def _header(cells: list[str]) -> list[str]:
     cells = [cell.strip() for cell in cells]
-    unknown = [cell for cell in cells if cell not in COLUMNS]
+    unknown = [cell for cell in cells if cell and cell not in COLUMNS]
     if unknown:
         hint = "; separate columns with commas" if {";", "\t"} & set(unknown[0]) else ""
-        raise _CellError(
-            f"unknown column {phone.outline(unknown[0])!r}: wanted {', '.join(COLUMNS)}{hint}"
-        )
+        names = ", ".join(repr(phone.outline(cell)) for cell in unknown)
+        raise _CellError(f"unknown column {names}: wanted {', '.join(COLUMNS)}{hint}")
+    if "" in cells:
+        raise _CellError("wanted a name in each cell of the header, got an empty one")
     if "to" not in cells:
         raise _CellError(f"wanted a column `to`, got {', '.join(cells)}")
     if len(set(cells)) != len(cells):
@@ -223,8 +228,10 @@ def _expires(cells: Cells) -> datetime | None:
     wanted = "wanted a time with its zone, such as 2027-01-31T18:00:00Z"
     try:
         expires = datetime.fromisoformat(text)
-    except ValueError:
-        shown = text if re.match("[0-9]{4}-", text) else phone.outline(text)
+        expires.astimezone(UTC)  # an hour at the edge of time has no place in every zone
+    except (ValueError, OverflowError):
+        is_date = re.match("[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)", text)
+        shown = text if is_date else phone.outline(text)
         raise _CellError(f"expires: {wanted}, got {shown!r}") from None
     if expires.tzinfo is None:
         raise _CellError(f"expires: {wanted}, got {expires.isoformat()} without one")

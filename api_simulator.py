@@ -57,9 +57,11 @@ class Endpoint:
     slow_s: float = _SLOW_S
     nonces: set[str] = field(default_factory=set)
     sessions: list[dict[str, Any]] = field(default_factory=list)
+    asked: int = 0
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one request."""
+        self.asked += 1
         if path != PATH:
             return _json(404, {"status": {"code": 404, "description": "no such resource"}})
         trouble = self._authorize(headers, body)
@@ -149,8 +151,8 @@ class Endpoint:
         validity = asked.get("validity_period")
         ends = now
         if created:
-            masks = list(self._free_masks(numbers)[:2])
-            ends = now + timedelta(seconds=int(validity or 0) * self.unit_s)
+            masks[:] = [*self._free_masks(numbers), *_POOL][:2]
+            ends = now + timedelta(seconds=min(int(validity or 0) * self.unit_s, _MOST_SECONDS))
             self.sessions.append({"numbers": numbers, "masks": masks})
         parties = {
             f"phone_number_{position}": {

@@ -9,6 +9,7 @@ none holds a path, a text of an exception or a version.
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ from watch import LiveAllowList
 BODY_LIMIT = 65_536
 
 _ANSWER_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_ABSOLUTE = re.compile("^https?://[^/?]+")
 _WORDS = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -179,8 +181,13 @@ def _refusal(status: int, word: str) -> HTTPResponse:
 def _refuse_inexact_path() -> None:
     """Take a path only as it is written: Bottle and waitress would mend `/%ff` and `//`."""
     environ = request.environ
-    uri = environ.get("REQUEST_URI") or environ.get("RAW_URI") or environ["bottle.raw_path"]
-    if uri.partition("?")[0] != environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]:
+    uri = environ.get("REQUEST_URI") or environ.get("RAW_URI")
+    if uri:
+        path = _ABSOLUTE.sub("", uri).partition("?")[0]
+        exact = path == environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+    else:
+        exact = environ["bottle.raw_path"] == environ["PATH_INFO"]
+    if not exact:
         raise HTTPError(404)
 
 

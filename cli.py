@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import UTC
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from commands import Dial
 from config import API_KEY, CUSTOMER_ID, HEALTH_PATH, ConfigError, Settings
 from events import IncomingCall
 from journal import Journal
+from phone import PhoneNumber
 from routing import AllowList, AllowListError, Decision, Route, decide
 from watch import LiveAllowList
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "explain":
             return _quietly(lambda: explain(settings, live.current, options.caller, options.to))
         case "session":
-            return session(settings, options)
+            return session(settings, live.current.own_numbers, options)
         case _:
             return serve(settings, live)
 
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def serve(settings: Settings, allow_list: LiveAllowList) -> int:
     """Serve until SIGTERM or Ctrl-C; read the allow-list again when it changes, and on SIGHUP."""
+    _keep_standard_files()
     journal = Journal()
     allow_list.watch(journal.notice)
     if hasattr(signal, "SIGHUP"):
@@ -85,12 +87,22 @@ def serve(settings: Settings, allow_list: LiveAllowList) -> int:
             on_listening=lambda port: print(
                 banner(settings, allow_list.current, port), file=sys.stderr, flush=True
             ),
+            on_trouble=lambda: journal.rejected("bad_request", "a request that cannot be read"),
         )
     except server.ServeError as error:
         print(f"The server does not start: {error}", file=sys.stderr)
         return 1
     journal.notice("stopped")
     return 0
+
+
+def _keep_standard_files() -> None:
+    """Open what was closed of standard input and output, or a socket would take its number."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def banner(settings: Settings, allow_list: AllowList, port: int) -> str:
@@ -170,7 +182,7 @@ def _connection(decision: Decision) -> str:
     )
 
 
-def session(settings: Settings, options: argparse.Namespace) -> int:
+def session(settings: Settings, own_numbers: Container[str], options: argparse.Namespace) -> int:
     """Create a masked session, print who dials what and sees what, and add it to the list."""
     import listwriter
     import telesign_api
@@ -186,46 +198,64 @@ def session(settings: Settings, options: argparse.Namespace) -> int:
         numbers = phone.parse(options.number_1), phone.parse(options.number_2)
         if options.append:
             listwriter.check(path)
+            _refuse_own_numbers(numbers, own_numbers)
         made = telesign_api.create_session(
             settings.api_url, credentials, *numbers, options.validity
         )
     except (phone.PhoneError, listwriter.AppendError, telesign_api.SessionError) as error:
         print(f"session: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("session: stopped; it may exist, so look at TeleSign", file=sys.stderr)
+        return 130
     routes = [
         Route(made.mask_2, made.number_1, Dial(made.number_2, made.mask_1), made.ends),
         Route(made.mask_1, made.number_2, Dial(made.number_1, made.mask_2), made.ends),
     ]
-    print(_session_told(made.reference_id, routes, made.warning))
-    return _append(settings, routes, made.reference_id) if options.append else 0
+    fault = _append(settings, routes, made.reference_id) if options.append else ""
+    ended = "it has ended already: the unit or the zone is not what you think"
+    warnings = [made.warning] if made.warning else []
+    warnings += [ended] if made.ends <= now().utc else []
+    print(_session_told(made.reference_id, routes, warnings))
+    if fault:
+        print(f"the session exists, but is not in the list:\n  {fault}", file=sys.stderr)
+    elif options.append:
+        print(f"{path}: both routes are added")
+    return 1 if fault else 0
 
 
-def _session_told(reference_id: str, routes: Sequence[Route], warning: str) -> str:
+def _refuse_own_numbers(numbers: Iterable[PhoneNumber], own_numbers: Container[str]) -> None:
+    """Raise `PhoneError` for a number that could not be a person's in the list."""
+    for number in numbers:
+        if number in own_numbers:
+            raise phone.PhoneError(f"wanted a person's number, got {number}, a number of the list")
+
+
+def _session_told(reference_id: str, routes: Sequence[Route], warnings: Sequence[str]) -> str:
     ends = f"{routes[0].expires:%Y-%m-%d %H:%M:%S}"
     lines = [f"session {reference_id}, until {ends} (TeleSign names no zone: taken for UTC)"]
-    for route in routes:
-        lines.append(
-            f"{route.caller} dials {route.dialled} and reaches {route.destination},"
-            f" who sees {route.masking_id}"
-        )
-    return "\n".join([*lines, f"warning: {warning}"] if warning else lines)
+    lines += [
+        f"{route.caller} dials {route.dialled} and reaches {route.destination},"
+        f" who sees {route.masking_id}"
+        for route in routes
+    ]
+    return "\n".join([*lines, *(f"warning: {text}" for text in warnings)])
 
 
-def _append(settings: Settings, routes: list[Route], reference_id: str) -> int:
+def _append(settings: Settings, routes: list[Route], reference_id: str) -> str:
+    """Add the routes to the allow-list; return what is in the way, if anything is."""
     import listwriter
 
-    path, note = Path(settings.allow_list), f"session {reference_id}"
+    path = Path(settings.allow_list)
 
     def parse(lines: list[str]) -> AllowList:
         defaults = row_defaults(settings)
         return allowlist.parse(lines, defaults, only_fictional=settings.only_fictional)
 
     try:
-        listwriter.append(path, routes, parse, now=now().utc, note=note)
-    except (listwriter.AppendError, AllowListError) as error:
-        faults = getattr(error, "faults", [])
-        told = [f"{path}:{line}: {message}" for line, message in faults] or [str(error)]
-        print("the session exists, but is not in the list:", *told, sep="\n  ", file=sys.stderr)
-        return 1
-    print(f"{path}: both routes are added")
-    return 0
+        listwriter.append(path, routes, parse, now=now().utc, note=f"session {reference_id}")
+    except AllowListError as error:
+        return "\n  ".join(f"{path}:{line}: {message}" for line, message in error.faults)
+    except listwriter.AppendError as error:
+        return str(error)
+    return ""

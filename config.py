@@ -87,12 +87,13 @@ def _number(text: str) -> PhoneNumber | None:
 
 
 _event_path = _shaped(
-    rf"(?!{HEALTH_PATH}$)/[A-Za-z0-9/_.~-]*",
+    rf"(?!{HEALTH_PATH}$)(?!.*//)/[A-Za-z0-9/_.~-]*",
     f"a path such as /events/x7Kq2, of letters, digits and / _ . ~ -, other than {HEALTH_PATH}",
 )
 
 _api_url = _shaped(
-    r"https://[A-Za-z0-9.-]+(:[0-9]+)?|http://(127\.0\.0\.1|localhost)(:[0-9]+)?",
+    r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?"
+    r"|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?",
     "https:// and a host, or http:// on this machine",
 )
 
@@ -171,12 +172,15 @@ def _from_file(path: Path | None, faults: list[str]) -> dict[str, object]:
     except UnicodeDecodeError:
         faults.append(f"{name}: wanted UTF-8 text, got another encoding; save it again as UTF-8")
         return {}
+    except RecursionError:
+        faults.append(f"{name}: wanted TOML, got one nested too deep")
+        return {}
     except tomllib.TOMLDecodeError as error:
         faults.append(f"{name}: wanted TOML, got an error: {error}")
         return {}
     values: dict[str, object] = {}
     for key, value in table.items():
-        place = f"{name}:{_line_of(key, text)}: {key}"
+        place = f"{name}:{_line_of(key, text)}: {phone.outline(key)}"
         reader = _READERS.get(key)
         if reader is None:
             faults.append(_unknown(place))

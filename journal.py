@@ -22,6 +22,9 @@ from phone import NoNumber, PhoneNumber
 from routing import Decision
 
 _REPEAT_S = 10.0
+_PAGE = 4096  # so much a pipe takes without waiting, if it takes anything
+_LONGEST_STATUS = 64
+_LONGEST_NOTICE = 500
 
 
 class Journal:
@@ -54,7 +57,7 @@ class Journal:
         if incoming is not None:
             line |= {"caller": _redacted(incoming.caller), "dialled": _redacted(incoming.dialled)}
         if isinstance(event, DialCompleted) and event.status is not None:
-            line["status"] = phone.outline(event.status)
+            line["status"] = phone.outline(event.status)[:_LONGEST_STATUS]
         line["reply"] = decision.command.to_wire().get("method", "no action")
         if decision.reason is not None:
             line["reason"] = decision.reason
@@ -86,17 +89,19 @@ class Journal:
     def notice(self, text: str) -> None:
         """Tell something of the server itself."""
         with self._lock:
-            self._write({"notice": text})
+            self._write({"notice": text[:_LONGEST_NOTICE]})
 
     def _write(self, line: dict[str, object]) -> None:
         now = datetime.now(UTC)
         text = _for_people(line, now) if self._readable else _for_machines(line, now)
+        data = text.encode("utf-8", "backslashreplace") + b"\n"
         try:
-            if not _takes_a_line(self._fd):
+            if len(data) > _PAGE or not _takes_a_page(self._fd):
                 raise BlockingIOError
-            os.write(self._fd, text.encode("utf-8", "backslashreplace") + b"\n")
+            written = os.write(self._fd, data)
         except OSError:
-            self._dropped_lines += 1
+            written = 0
+        self._dropped_lines += written < len(data)
 
 
 def _for_machines(line: dict[str, object], now: datetime) -> str:
@@ -129,8 +134,8 @@ def _is_terminal(fd: int) -> bool:
         return False
 
 
-def _takes_a_line(fd: int) -> bool:
-    """Tell whether a line can be written without waiting; where nobody can tell, it is tried."""
+def _takes_a_page(fd: int) -> bool:
+    """Tell whether a page can be written without waiting; where nobody can tell, it is tried."""
     if not hasattr(select, "poll"):
         return True
     poll = select.poll()

@@ -9,6 +9,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -23,6 +24,7 @@ except ImportError:  # not on this system: then one writer at a time is up to th
 
 _NEEDED = ("to", "from", "destination", "caller_id_number", "expires")
 _BOM = "\ufeff"
+_MOST_TRIES = 3
 
 Parse = Callable[[list[str]], AllowList]
 
@@ -33,42 +35,56 @@ class AppendError(Exception):
 
 def check(path: Path) -> None:
     """Raise `AppendError` unless routes can be added to the file, as far as can be known before."""
-    header = _header(_text(path).splitlines())
+    header = _header(_text(path))
     missing = [column for column in _NEEDED if column not in header]
     if missing:
         raise AppendError(f"{path}: wanted the columns {', '.join(missing)} in the header too")
 
 
 def append(path: Path, routes: list[Route], parse: Parse, *, now: datetime, note: str) -> None:
-    """Add routes to the file, in place of rows of the same two people that have expired.
+    """Add routes to the file, in place of expired rows of the same two people or the same masks.
 
     `parse` reads an allow-list from its lines by every rule and raises `AllowListError`, which is
     passed on. Raises `AppendError` if the file cannot be read or written.
     """
     with _alone(path):
-        check(path)
-        text = _text(path)
-        listed = parse(text.removeprefix(_BOM).splitlines())
-        people = {(route.caller, route.destination) for route in routes}
-        gone = {
-            route.line
-            for route in listed
-            if (route.caller, route.destination) in people
-            and route.expires is not None
-            and route.expires <= now
-        }
-        end = "\r\n" if "\r\n" in text else "\n"
-        kept = [
-            line
-            for number, line in enumerate(text.splitlines(keepends=True), start=1)
-            if number not in gone
-        ]
-        if kept and not kept[-1].endswith(("\n", "\r")):
-            kept[-1] += end
-        header = _header(text.splitlines())
-        new = "".join(kept) + "".join(_line(route, header, note) + end for route in routes)
-        parse(new.removeprefix(_BOM).splitlines())
-        _replace(path, new)
+        for _ in range(_MOST_TRIES):
+            check(path)
+            stamp = _stamp(path)
+            new = _with(_text(path), routes, parse, now=now, note=note)
+            if _stamp(path) == stamp:
+                _replace(path, new)
+                return
+    raise AppendError(f"{path}: is changed again and again by somebody else; it is as they left it")
+
+
+def _with(text: str, routes: list[Route], parse: Parse, *, now: datetime, note: str) -> str:
+    """Return the text of a list with the routes added; checked by every rule before and after."""
+    people = {(route.caller, route.destination) for route in routes}
+    pairs = {(route.dialled, route.caller) for route in routes}
+    gone = {
+        route.line
+        for route in _parsed(text, parse)
+        if route.expires is not None
+        and route.expires <= now
+        and ((route.caller, route.destination) in people or (route.dialled, route.caller) in pairs)
+    }
+    end = "\r\n" if "\r\n" in text else "\n"
+    kept = [line for number, line in enumerate(_lines(text), start=1) if number not in gone]
+    if kept and not kept[-1].endswith(("\n", "\r")):
+        kept[-1] += end
+    header = _header(text)
+    new = "".join([*kept, *(_line(route, header, note) + end for route in routes)])
+    _parsed(new, parse)
+    return new
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise AppendError(f"{path}: wanted a file to add to, got: {error.strerror}") from None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _text(path: Path) -> str:
@@ -79,11 +95,20 @@ def _text(path: Path) -> str:
         raise AppendError(f"{path}: wanted a UTF-8 file to add to, got: {error}") from None
 
 
-def _header(lines: list[str]) -> list[str]:
-    for line in lines:
-        text = line.removeprefix(_BOM)
-        if text.strip() and not text.startswith("#"):
-            return [cell.strip() for cell in next(csv.reader([text]))]
+def _lines(text: str) -> list[str]:
+    """Return the lines with their ends, split as a file is and not as `splitlines` does."""
+    return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text)
+
+
+def _parsed(text: str, parse: Parse) -> AllowList:
+    return parse([line.rstrip("\r\n") for line in _lines(text.removeprefix(_BOM))])
+
+
+def _header(text: str) -> list[str]:
+    for line in _lines(text):
+        row = line.removeprefix(_BOM)
+        if row.strip() and not row.startswith("#"):
+            return [cell.strip() for cell in next(csv.reader([row]))]
     return []
 
 
@@ -111,7 +136,7 @@ def _replace(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(target.stat().st_mode)
+        _pass_on_rights(target, Path(name))
         Path(name).replace(target)
         _sync_folder(target.parent)
     except OSError as error:
@@ -121,6 +146,14 @@ def _replace(path: Path, text: str) -> None:
         raise AppendError(
             f"{path}: cannot be written ({error.strerror}); it is as it was"
         ) from None
+
+
+def _pass_on_rights(old: Path, new: Path) -> None:
+    """Give the new file the old one's rights and, if we may, its owner: the server reads it."""
+    found = old.stat()
+    new.chmod(found.st_mode)
+    with contextlib.suppress(OSError, AttributeError):
+        os.chown(new, found.st_uid, found.st_gid)
 
 
 def _sync_folder(folder: Path) -> None:

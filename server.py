@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -47,12 +48,19 @@ class ServeError(Exception):
 
 
 def serve(
-    app: Any, *, host: str, port: int, threads: int, on_listening: Callable[[int], None]
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    threads: int,
+    on_listening: Callable[[int], None],
+    on_trouble: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, answer what has come till then, and return within 10 s.
 
     A second signal ends the process at once. `on_listening` is told the port, once connections are
-    taken; port 0 takes a free one. Raises `ServeError` if the address cannot be listened on.
+    taken; port 0 takes a free one. `on_trouble` is called for a request that waitress cannot read
+    at all. Raises `ServeError` if the address cannot be listened on.
     """
     sockets: Sockets = {}
     try:
@@ -64,8 +72,7 @@ def serve(
         cause = getattr(error, "strerror", None) or error
         remedy = _REMEDIES.get(code or 0, "set host to a name or an address of this machine")
         raise ServeError(f"cannot listen on {host}:{port}: {cause}; {remedy}") from None
-    # A request that waits for a thread for a moment is no news to the operator.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    _hear_of_trouble(on_trouble)
     with _signals() as told_to_stop:
         on_listening(_port(server))
         while not told_to_stop():
@@ -73,6 +80,20 @@ def serve(
         _answer_the_rest(sockets)
         server.task_dispatcher.shutdown(timeout=1)
     wasyncore.close_all(sockets)
+
+
+def _hear_of_trouble(on_trouble: Callable[[], None]) -> None:
+    """Have waitress say nothing by itself: what it would print may hold what it was sent."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.ERROR:
+                on_trouble()
+
+    logger = logging.getLogger("waitress")
+    logger.handlers, logger.propagate = [Handler()], False
+    queue = logging.getLogger("waitress.queue")  # a request that waits a moment is no news
+    queue.handlers, queue.propagate = [logging.NullHandler()], False
 
 
 def _turn(sockets: Sockets, timeout_s: float) -> None:
@@ -101,7 +122,17 @@ def _answer_the_rest(sockets: Sockets) -> None:
 
 def _has_work(channel: Any, *, patient: bool) -> bool:
     """Tell whether an answer is owed; to one who has sent half a request, only for a while."""
-    return bool(channel.requests or channel.total_outbufs_len or (patient and channel.request))
+    if channel.requests or channel.total_outbufs_len:
+        return True
+    return patient and bool(channel.request or _has_sent(channel.socket))
+
+
+def _has_sent(client: socket.socket) -> bool:
+    """Tell whether something waits to be read, such as a request sent behind another."""
+    try:
+        return bool(client.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

@@ -333,7 +333,12 @@ def serve_api(options: argparse.Namespace) -> int:
         return 1
     unit_s = api_simulator.UNITS[options.unit]
     endpoint = api_simulator.Endpoint(sender.customer_id, sender.key, unit_s, options.answer)
-    with api_simulator.endpoint_server(endpoint, options.port) as server:
+    try:
+        server = api_simulator.endpoint_server(endpoint, options.port)
+    except (OSError, OverflowError) as error:
+        print(f"--api: cannot listen on port {options.port}: {error}", file=sys.stderr)
+        return 1
+    with server:
         print(f"TeleSign's session endpoint: http://127.0.0.1:{server.server_port}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

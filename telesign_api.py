@@ -10,6 +10,7 @@ Sources: TeleSign, "Engage API (Number Masking)" v1.0 (developer.telesign.com/en
 
 import base64
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,17 +19,18 @@ from typing import Any
 
 import requests
 import urllib3
+from requests.exceptions import InvalidURL, ProxyError, SSLError
 
 import phone
 import signature
 from phone import PhoneNumber
 
 SESSION_PATH = "/v1/anonymous/session/sms_voice"
-MOST_VALIDITY_HOURS = 720
 
 _JSON = "application/json"
 _AUTH_METHOD = "HMAC-SHA256"
 _TIMEOUT_S = 10.0
+_DATE_AND_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}"
 _CREATED = {2700, 2701}
 _COUNTRY_DIFFERS = 2701
 
@@ -58,11 +60,11 @@ class InvalidSessionTypeError(SessionError):
 
 
 class TeleSignFailedError(SessionError):
-    """2704: TeleSign failed; nothing was created."""
+    """2704: TeleSign failed; whether a session exists is not documented, so look before asking."""
 
 
 class InvalidValidityError(SessionError):
-    """2705: the validity must be a whole number above 0, in the unit of the account."""
+    """2705: the validity must be above 0 and at most 720 hours, in the unit of the account."""
 
 
 class BlockedByTeleSignError(SessionError):
@@ -178,7 +180,7 @@ def create_session(
                 timeout=timeout_s,
                 allow_redirects=False,
             )
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         if _nothing_was_sent(error):
             raise SessionError(f"no connection to {base_url}; nothing was asked") from error
         raise SessionUnknownError(
@@ -188,8 +190,12 @@ def create_session(
     return _read(answer, number_1, number_2)
 
 
-def _nothing_was_sent(error: requests.RequestException) -> bool:
+def _nothing_was_sent(error: Exception) -> bool:
     """Tell whether there was no connection; a refused one is a ConnectTimeoutError as well."""
+    if isinstance(
+        error, SSLError | ProxyError | InvalidURL | urllib3.exceptions.LocationParseError
+    ):
+        return True
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(reason, urllib3.exceptions.ConnectTimeoutError)
 
@@ -207,7 +213,7 @@ def _read(answer: requests.Response, number_1: PhoneNumber, number_2: PhoneNumbe
             raise error(str(error.__doc__))
         if code in _CREATED:
             return _session(message, number_1, number_2)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         code = "none"
     raise SessionUnknownError(
         f"wanted a session or a known refusal, got HTTP {answer.status_code} with status code"
@@ -220,18 +226,22 @@ def _session(message: Any, number_1: PhoneNumber, number_2: PhoneNumber) -> Mask
     data = message["session_data"]
     masks = []
     for name, number in ("phone_number_1", number_1), ("phone_number_2", number_2):
-        if data[name]["complete_phone_number"] != number:
+        if phone.parse(data[name]["complete_phone_number"]) != number:
             raise ValueError("wanted the numbers that were sent")
         masks.append(phone.parse(data[name]["masked_id"]))
     if {number_1, number_2} & set(masks):
         raise ValueError("wanted masks that are nobody's own number")
+    reference_id, ends = message["reference_id"], data["session_end_on"]
+    if not re.fullmatch("[!-~]{1,128}", reference_id) or not re.match(_DATE_AND_TIME, ends):
+        raise ValueError("wanted a reference id, and an end with date and time")
+    moment = datetime.fromisoformat(ends)
     differs = message["status"]["code"] == _COUNTRY_DIFFERS
     return MaskedSession(
-        reference_id=str(message["reference_id"]),
+        reference_id=reference_id,
         number_1=number_1,
         mask_1=masks[0],
         number_2=number_2,
         mask_2=masks[1],
-        ends=datetime.fromisoformat(data["session_end_on"]).replace(tzinfo=UTC),
+        ends=moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC),
         warning="a mask is of another country than its number" if differs else "",
     )

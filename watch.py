@@ -11,6 +11,7 @@ from pathlib import Path
 from routing import AllowList, AllowListError
 
 _LOOK_EVERY_S = 0.5
+_MOST_MOVING = 3  # looks: a file that is written again and again is read all the same
 
 Stamp = tuple[int, int, int] | None
 
@@ -24,6 +25,7 @@ class LiveAllowList:
     def __init__(self, path: Path, read: Callable[[], AllowList]) -> None:
         self._path, self._read = path, read
         self._seen = self._last = _stamp(path)
+        self._moving = 0
         self._wake = threading.Event()
         self.current = read()
         self.is_stale = False
@@ -46,9 +48,11 @@ class LiveAllowList:
     def look(self, tell: Callable[[str], None], *, asked: bool) -> None:
         """Read the file again if it has changed and stands still, or when asked to."""
         stamp = _stamp(self._path)
-        moving, self._last = stamp != self._last, stamp
-        if not asked and (moving or stamp == self._seen):
+        self._moving = self._moving + 1 if stamp != self._last else 0
+        self._last = stamp
+        if not asked and (stamp == self._seen or 0 < self._moving < _MOST_MOVING):
             return
+        self._moving = 0
         # The stamp is from before the reading: what changes meanwhile is seen at the next look.
         self._seen = stamp
         try:

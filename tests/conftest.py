@@ -188,9 +188,9 @@ class ServerProcess:
         raise AssertionError(f"the server did not start: {self.stderr.read_text()}")
 
     def stop(self) -> int:
-        """End the server with Ctrl-C and return its exit status."""
+        """End the server with SIGTERM and return its exit status."""
         with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=20)
 
     def output(self) -> str:

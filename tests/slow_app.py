@@ -20,5 +20,6 @@ server.serve(
     port=0,
     threads=4,
     on_listening=lambda port: print(port, flush=True),
+    on_trouble=lambda: None,
 )
 print("stopped")

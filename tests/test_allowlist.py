@@ -103,7 +103,9 @@ COLUMNS = "to, from, destination, caller_id_number, max_call_duration, expires, 
             1,
             f"unknown column 'to;from': wanted {COLUMNS}; separate columns with commas",
         ),
-        ([f"{A},,{B},,,,"], 1, f"unknown column '*******0101': wanted {COLUMNS}"),
+        ([f"{A},,{B},,,,"], 1, f"unknown column '*******0101', '*******0102': wanted {COLUMNS}"),
+        (["to,,from"], 1, "wanted a name in each cell of the header, got an empty one"),
+        (["to,x,y"], 1, f"unknown column 'x', 'y': wanted {COLUMNS}"),
         (["from,destination"], 1, "wanted a column `to`, got from, destination"),
         (["to,from,to"], 1, "wanted each column once, got one of them twice"),
         (["to,from", f"{A}"], 2, "wanted 2 cells as in the header, got 1"),
@@ -145,9 +147,11 @@ COLUMNS = "to, from, destination, caller_id_number, max_call_duration, expires, 
             (["to,destination,expires", f"{A},{B},{text}"], 2, f"expires: {WANTED_TIME}, got {got}")
             for text, got in (
                 ("soon", "'soon'"),
+                ("0001-01-01T00:00:00+05:00", "'0001-01-01T00:00:00+05:00'"),
                 ("2027-02-30T00:00:00Z", "'2027-02-30T00:00:00Z'"),
                 ("2027-01-31", "2027-01-31T00:00:00 without one"),
                 ("12025550123", "'*******0123'"),
+                ("1202-5550-123", "'****-***0-123'"),
                 ("2027-01-31T18:00:00", "2027-01-31T18:00:00 without one"),
             )
         ),
@@ -276,6 +280,23 @@ def test_a_file_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_bytes(b"\xef\xbb\xbf" + facts.ALLOW_LIST.replace("\n", "\r\n").encode())
     assert [route.line for route in read(path)] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("last", ["12025550101,1202555", "12025550101,12025550102"])
+def test_a_file_without_an_end_may_be_cut_short(last: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"to,destination\n{last}")
+    with pytest.raises(AllowListError) as caught:
+        read(path)
+    message = "wanted a line end after the last row, got none: it may be cut short"
+    assert caught.value.faults == [(2, message)]
+
+
+@pytest.mark.parametrize("odd", ["\f", "\v", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_only_a_line_end_ends_a_comment(odd: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"to,destination\n# old:{odd}12025550101,12025550199\n", encoding="utf-8")
+    assert len(read(path)) == 0
 
 
 def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:

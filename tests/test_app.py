@@ -14,7 +14,7 @@ from conftest import Clock, Door, Lines, live, payload, post, settings_of, web
 import app as app_module
 import config
 from app import create_app
-from calls import Moment
+from calls import Moment, RecentCalls
 from journal import Journal
 
 CALL = payload("incoming_call")
@@ -80,6 +80,63 @@ def test_an_app_below_a_prefix_takes_its_paths_exactly(door: Door) -> None:
     app = door().app
     for uri, status in ("/calls/", 200), ("/calls//", 404), ("/", 404):
         assert call(app, environ(CALL, REQUEST_URI=uri, **prefixed))[0] == status
+
+
+@pytest.mark.parametrize("uri", ["REQUEST_URI", "RAW_URI"])
+def test_the_path_as_it_was_sent_counts(uri: str, door: Door) -> None:
+    app, length = door().app, {"CONTENT_LENGTH": str(len(CALL))}
+    assert call(app, environ(CALL, **{uri: "/"}, **length))[0] == 200
+    assert call(app, environ(CALL, **{uri: "//"}, **length))[0] == 404
+
+
+def test_without_the_path_as_it_was_sent_the_decoded_one_counts(door: Door) -> None:
+    app, length = door().app, {"CONTENT_LENGTH": str(len(CALL))}
+    assert call(app, environ(CALL, SCRIPT_NAME="/calls", **length))[0] == 200
+    assert call(app, environ(CALL, PATH_INFO="/\xff", **length))[0] == 404
+
+
+def test_a_body_that_is_declared_too_large_is_not_read(door: Door) -> None:
+    body = io.BytesIO(b"x")
+    request = environ(b"", **{"wsgi.input": body, "CONTENT_LENGTH": "65537"})
+    assert call(door().app, request)[0] == 413
+    assert body.tell() == 0
+
+
+def test_who_decided_on_an_older_story_decides_again(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, between = RecentCalls.record, [payload("incoming_call_not_listed")]
+    app = door()
+
+    def late(calls: RecentCalls, *event: Any, **known: Any) -> bool:
+        if between:
+            post(app, between.pop())
+        return record(calls, *event, **known)
+
+    monkeypatch.setattr(RecentCalls, "record", late)
+    assert post(app, CALL) == facts.HANGUP
+
+
+def test_a_long_status_is_cut_and_never_blocks(clock: Clock) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"a line that nobody reads\n")
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Journal(writer), clock=clock))
+    post(app, payload("dial_completed_busy").replace(b"busy", "\u00e9".encode() * 11_000))
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        (_, line) = stream
+    assert json.loads(line)["status"] == "\u00e9" * 64
+
+
+def test_a_line_longer_than_a_page_is_dropped_and_counted() -> None:
+    reader, writer = os.pipe()
+    journal = Journal(writer)
+    journal.rejected("bad_json", "x" * 5000)
+    journal.notice("y" * 5000)
+    assert journal.counts()["dropped_lines"] == 1
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        assert [json.loads(line)["notice"] for line in stream] == ["y" * 500]
 
 
 def test_the_home_country_code_is_put_before_numbers_in_events(door: Door) -> None:

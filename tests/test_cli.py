@@ -57,9 +57,7 @@ ONE_ROW = "to,destination\n12025550100,12025550111\n"
 
 
 def test_check_without_warnings_is_well_also_when_strict(tmp_path: Path) -> None:
-    code, out, _ = run(
-        tmp_path, "check", "--strict", text="to,destination\n12025550100,12025550111"
-    )
+    code, out, _ = run(tmp_path, "check", "--strict", text=ONE_ROW)
     assert (code, out.splitlines()[-1]) == (0, "1 route(s), 0 warning(s)")
 
 
@@ -86,7 +84,9 @@ def test_check_tells_every_fault_with_its_line(tmp_path: Path) -> None:
 def test_a_long_list_is_checked_in_seconds(tmp_path: Path) -> None:
     rows = [f"{13_000_000_000 + row},{14_000_000_000 + row}" for row in range(20_000)]
     started = time.monotonic()
-    code, out, _ = run(tmp_path, "check", text="to,destination\n" + "\n".join(rows), **facts.KEYS)
+    code, out, _ = run(
+        tmp_path, "check", text="\n".join(["to,destination", *rows, ""]), **facts.KEYS
+    )
     assert (code, out.splitlines()[-1]) == (0, "20,000 route(s), 0 warning(s)")
     assert time.monotonic() - started < 20
 

@@ -137,6 +137,7 @@ PATH_WANTED = "a path such as /events/x7Kq2, of letters, digits and / _ . ~ -, o
         ("EVENT_PATH", "/events/<id>", PATH_WANTED),
         ("EVENT_PATH", "/events?x=1", PATH_WANTED),
         ("EVENT_PATH", "/health", PATH_WANTED),
+        ("EVENT_PATH", "//events", PATH_WANTED),
         ("EVENT_PATH", "/events\n", PATH_WANTED),
         ("VERIFY_SIGNATURES", "no", "true or false"),
         ("ALLOW_LIST", "", "the path of a CSV file"),
@@ -196,6 +197,10 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     assert faults_in(path) == [
         f"{path}: wanted UTF-8 text, got another encoding; save it again as UTF-8"
     ]
+    path.write_text("a = " + "[" * 9000)
+    assert faults_in(path) == [f"{path}: wanted TOML, got one nested too deep"]
+    path.write_bytes(b"\xef\xbb\xbfport = 9")
+    assert faults_in(path) == []
     path.write_text("port = ")
     assert faults_in(path) == [
         f"{path}: wanted TOML, got an error: Invalid value (at end of document)"

@@ -1,5 +1,6 @@
 """Adding routes to the file: old or new at every moment, and nothing else lost."""
 
+import os
 import random
 import resource
 import subprocess
@@ -209,11 +210,55 @@ def test_a_reader_sees_the_old_or_the_new_file_only(path: Path) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    process = writer(path, 0, 20)
-    process.communicate(timeout=30)
-    stop.set()
-    reader.join()
+    try:
+        writer(path, 0, 20).communicate(timeout=30)
+    finally:
+        stop.set()
+        reader.join()
+    assert len(seen) > 2
     assert seen <= set(range(4, 45, 2))
+
+
+def test_an_expired_row_with_the_same_mask_goes_too(path: Path) -> None:
+    append(path, routes=routes(START - timedelta(seconds=1)))
+    other = PhoneNumber(facts.STRANGER)
+    append(
+        path,
+        routes=[
+            Route(MASK_2, ONE, Dial(other, MASK_1), ENDS),
+            Route(MASK_1, other, Dial(ONE, MASK_2), ENDS),
+        ],
+    )
+    assert [route.destination for route in parse(path.read_text().splitlines())][4:] == [
+        ONE, other, ONE,
+    ]  # fmt: skip
+
+
+def test_a_change_by_somebody_else_meanwhile_is_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = facts.ALLOW_LIST.replace("front desk", "changed")
+    texts = [theirs]
+
+    def slow(lines: list[str]) -> AllowList:
+        if texts:
+            path.write_text(texts.pop())
+        return parse(lines)
+
+    listwriter.append(path, routes(), slow, now=START, note="a note")
+    assert path.read_text() == theirs + NEW_ROWS
+    monkeypatch.setattr(listwriter, "_MOST_TRIES", 1)
+    texts.append(facts.ALLOW_LIST)
+    with pytest.raises(AppendError, match="changed again and again"):
+        listwriter.append(path, [], slow, now=START, note="a note")
+    assert path.read_text() == facts.ALLOW_LIST
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_owner_stays(path: Path) -> None:
+    os.chown(path, 65534, 65534)
+    append(path)
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
 
 
 def test_a_folder_that_cannot_be_written_is_told(

@@ -68,7 +68,7 @@ def test_nor_do_the_lines_for_people(tmp_path: Path) -> None:
         except OSError:
             pass
 
-    collector = threading.Thread(target=collect)
+    collector = threading.Thread(target=collect, daemon=True)
     collector.start()
     with ServerProcess(tmp_path, facts.KEYS, stdout_fd=follower) as server:
         os.close(follower)

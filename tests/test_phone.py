@@ -41,6 +41,8 @@ def test_7_and_15_digits_are_numbers(text: str) -> None:
         "1\u0662025550100",
         "١٢٠٢٥٥٥٠١٠٠",
         "1202555\n0100",
+        "1[202]5550100",
+        "1/202/5550100",
         "12025550100\n12025550111",
         "1\u00a02025550100",
     ],
@@ -56,7 +58,9 @@ def test_no_digits_mean_withheld(value: object) -> None:
     assert phone.read(value) is NoNumber.WITHHELD
 
 
-@pytest.mark.parametrize("value", [12025550100, True, 1.5, [], {}, "12", "0044", "1202555010O"])
+@pytest.mark.parametrize(
+    "value", [12025550100, True, 1.5, [], {}, "12", "0044", "120255501O", "\u0661"]
+)
 def test_what_is_not_a_number_in_text_is_bad(value: object) -> None:
     assert phone.read(value) is NoNumber.BAD
 

@@ -142,6 +142,16 @@ def test_a_call_repeated_after_its_end_is_replayed(door: Door, lines: Lines) -> 
     assert reasons(lines) == [None, None, "replayed"]
 
 
+def test_a_call_whose_end_came_first_is_replayed_and_with_other_numbers_conflicting(
+    door: Door, lines: Lines
+) -> None:
+    post(door(), payload("call_completed"))
+    app = door()
+    for name in "call_completed", "incoming_call", "incoming_call", "incoming_call_withheld":
+        post(app, payload(name))
+    assert reasons(lines)[1:] == [None, "replayed", "replayed", "conflicting"]
+
+
 def test_a_call_repeated_with_other_numbers_is_conflicting(door: Door, lines: Lines) -> None:
     app = door(**MESSAGES)
     for name in "incoming_call", "incoming_call_not_listed", "incoming_call_withheld":

@@ -58,6 +58,9 @@ def test_a_pair_reaches_each_other_behind_one_number() -> None:
         (facts.DIALLED, facts.DIALLED, Reason.LOOP),
         (facts.DIALLED, facts.PAIR_NUMBER, Reason.LOOP),
         (facts.DIALLED, facts.DESTINATION, Reason.CALLER_IS_DESTINATION),
+        (EXPIRED, "12025550112", Reason.EXPIRED),
+        (NoNumber.BAD, facts.MASKING_ID, Reason.BAD_NUMBER),
+        (facts.NOT_LISTED, facts.MASKING_ID, Reason.LOOP),
     ],
 )
 def test_each_refusal_has_its_reason(
@@ -73,7 +76,7 @@ def test_a_route_ends_at_its_expiry_and_not_before() -> None:
 
 
 def test_an_expiry_is_compared_across_zones_to_the_edge_of_time() -> None:
-    text = "to,destination,expires\n12025550101,12025550102,0001-01-01T00:00:00+23:59"
+    text = "to,destination,expires\n12025550101,12025550102,0001-01-02T00:00:00+23:59"
     found = read_list(text).find(PhoneNumber("12025550101"), NoNumber.WITHHELD, START)
     assert found is Reason.EXPIRED
     east = START.astimezone(timezone(timedelta(hours=14)))

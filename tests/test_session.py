@@ -104,6 +104,16 @@ def test_a_refusal_is_one_clear_line(answer: str, message: str, tmp_path: Path) 
     assert (tmp_path / "allowlist.csv").read_text() == facts.ALLOW_LIST
 
 
+def test_a_number_of_the_list_is_told_before_a_session_is_made(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    arguments = (facts.PAIR_NUMBER, DRIVER, "--validity", "2", "--append")
+    made = session(tmp_path, "http://127.0.0.1:9", *arguments)
+    assert (made.returncode, made.stderr) == (
+        1,
+        "session: wanted a person's number, got 12025550101, a number of the list\n",
+    )
+
+
 def test_what_cannot_be_added_to_is_told_before_a_session_is_made(tmp_path: Path) -> None:
     (tmp_path / "allowlist.csv").write_text("to,destination\n12025550100,12025550111\n")
     made = session(tmp_path, "http://127.0.0.1:9", RIDER, DRIVER, "--validity", "2", "--append")

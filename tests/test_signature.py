@@ -90,6 +90,7 @@ def test_any_of_several_keys_fits(keys: tuple[bytes, ...]) -> None:
         ("Basic dXNlcjpwYXNz", None, "unsigned"),
         ("Bearer " + SIGNATURE, None, "unsigned"),
         (SIGNATURE, None, "unsigned"),
+        (f"tsa {facts.CUSTOMER_ID}:{SIGNATURE}", None, "unsigned"),
         ("", None, "unsigned"),
         ("TSA", None, "unsigned"),
         ("TSA ", None, "wrong customer id"),

@@ -11,6 +11,8 @@ import pytest
 import requests
 from conftest import ROOT, ServerProcess, payload, signed
 
+import server as server_module
+
 CALL = payload("incoming_call")
 REAL_LIST = "to,destination\n12025550100,18888888888\n"
 
@@ -155,3 +157,70 @@ def test_a_host_that_is_not_here_is_one_clear_line(host: str, tmp_path: Path) ->
 def test_a_host_of_another_kind_is_served(host: str, tmp_path: Path) -> None:
     with ServerProcess(tmp_path, {"MASKING_HOST": host}) as server:
         assert requests.get(f"{server.url}health", timeout=10).status_code == 200
+
+
+def test_a_request_that_cannot_be_read_prints_nothing_of_itself(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, facts.KEYS) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            client.sendall(b"POST http://[12025550123]/ HTTP/1.1\r\n\r\n")
+            assert b"200" not in client.recv(65_536)
+        assert requests.get(f"{server.url}health", timeout=10).json()["rejected"] == {
+            "bad_request": 1
+        }
+        assert server.stop() == 0
+    assert "12025550123" not in server.output()
+    assert "Traceback" not in server.output()
+
+
+def test_the_limits_and_threads_are_those_that_were_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, object] = {}
+
+    def create_server(_: object, **options: object) -> None:
+        asked.update(options)
+        raise OSError
+
+    monkeypatch.setattr(server_module, "create_server", create_server)
+    with pytest.raises(server_module.ServeError):
+        server_module.serve(
+            None, host="h", port=1, threads=3, on_listening=print, on_trouble=lambda: None
+        )
+    assert asked == {
+        "map": {},
+        "host": "h",
+        "port": 1,
+        "threads": 3,
+        "connection_limit": 2000,
+        "channel_timeout": 10,
+        "cleanup_interval": 5,
+        "asyncore_use_poll": True,
+        "max_request_body_size": 131_072,
+        "max_request_header_size": 16_384,
+        "ident": None,
+    }
+
+
+def test_closed_standard_files_are_not_taken_by_sockets(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    process = subprocess.Popen(
+        ["sh", "-c", f"exec {sys.executable} {ROOT}/app.py <&- >&-"],
+        cwd=tmp_path,
+        env={**os.environ, "MASKING_PORT": str(port)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("Masked calls")
+        answer = requests.post(
+            f"http://127.0.0.1:{port}/",
+            CALL,
+            headers={"Content-Type": "application/json"},
+            timeout=10,
+        )
+        assert answer.json() == facts.DIAL
+        process.terminate()
+        assert process.wait(timeout=10) == 0

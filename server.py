@@ -30,8 +30,8 @@ LIMITS: dict[str, Any] = {
     "ident": None,
 }
 
-_TURN_S = 0.25
-_SETTLE_S = 0.2
+_TURN_S = 0.1
+_SETTLE_S = 0.1
 _HALF_SENT_S = 1.0
 _MOST_STOP_S = 8.0
 

@@ -232,9 +232,7 @@ def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, L
             file, lambda: allowlist.read(file, defaults, only_fictional=only_fictional)
         )
     except AllowListError as error:
-        for line, message in error.faults:
-            place = f"{settings.allow_list}:{line}" if line else settings.allow_list
-            faults.append(f"{place}: {message}")
+        faults += [fault.at(settings.allow_list) for fault in error.faults]
     if faults:
         raise ConfigError(faults)
     return settings, live

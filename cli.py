@@ -255,7 +255,7 @@ def _append(settings: Settings, routes: list[Route], reference_id: str) -> str:
     try:
         listwriter.append(path, routes, parse, now=now().utc, note=f"session {reference_id}")
     except AllowListError as error:
-        return "\n  ".join(f"{path}:{line}: {message}" for line, message in error.faults)
+        return "\n  ".join(fault.at(path) for fault in error.faults)
     except listwriter.AppendError as error:
         return str(error)
     return ""

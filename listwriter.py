@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from routing import AllowList, Route
+from watch import stamp_of
 
 try:
     import fcntl
@@ -50,9 +51,9 @@ def append(path: Path, routes: list[Route], parse: Parse, *, now: datetime, note
     with _alone(path):
         for _ in range(_MOST_TRIES):
             check(path)
-            stamp = _stamp(path)
+            stamp = stamp_of(path)
             new = _with(_text(path), routes, parse, now=now, note=note)
-            if _stamp(path) == stamp:
+            if stamp_of(path) == stamp:
                 _replace(path, new)
                 return
     raise AppendError(f"{path}: is changed again and again by somebody else; it is as they left it")
@@ -77,14 +78,6 @@ def _with(text: str, routes: list[Route], parse: Parse, *, now: datetime, note: 
     new = "".join([*kept, *(_line(route, header, note) + end for route in routes)])
     _parsed(new, parse)
     return new
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise AppendError(f"{path}: wanted a file to add to, got: {error.strerror}") from None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _text(path: Path) -> str:

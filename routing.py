@@ -72,6 +72,10 @@ class RowFault(NamedTuple):
     line: int
     message: str
 
+    def at(self, file: object) -> str:
+        """Return the fault with its place, as an operator reads it."""
+        return f"{file}:{self.line}: {self.message}" if self.line else f"{file}: {self.message}"
+
 
 class AllowListError(Exception):
     """The allow-list cannot be used; `faults` are all of its faults, by line."""

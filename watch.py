@@ -24,7 +24,7 @@ class LiveAllowList:
 
     def __init__(self, path: Path, read: Callable[[], AllowList]) -> None:
         self._path, self._read = path, read
-        self._seen = self._last = _stamp(path)
+        self._seen = self._last = stamp_of(path)
         self._moving = 0
         self._wake = threading.Event()
         self.current = read()
@@ -47,7 +47,7 @@ class LiveAllowList:
 
     def look(self, tell: Callable[[str], None], *, asked: bool) -> None:
         """Read the file again if it has changed and stands still, or when asked to."""
-        stamp = _stamp(self._path)
+        stamp = stamp_of(self._path)
         self._moving = self._moving + 1 if stamp != self._last else 0
         self._last = stamp
         if not asked and (stamp == self._seen or 0 < self._moving < _MOST_MOVING):
@@ -61,15 +61,15 @@ class LiveAllowList:
             self.is_stale = True
             first, *more = error.faults
             tell(
-                f"the allow-list is not taken, the last good one stays: {self._path}:{first.line}:"
-                f" {first.message}" + (f" (and {len(more)} more)" if more else "")
+                f"the allow-list is not taken, the last good one stays: {first.at(self._path)}"
+                + (f" (and {len(more)} more)" if more else "")
             )
         else:
             self.is_stale = False
             tell(f"the allow-list is read again: {len(self.current)} route(s)")
 
 
-def _stamp(path: Path) -> Stamp:
+def stamp_of(path: Path) -> Stamp:
     """Return what changes when a file is written or replaced, `None` if there is none."""
     try:
         found = path.stat()

@@ -60,7 +60,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "telesign_reader": (set(), WEB | IO),
     "scenarios": ({"console", "signature", "telesign_reader"}, {"bottle", "waitress"}),
     "telesign_api": ({"phone", "signature"}, {"bottle", "waitress"}),
-    "listwriter": ({"routing"}, WEB | {"json"}),
+    "listwriter": ({"routing", "watch"}, WEB | {"json"}),
     "api_simulator": ({"signature"}, {"bottle", "waitress", "requests"}),
     "simulator": ({"api_simulator", "console", "scenarios", "signature"}, {"bottle", "waitress"}),
 }

@@ -90,11 +90,11 @@ def test_sighup_has_it_read_at_once(watched: Watched) -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"", "allowlist.csv:0: wanted a header line"),
+        (b"", "allowlist.csv: wanted a header line"),
         (facts.ALLOW_LIST.encode()[:-30], "allowlist.csv:5: wanted a line end after the last row"),
         (b"to,destination\n12025550166,x\nx,x\n", "allowlist.csv:2: destination: wanted"),
         (b"to,note\n12025550166,caf\xe9\n", "allowlist.csv:2: wanted UTF-8 text"),
-        (None, "allowlist.csv:0: wanted a CSV file, got: No such file or directory"),
+        (None, "allowlist.csv: wanted a CSV file, got: No such file or directory"),
     ],
     ids=["empty", "half-written", "faulty", "another encoding", "deleted"],
 )

@@ -7,6 +7,7 @@ none holds a path, a text of an exception or a version.
 `python app.py` is the command line of `cli.py`; another WSGI server runs `app:application`.
 """
 
+import atexit
 import json
 import os
 import re
@@ -20,15 +21,18 @@ from typing import Any
 from bottle import Bottle, HTTPError, HTTPResponse, request, response
 
 import allowlist
+import calllog
 import config
 import events
 import signature
 from allowlist import RowDefaults
-from calls import Call, Moment, RecentCalls
+from calllog import LogUnavailable
+from calls import Call, Calls, Delivery, Moment
 from commands import Hangup, NoAction, Speak
 from config import HEALTH_PATH, ConfigError, Settings
-from events import Event, EventError
+from events import EventError
 from journal import Journal
+from logstore import StoreError
 from routing import AllowListError, Decision, Script, decide
 from signature import SignatureError
 from watch import LiveAllowList
@@ -38,6 +42,7 @@ BODY_LIMIT = 65_536
 _ANSWER_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _ABSOLUTE = re.compile("^https?://[^/?]+")
 _WORDS = {404: "not_found", 405: "method_not_allowed"}
+_REFUSAL_HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
 
 
 class RequestError(Exception):
@@ -62,13 +67,14 @@ class Door:
         self,
         settings: Settings,
         allow_list: LiveAllowList,
+        calls: Calls,
         journal: Journal,
         clock: Callable[[], Moment],
     ) -> None:
         self._settings = settings
         self._allow_list = allow_list
         self._script = script(settings)
-        self._calls = RecentCalls()
+        self._calls = calls
         self._journal = journal
         self._clock = clock
 
@@ -87,44 +93,46 @@ class Door:
             )
         _check_media_type(environ)
         event = events.parse(body, home_country_code=self._settings.home_country_code)
-        call, decision = self._decide(event)
+        delivery = Delivery(event, body, self._clock())
+        call, decision = self._calls.answer(delivery, lambda call: self._decide(delivery, call))
         self._journal.event(event, call, decision, time.perf_counter() - started)
         return _answer(200, decision.command.to_wire())
 
     def health(self) -> HTTPResponse:
-        """Tell that the server is well, whom it answers, and what it has counted."""
+        """Tell whether the server is well, whom it answers, and what it has counted."""
+        log = self._calls.health()
+        failing = log["call_log"] == "failing"
         facts = {
-            "status": "ok",
+            "status": "degraded" if failing else "ok",
             "signatures": "verified" if self._settings.verified else "open",
             "routes": len(self._allow_list.current),
             "allow_list": "stale" if self._allow_list.is_stale else "ok",
         }
-        return _answer(200, facts | self._journal.counts())
+        return _answer(503 if failing else 200, facts | log | self._journal.counts())
 
-    def _decide(self, event: Event) -> tuple[Call, Decision]:
-        """Return the decision that stands, with what was known when it was made."""
-        moment = self._clock()
-        while True:
-            call = self._calls.story(event.reference_id)
-            decision = decide(event, call, self._allow_list.current, self._script, moment)
-            if self._calls.record(event, decision.command, moment, known=call):
-                return call, decision
+    def _decide(self, delivery: Delivery, call: Call) -> Decision:
+        allow_list = self._allow_list.current
+        return decide(delivery.event, call, allow_list, self._script, delivery.moment)
 
 
 def create_app(
     settings: Settings,
     allow_list: LiveAllowList,
+    calls: Calls,
     journal: Journal,
     *,
     clock: Callable[[], Moment] = now,
 ) -> Bottle:
-    """Return the Bottle app, a WSGI callable, that answers by these settings and this list."""
+    """Return the Bottle app, a WSGI callable, that answers by these settings and this list.
+
+    What is answered depends on what `calls` remembers, and is kept there.
+    """
 
     def answered(handler: Callable[[], HTTPResponse]) -> Callable[[], HTTPResponse]:
         def handle() -> HTTPResponse:
             try:
                 return handler()
-            except (RequestError, SignatureError, EventError) as error:
+            except (RequestError, SignatureError, EventError, LogUnavailable) as error:
                 journal.rejected(error.word, error.cause)
                 return _refusal(error.status, error.word)
             except Exception as error:  # noqa: BLE001 - somebody waits for an answer
@@ -141,7 +149,7 @@ def create_app(
         response.headers.update(error.headers)
         return refusal.body
 
-    door = Door(settings, allow_list, journal, clock)
+    door = Door(settings, allow_list, calls, journal, clock)
     app = Bottle()
     app.default_error_handler = no_such_page
     app.add_hook("before_request", _refuse_inexact_path)
@@ -174,8 +182,7 @@ def _answer(status: int, message: Mapping[str, object], **headers: str) -> HTTPR
 
 
 def _refusal(status: int, word: str) -> HTTPResponse:
-    headers = {"WWW-Authenticate": "TSA"} if status == 401 else {}
-    return _answer(status, {"error": word}, **headers)
+    return _answer(status, {"error": word}, **_REFUSAL_HEADERS.get(status, {}))
 
 
 def _refuse_inexact_path() -> None:
@@ -238,17 +245,26 @@ def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, L
     return settings, live
 
 
+def open_log(settings: Settings, journal: Journal) -> Calls:
+    """Return what remembers calls by these settings. Raises `StoreError` if it cannot be used."""
+    return calllog.opened(
+        settings.call_log, journal.notice, keep_days=settings.keep_days, clock=now
+    )
+
+
 def __getattr__(name: str) -> Bottle:
     """Build `application` when another WSGI server asks for it, so that an import reads nothing."""
     if name != "application":
         raise AttributeError(name)
+    journal = Journal()
     try:
         settings, allow_list = load(None, os.environ)
-    except ConfigError as error:
+        calls = open_log(settings, journal)
+    except (ConfigError, StoreError) as error:
         raise SystemExit(str(error)) from None
-    journal = Journal()
     allow_list.watch(journal.notice)
-    return create_app(settings, allow_list, journal)
+    atexit.register(calls.close)
+    return create_app(settings, allow_list, calls, journal)
 
 
 if __name__ == "__main__":

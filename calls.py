@@ -5,10 +5,12 @@ order in which events arrive does not matter. No I/O; the time is passed in.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol, TypeVar
 
-from commands import Command, Dial
+from commands import Command, Wire
 from events import CallCompleted, DialCompleted, Event, IncomingCall
 
 ANSWERED = "answered"
@@ -29,12 +31,13 @@ class Moment:
 class Call:
     """What is known of one call.
 
-    `incoming` is the first `incoming_call` seen, `reply` our answer to it and `first_seen_s` its
-    time on the monotonic clock. A dial that was answered did not fail, whatever else is reported.
+    `incoming` is the first `incoming_call` seen, `reply` our answer to it as it went over the wire
+    and `first_seen_s` its time on the monotonic clock. A dial that was answered did not fail,
+    whatever else is reported. `completed` is also a call so old that it has been purged.
     """
 
     incoming: IncomingCall | None = None
-    reply: Command | None = None
+    reply: Wire | None = None
     first_seen_s: float = 0.0
     answered: bool = False
     failed: bool = False
@@ -43,7 +46,7 @@ class Call:
     @property
     def was_refused(self) -> bool:
         """Whether the first answer was anything but a dial."""
-        return self.reply is not None and not isinstance(self.reply, Dial)
+        return self.reply is not None and self.reply.get("method") != "dial"
 
     @property
     def dial_failed(self) -> bool:
@@ -54,11 +57,11 @@ class Call:
         """Seconds since the first `incoming_call`."""
         return now.monotonic_s - self.first_seen_s
 
-    def after(self, event: Event, reply: Command, now: Moment) -> "Call":
-        """Return the story with this event and our reply to it added."""
+    def after(self, event: Event, reply: Wire, seen_s: float) -> "Call":
+        """Return the story with an event, seen at this monotonic time, and our reply added."""
         match event:
             case IncomingCall() if self.incoming is None:
-                return replace(self, incoming=event, reply=reply, first_seen_s=now.monotonic_s)
+                return replace(self, incoming=event, reply=reply, first_seen_s=seen_s)
             case DialCompleted(status=str() as status):
                 if status == ANSWERED:
                     return replace(self, answered=True)
@@ -73,11 +76,52 @@ UNKNOWN = Call()
 """The story of a call of which nothing is known, or no longer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event as it was delivered: what it says, the bytes that say it, and when."""
+
+    event: Event
+    body: bytes
+    moment: Moment
+
+
+class Answer(Protocol):
+    """What is decided on an event: a command, and for a refusal its reason."""
+
+    @property
+    def command(self) -> Command:
+        """What TeleSign is told to do."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why a call is refused, `None` if it is not."""
+
+
+A = TypeVar("A", bound=Answer)
+
+
+class Calls(Protocol):
+    """What remembers calls. Any thread may use it."""
+
+    def answer(self, delivery: Delivery, decide: Callable[[Call], A]) -> tuple[Call, A]:
+        """Decide on an event by what is known of its call, and keep both.
+
+        Events of one call are decided one after another, so that copies of one `incoming_call`
+        never get two different dials. Returns what was known before, and the decision.
+        """
+
+    def health(self) -> dict[str, object]:
+        """Return its state and counts, without a phone number."""
+
+    def close(self) -> None:
+        """Keep what is not kept yet, and end."""
+
+
 class RecentCalls:
     """The stories of the last 20,000 calls, in memory: hours of calls at one a second.
 
     When it is full the oldest story goes; what `routing.decide` answers for a call it does not know
-    never cuts a live one. Any thread may use it.
+    never cuts a live one.
     """
 
     def __init__(self, most: int = _MOST_STORIES) -> None:
@@ -89,18 +133,25 @@ class RecentCalls:
         """Return what is known of the call, `UNKNOWN` if nothing is."""
         return self._stories.get(reference_id, UNKNOWN)
 
-    def record(self, event: Event, reply: Command, now: Moment, *, known: Call) -> bool:
-        """Add an event and its reply to the story, if the story is still the `known` one.
+    def put(self, reference_id: str, story: Call) -> None:
+        """Keep a story in the place of an older one of the same call."""
+        if story is not UNKNOWN:
+            self._stories[reference_id] = story
+            if len(self._stories) > self._most:
+                del self._stories[next(iter(self._stories))]
 
-        False means that another event of the call came between: read the story and decide again. So
-        two copies of one `incoming_call` never get two different dials.
-        """
+    def answer(self, delivery: Delivery, decide: Callable[[Call], A]) -> tuple[Call, A]:
+        """Decide on an event; see `Calls`."""
+        event, seen_s = delivery.event, delivery.moment.monotonic_s
         with self._lock:
-            if self.story(event.reference_id) is not known:
-                return False
-            story = known.after(event, reply, now)
-            if story is not known:
-                self._stories[event.reference_id] = story
-                if len(self._stories) > self._most:
-                    del self._stories[next(iter(self._stories))]
-            return True
+            known = self.story(event.reference_id)
+            answer = decide(known)
+            self.put(event.reference_id, known.after(event, answer.command.to_wire(), seen_s))
+        return known, answer
+
+    def health(self) -> dict[str, object]:
+        """Tell that nothing outlives the process."""
+        return {"call_log": "off"}
+
+    def close(self) -> None:
+        """Forget everything; there is nothing to keep."""

@@ -10,20 +10,24 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Container, Iterable, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 import allowlist
+import calllog
+import config
 import events
 import phone
 import server
-from app import create_app, load, now, row_defaults, script
+from app import create_app, load, now, open_log, row_defaults, script
 from calls import UNKNOWN
 from commands import Dial
 from config import API_KEY, CUSTOMER_ID, HEALTH_PATH, ConfigError, Settings
 from events import IncomingCall
 from journal import Journal
+from logstore import StoreError
 from phone import PhoneNumber
+from records import Disposition
 from routing import AllowList, AllowListError, Decision, Route, decide
 from watch import LiveAllowList
 
@@ -32,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
+        if options.command in ("calls", "forget"):
+            return _look_back(options)
         settings, live = load(options.config, os.environ)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -45,6 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return session(settings, live.current.own_numbers, options)
         case _:
             return serve(settings, live)
+
+
+def _look_back(options: argparse.Namespace) -> int:
+    """Read or clear the call log, for which the allow-list does not matter."""
+    import history
+
+    settings, faults = config.read(options.config, os.environ)
+    if faults:
+        raise ConfigError(faults)
+    if not settings.call_log:
+        print("call_log: wanted a log to look into, got an empty setting", file=sys.stderr)
+        return 1
+    if options.command == "forget":
+        return history.forget(settings, options.number)
+    return _quietly(lambda: history.calls(settings, options))
 
 
 def _quietly(command: Callable[[], int]) -> int:
@@ -62,6 +83,19 @@ def _parser() -> argparse.ArgumentParser:
     explaining = commands.add_parser("explain", help="what would be answered to a call, and why")
     explaining.add_argument("--from", dest="caller", required=True, help='who calls ("": withheld)')
     explaining.add_argument("--to", required=True, help="the number that is dialled")
+    looking = commands.add_parser("calls", help="the last calls, or one of them")
+    looking.add_argument("reference_id", nargs="?", help="the one call to show")
+    looking.add_argument("--last", type=int, default=50, metavar="N", help="how many (50)")
+    looking.add_argument("--number", type=_number, help="only with this number, in any part")
+    looking.add_argument("--since", type=_time, help="only from this date or time on (UTC)")
+    looking.add_argument("--until", type=_time, help="only before this date or time (UTC)")
+    looking.add_argument("--disposition", choices=[each.value for each in Disposition])
+    looking.add_argument("--full", action="store_true", help="show numbers in full")
+    forms = looking.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="as JSON")
+    forms.add_argument("--csv", action="store_true", help="as CSV")
+    forgetting = commands.add_parser("forget", help="take a person's number out of the call log")
+    forgetting.add_argument("number", metavar="NUMBER", help="the number, with country code")
     asking = commands.add_parser("session", help="a masked session for two people, at TeleSign")
     asking.add_argument("number_1", metavar="A", help="one person's number")
     asking.add_argument("number_2", metavar="B", help="the other person's number")
@@ -70,14 +104,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _number(text: str) -> PhoneNumber:
+    try:
+        return phone.parse(text)
+    except phone.PhoneError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"wanted a date or time such as 2026-11-23T18:00, got {text!r}"
+        ) from None
+
+
 def serve(settings: Settings, allow_list: LiveAllowList) -> int:
     """Serve until SIGTERM or Ctrl-C; read the allow-list again when it changes, and on SIGHUP."""
     _keep_standard_files()
     journal = Journal()
+    try:
+        calls = open_log(settings, journal)
+    except StoreError as error:
+        print(f"The server does not start: {error}", file=sys.stderr)
+        return 1
     allow_list.watch(journal.notice)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: allow_list.look_now())
-    app = create_app(settings, allow_list, journal)
+    app = create_app(settings, allow_list, calls, journal)
     try:
         server.serve(
             app,
@@ -92,6 +148,8 @@ def serve(settings: Settings, allow_list: LiveAllowList) -> int:
     except server.ServeError as error:
         print(f"The server does not start: {error}", file=sys.stderr)
         return 1
+    finally:
+        calls.close()
     journal.notice("stopped")
     return 0
 
@@ -123,10 +181,17 @@ def banner(settings: Settings, allow_list: AllowList, port: int) -> str:
             f"Masked calls on {address}{settings.event_path}",
             f"  requests    {wall}",
             f"  allow-list  {settings.allow_list}, {routes}",
+            f"  call log    {_kept(settings)}",
             f"  health      {address}{HEALTH_PATH}",
             f"  next        {steps}",
         )
     )
+
+
+def _kept(settings: Settings) -> str:
+    if not settings.call_log:
+        return "NONE: nothing is kept, a restart forgets all calls"
+    return f"{calllog.store_of(settings.call_log).place}, for {settings.keep_days} days"
 
 
 def check(allow_list: AllowList, *, strict: bool) -> int:

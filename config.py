@@ -44,8 +44,10 @@ class _Reader:
     read: Callable[[str], Any]
 
 
-def _setting(default: object, toml_type: type, read: Callable[[str], Any]) -> Any:
-    return field(default=default, metadata={"reader": _Reader(toml_type, read)})
+def _setting(
+    default: object, toml_type: type, read: Callable[[str], Any], *, shown: bool = True
+) -> Any:
+    return field(default=default, repr=shown, metadata={"reader": _Reader(toml_type, read)})
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
@@ -98,6 +100,12 @@ _api_url = _shaped(
 )
 
 
+_call_log = _shaped(
+    r"(sqlite:///|postgres(ql)?://)[^\0]+|",
+    "sqlite:/// and the path of a file, postgresql:// and a server, or an empty text for none",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that is set from outside. `api_keys` is empty when no key is set."""
@@ -107,6 +115,8 @@ class Settings:
     event_path: str = _setting("/", str, _event_path)
     verify_signatures: bool = _setting(True, bool, _flag)  # noqa: FBT003
     allow_list: str = _setting("allowlist.csv", str, _shaped(r"[^\0]+", "the path of a CSV file"))
+    call_log: str = _setting("sqlite:///calls.db", str, _call_log, shown=False)
+    keep_days: int = _setting(30, int, _whole(1, 36_500))
     caller_id_number: PhoneNumber | None = _setting(None, str, _number)
     max_call_duration: int | None = _setting(None, int, _whole(1, MOST_CALL_SECONDS))
     language: str = _setting("en-US", str, _shaped(LANGUAGE_TAG.pattern, "a tag such as en-US"))
@@ -263,4 +273,5 @@ def _unknown(place: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return phone.outline(repr(value))
+    """Show a value that is not taken, without what may be a password in a URL."""
+    return phone.outline(re.sub(r"[^/]*@", "...@", repr(value)))

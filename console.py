@@ -110,7 +110,7 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
 def print_wrapped(console: Console, text: str, style: str = "") -> None:
     """Print a text or JSON in as many lines as it takes, those after the first set in."""
     line = ""
-    for piece in re.split(r"(?<=[ ,])", _shown(text)):
+    for piece in re.split(r"(?<=[ ,])", shown(text)):
         if line.strip() and len(line) + len(piece.rstrip()) > console.width:
             console.print(Text(line.rstrip(), style=style))
             line = "    "
@@ -147,12 +147,12 @@ def ladder(
     yield heads.rstrip(), "bold"
     for step in steps:
         if isinstance(step, Note):
-            for text in wrap(_shown(step.text), lane - 2):
+            for text in wrap(shown(step.text), lane - 2):
                 start = min(max(columns[step.party] - len(text) // 2, 0), width - len(text))
                 yield lifelines((start, text)), step.style
             continue
         left, right = sorted((columns[step.sender], columns[step.receiver]))
-        for text in wrap(_shown(step.label), right - left - 3):
+        for text in wrap(shown(step.label), right - left - 3):
             yield lifelines((left + 2, text)), step.style
         shaft = glyphs.shaft * (right - left - 1)
         if step.both_ways or step.sender < step.receiver:
@@ -167,6 +167,6 @@ def _put(line: str, start: int, text: str) -> str:
     return line[:start] + text + line[start + cell_len(text) :]
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Return the text with everything written out that a terminal would obey or cannot show."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

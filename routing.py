@@ -249,7 +249,7 @@ def _repeat(event: IncomingCall, call: Call, today: Decision, now: Moment) -> De
         return Decision(Hangup(), reason=Reason.CONFLICTING)
     if call.completed or call.age_s(now) > REPEAT_WINDOW_S:
         return Decision(Hangup(), reason=Reason.REPLAYED)
-    if call.reply == today.command:
+    if call.reply == today.command.to_wire():
         return today
     return Decision(Hangup(), reason=today.reason or Reason.CONFLICTING)
 

@@ -202,7 +202,7 @@ def own_server(environment: dict[str, str]) -> Iterator[str]:
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(  # noqa: S603 - our own program
             command,
-            env=environment | {"MASKING_PORT": "0"},
+            env=environment | {"MASKING_PORT": "0", "MASKING_CALL_LOG": ""},
             stdout=subprocess.DEVNULL,
             stderr=said,
         )

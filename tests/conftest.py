@@ -23,7 +23,7 @@ import allowlist
 import config
 import signature
 from app import create_app
-from calls import Moment
+from calls import Moment, RecentCalls
 from journal import Journal
 from routing import AllowList
 from watch import LiveAllowList
@@ -128,6 +128,35 @@ class Lines:
         return [json.loads(line) for line in self._file]
 
 
+TEST_DATABASE = os.environ.get("TEST_DATABASE_URL", "")
+needs_postgresql = pytest.mark.skipif(not TEST_DATABASE, reason="TEST_DATABASE_URL is not set")
+
+
+@contextlib.contextmanager
+def postgresql_url() -> Iterator[str]:
+    """Yield the URL of a schema of the test's own in the test database."""
+    import psycopg
+
+    schema = f"test_{os.getpid()}_{time.time_ns()}"
+    with psycopg.connect(TEST_DATABASE, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+        try:
+            mark = "&" if "?" in TEST_DATABASE else "?"
+            yield f"{TEST_DATABASE}{mark}options=-csearch_path%3D{schema}"
+        finally:
+            connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql)])
+def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A call log of the test's own, in each database that there is."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/calls.db"
+    else:
+        with postgresql_url() as url:
+            yield url
+
+
 Door = Callable[..., Any]
 
 
@@ -138,7 +167,8 @@ def door(clock: Clock, lines: Lines) -> Door:
     def make(text: str = facts.ALLOW_LIST, **values: str) -> Any:
         settings = settings_of(**values)
         defaults = {"caller_id_number": settings.caller_id_number}
-        return web(create_app(settings, live(text, **defaults), lines.journal, clock=clock))
+        calls = RecentCalls()
+        return web(create_app(settings, live(text, **defaults), calls, lines.journal, clock=clock))
 
     return make
 

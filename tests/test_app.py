@@ -4,6 +4,7 @@ import io
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ def environ(body: bytes, **members: Any) -> dict[str, Any]:
     } | members
 
 
+def app_of(journal: Journal, clock: Callable[[], Moment]) -> Any:
+    calls = RecentCalls()
+    return web(create_app(settings_of(), live(facts.ALLOW_LIST), calls, journal, clock=clock))
+
+
 def call(app: Any, request: dict[str, Any]) -> tuple[int, bytes]:
     statuses: list[int] = []
     answer = b"".join(app(request, lambda status, *_: statuses.append(int(status[:3]))))
@@ -53,6 +59,7 @@ def test_health_counts_what_happened(door: Door) -> None:
         "signatures": "open",
         "routes": 4,
         "allow_list": "ok",
+        "call_log": "off",
         "events": {"call_completed": 1, "incoming_call": 2, "unknown": 1},
         "rejected": {"bad_event": 1, "bad_json": 1, "method_not_allowed": 1, "not_found": 1},
         "errors": 0,
@@ -62,7 +69,7 @@ def test_health_counts_what_happened(door: Door) -> None:
 
 def test_health_of_a_server_with_a_key(lines: Lines) -> None:
     settings, _ = config.read(None, facts.KEYS)
-    app = web(create_app(settings, live(facts.ALLOW_LIST), lines.journal))
+    app = web(create_app(settings, live(facts.ALLOW_LIST), RecentCalls(), lines.journal))
     assert app.get("/health").json["signatures"] == "verified"
     assert app.post("/", b"", status=401).json == {"error": "unauthorized"}
 
@@ -102,25 +109,10 @@ def test_a_body_that_is_declared_too_large_is_not_read(door: Door) -> None:
     assert body.tell() == 0
 
 
-def test_who_decided_on_an_older_story_decides_again(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    record, between = RecentCalls.record, [payload("incoming_call_not_listed")]
-    app = door()
-
-    def late(calls: RecentCalls, *event: Any, **known: Any) -> bool:
-        if between:
-            post(app, between.pop())
-        return record(calls, *event, **known)
-
-    monkeypatch.setattr(RecentCalls, "record", late)
-    assert post(app, CALL) == facts.HANGUP
-
-
 def test_a_long_status_is_cut_and_never_blocks(clock: Clock) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"a line that nobody reads\n")
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Journal(writer), clock=clock))
+    app = app_of(Journal(writer), clock)
     post(app, payload("dial_completed_busy").replace(b"busy", "\u00e9".encode() * 11_000))
     os.close(writer)
     with os.fdopen(reader) as stream:
@@ -178,7 +170,7 @@ def test_an_unforeseen_error_is_told_without_its_values(lines: Lines) -> None:
     def broken() -> Moment:
         raise KeyError(NUMBER)
 
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), lines.journal, clock=broken))
+    app = app_of(lines.journal, broken)
     answer = app.post("/", CALL, content_type="application/json", status=500)
     assert answer.json == {"error": "internal"}
     (line,) = lines.read()
@@ -256,7 +248,7 @@ def written_to_a_terminal(write: Any) -> list[str]:
 
 def test_lines_for_people(clock: Clock) -> None:
     def write(journal: Journal) -> None:
-        app = web(create_app(settings_of(), live(facts.ALLOW_LIST), journal, clock=clock))
+        app = app_of(journal, clock)
         post(app, payload("incoming_call"))
         post(app, payload("incoming_call_not_listed"))
         post(app, payload("dial_completed_busy").replace(b"busy", b"\\u001b[2J"))
@@ -282,7 +274,7 @@ def test_lines_for_people(clock: Clock) -> None:
 def test_output_that_is_blocked_or_closed_holds_nothing_up(clock: Clock) -> None:
     reader, writer = os.pipe()
     journal = Journal(writer)
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), journal, clock=clock))
+    app = app_of(journal, clock)
     for _ in range(1000):
         post(app, payload("call_completed"))
     dropped = app.get("/health").json["dropped_lines"]

@@ -1,11 +1,13 @@
+import threading
+import time
 from itertools import permutations
 
 import facts
 import pytest
 from conftest import START
 
-from calls import UNKNOWN, Call, Moment, RecentCalls
-from commands import Dial, Hangup, NoAction, Speak
+from calls import UNKNOWN, Call, Delivery, Moment, RecentCalls
+from commands import Command, Dial, Hangup, NoAction, Speak
 from events import (
     CallCompleted,
     CallLegCompleted,
@@ -16,6 +18,7 @@ from events import (
     UnknownEvent,
 )
 from phone import PhoneNumber
+from routing import Decision
 
 ID = facts.REFERENCE_ID
 NOW = Moment(START, 1000.0)
@@ -27,13 +30,19 @@ DIAL = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
 def story(*events: Event) -> Call:
     call = UNKNOWN
     for event in events:
-        call = call.after(event, DIAL if isinstance(event, IncomingCall) else NoAction(), NOW)
+        reply = DIAL if isinstance(event, IncomingCall) else NoAction()
+        call = call.after(event, reply.to_wire(), NOW.monotonic_s)
     return call
 
 
+def tell(calls: RecentCalls, event: Event, reply: Command) -> Call:
+    known, _ = calls.answer(Delivery(event, b"", NOW), lambda _: Decision(reply))
+    return known
+
+
 def test_the_first_incoming_call_and_its_reply_stay() -> None:
-    call = UNKNOWN.after(INCOMING, DIAL, NOW).after(OTHER, Hangup(), Moment(START, 1100.0))
-    assert call == Call(incoming=INCOMING, reply=DIAL, first_seen_s=1000.0)
+    call = UNKNOWN.after(INCOMING, DIAL.to_wire(), 1000.0).after(OTHER, {}, 1100.0)
+    assert call == Call(incoming=INCOMING, reply=DIAL.to_wire(), first_seen_s=1000.0)
     assert call.age_s(Moment(START, 1060.5)) == 60.5
 
 
@@ -41,7 +50,7 @@ def test_the_first_incoming_call_and_its_reply_stay() -> None:
     ("reply", "refused"), [(DIAL, False), (Hangup(), True), (Speak("x"), True)]
 )
 def test_a_call_without_a_dial_was_refused(reply: Dial | Hangup | Speak, refused: bool) -> None:
-    assert UNKNOWN.after(INCOMING, reply, NOW).was_refused is refused
+    assert UNKNOWN.after(INCOMING, reply.to_wire(), 0).was_refused is refused
     assert not UNKNOWN.was_refused
 
 
@@ -52,8 +61,8 @@ def test_a_story_is_the_same_in_every_order() -> None:
         DialCompleted(ID, "answered"),
         CallCompleted(ID),
     ]
-    expected = Call(INCOMING, DIAL, 1000.0, answered=True, failed=True, completed=True)
-    assert {story(*order) for order in permutations(events)} == {expected}
+    expected = Call(INCOMING, DIAL.to_wire(), 1000.0, answered=True, failed=True, completed=True)
+    assert all(story(*order) == expected for order in permutations(events))
     assert not expected.dial_failed
 
 
@@ -69,22 +78,43 @@ def test_events_that_change_nothing_leave_the_story() -> None:
 
 def test_the_memory_tells_what_it_was_told() -> None:
     calls = RecentCalls()
-    assert calls.story(ID) is UNKNOWN
-    assert calls.record(INCOMING, DIAL, NOW, known=UNKNOWN)
+    assert tell(calls, INCOMING, DIAL) is UNKNOWN
+    assert tell(calls, OTHER, Hangup()) == story(INCOMING)
     assert calls.story(ID) == story(INCOMING)
-
-
-def test_who_decided_on_an_older_story_has_to_decide_again() -> None:
-    calls = RecentCalls()
-    assert calls.record(INCOMING, DIAL, NOW, known=UNKNOWN)
-    assert not calls.record(OTHER, DIAL, NOW, known=UNKNOWN)
-    assert calls.story(ID).incoming == INCOMING
 
 
 def test_the_memory_is_bounded_and_forgets_the_oldest() -> None:
     calls = RecentCalls(most=2)
     for reference_id in "abc":
-        assert calls.record(CallCompleted(reference_id), NoAction(), NOW, known=UNKNOWN)
+        tell(calls, CallCompleted(reference_id), NoAction())
+    tell(calls, UnknownEvent("d", "x"), NoAction())
     assert calls.story("a") is UNKNOWN
     assert calls.story("b").completed
     assert calls.story("c").completed
+
+
+def test_copies_are_decided_one_after_another() -> None:
+    """Without the lock, several would be decided before the first is remembered."""
+    calls, knew = RecentCalls(), []
+    barrier = threading.Barrier(8)
+
+    def decide(call: Call) -> Decision:
+        time.sleep(0.01)
+        return Decision(DIAL if call is UNKNOWN else Hangup())
+
+    def deliver() -> None:
+        barrier.wait()
+        knew.append(calls.answer(Delivery(INCOMING, b"", NOW), decide)[0])
+
+    threads = [threading.Thread(target=deliver) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(call is UNKNOWN for call in knew) == [False] * 7 + [True]
+
+
+def test_a_memory_alone_says_so_and_has_nothing_to_close() -> None:
+    calls = RecentCalls()
+    calls.close()
+    assert calls.health() == {"call_log": "off"}

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 
 import facts
 import pytest
@@ -10,6 +11,7 @@ import events
 from events import (
     CallCompleted,
     CallLegCompleted,
+    CallPart,
     DialCompleted,
     EventError,
     IncomingCall,
@@ -21,6 +23,16 @@ from phone import NoNumber, PhoneNumber
 
 ID = facts.REFERENCE_ID
 CALLER, DIALLED = PhoneNumber(facts.CALLER), PhoneNumber(facts.DIALLED)
+PART = CallPart(
+    direction="outbound",
+    calling=PhoneNumber(facts.MASKING_ID),
+    called=PhoneNumber(facts.DESTINATION),
+    created=datetime(2026, 3, 15, 6, 48, 22, 151_000, UTC),
+    answered=datetime(2026, 3, 15, 6, 48, 24, 151_000, UTC),
+    ended=datetime(2026, 3, 15, 6, 48, 28, 151_000, UTC),
+    duration_s=6,
+    recording=None,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +48,7 @@ CALLER, DIALLED = PhoneNumber(facts.CALLER), PhoneNumber(facts.DIALLED)
         ("play_completed", PlayCompleted(ID, "")),
         ("play_completed_digit_1", PlayCompleted(ID, "1")),
         ("call_leg_completed", CallLegCompleted(ID)),
-        ("call_completed", CallCompleted(ID)),
+        ("call_completed", CallCompleted(ID, (PART,))),
         ("unknown_event", UnknownEvent(ID, "call_transferred")),
     ],
 )
@@ -58,6 +70,56 @@ def test_each_event_of_telesign_is_read_whole(name: str, event: events.Event) ->
 )
 def test_an_event_knows_its_name(event: events.Event, name: str) -> None:
     assert event.name == name
+
+
+def completed(data: object) -> tuple[CallPart, ...]:
+    event = events.parse(message(event="call_completed", data=data), home_country_code="1")
+    assert isinstance(event, CallCompleted)
+    return event.parts
+
+
+INBOUND = {"created_on_utc": "2026-03-15T06:48:20", "direction": "inbound", "from": facts.CALLER}
+OUTBOUND = {"answered_on_utc": "2026-03-15T06:48:24Z", "direction": "outbound", "to": "2025550111"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"inbound": INBOUND, "outbound": OUTBOUND},
+        {"parts": [INBOUND, OUTBOUND]},
+        {"call": {"legs": [[INBOUND], [{"leg": OUTBOUND}]]}, "status": "hangup"},
+        INBOUND | {"outbound": OUTBOUND},
+    ],
+)
+def test_both_parts_of_a_bridged_call_are_found_however_they_are_laid_out(data: object) -> None:
+    """TeleSign says that both are reported, and shows nowhere how."""
+    inbound, outbound = completed(data)
+    assert (inbound.direction, inbound.calling) == ("inbound", facts.CALLER)
+    assert inbound.created == datetime(2026, 3, 15, 6, 48, 20, tzinfo=UTC)
+    assert (outbound.direction, outbound.called) == ("outbound", facts.DESTINATION)
+    assert outbound.answered == datetime(2026, 3, 15, 6, 48, 24, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "time", [7, None, "yesterday", "", "0001-01-01T00:00:00+14:00", ["2026-03-15T06:48:20"]]
+)
+def test_a_time_that_cannot_be_read_is_none(time: object) -> None:
+    (part,) = completed({"ended_on_utc": time})
+    assert part.ended is None
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"), [(6, 6), (6.5, 6.5), (0, 0), (-1, None), (True, None), ("6", None)]
+)
+def test_a_duration_is_a_number_that_is_not_negative(
+    duration: object, seconds: float | None
+) -> None:
+    (part,) = completed({"ended_on_utc": None, "duration": duration})
+    assert part.duration_s == seconds
+
+
+def test_a_completed_call_without_times_has_no_parts() -> None:
+    assert completed({"duration": 6, "legs": [1, "x", None, {}]}) == ()
 
 
 def message(**members: object) -> bytes:

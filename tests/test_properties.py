@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from calls import Moment, RecentCalls
+from calls import Delivery, Moment, RecentCalls
 from commands import Command, Dial, Hangup, NoAction, Speak
 from events import (
     CallCompleted,
@@ -126,9 +126,10 @@ class AnyCall(RuleBasedStateMachine):
     def deliver(self, event: Event, copies: int) -> None:
         now = Moment(START + timedelta(seconds=self.elapsed_s), 1000.0 + self.elapsed_s)
         for _ in range(copies):
-            call = self.calls.story(event.reference_id)
-            decision = decide(event, call, self.allow_list, self.script, now)
-            assert self.calls.record(event, decision.command, now, known=call)
+            call, decision = self.calls.answer(
+                Delivery(event, b"", now),
+                lambda call: decide(event, call, self.allow_list, self.script, now),
+            )
             check(event, decision, self.allow_list)
             if isinstance(decision.command, Dial):
                 assert not call.completed
@@ -159,10 +160,8 @@ def test_a_repeat_that_today_would_dial_elsewhere_is_refused() -> None:
     event = IncomingCall("one", dialled, caller)
     now = Moment(START, 1000.0)
     before, after = (AllowList([Route(dialled, None, Dial(to, mask))]) for to in (one, two))
-    calls = RecentCalls()
-    story = calls.story("one")
-    first = decide(event, story, before, Script(), now)
-    assert calls.record(event, first.command, now, known=story)
-    again = decide(event, calls.story("one"), after, Script(), now)
+    calls, delivery = RecentCalls(), Delivery(event, b"", now)
+    _, first = calls.answer(delivery, lambda call: decide(event, call, before, Script(), now))
+    _, again = calls.answer(delivery, lambda call: decide(event, call, after, Script(), now))
     assert first.command == Dial(one, mask)
     assert again == Decision(Hangup(), reason=Reason.CONFLICTING)

@@ -1,0 +1,262 @@
+"""What the call log tells a person: the last calls, one call, and how a number is forgotten.
+
+Numbers are cut down to their last four digits unless they are asked for in full; masking IDs are
+ours and shown whole. The log is only read, but to forget.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import calllog
+import events
+import logstore
+import phone
+from config import Settings
+from events import EventError
+from logstore import Row, Store, StoreError
+from phone import NoNumber, PhoneNumber
+from records import CallRecord, Heard, record
+
+_NUMBERS = ("caller", "dialled", "destination", "calling", "called")
+_CSV_COLUMNS = tuple(each.name for each in fields(CallRecord) if each.name != "parts")
+_FORGOTTEN_AT_ONCE = 50
+_MOST_SCRUB_S = 5.0
+_CLOCKS_APART = timedelta(days=1)
+
+
+def calls(settings: Settings, options: argparse.Namespace) -> int:
+    """Print one call or the last ones, as a table, JSON or CSV; return the exit status."""
+    try:
+        store = calllog.store_of(settings.call_log)
+        store.open(write=False)
+        try:
+            return _show(_History(store, settings, options), options)
+        finally:
+            store.close()
+    except StoreError as error:
+        print(f"calls: {error}", file=sys.stderr)
+        return 1
+
+
+def forget(settings: Settings, text: str) -> int:
+    """Purge every call that holds a number; return the exit status."""
+    try:
+        number = phone.parse(text)
+        store = calllog.store_of(settings.call_log)
+        store.open()
+        try:
+            found = sorted(store.calls_with(number, settings.home_country_code))
+            for first in range(0, len(found), _FORGOTTEN_AT_ONCE):
+                store.purge(found[first : first + _FORGOTTEN_AT_ONCE])
+            scrubbed = _scrub(store)
+        finally:
+            store.close()
+    except (phone.PhoneError, StoreError) as error:
+        print(f"forget: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(found)} call(s) with {phone.redact(number)} are forgotten")
+    if not scrubbed:
+        print("forget: somebody reads the log; the server clears the rest out", file=sys.stderr)
+    return 0
+
+
+def _scrub(store: Store) -> bool:
+    deadline = time.monotonic() + _MOST_SCRUB_S
+    while not store.scrub():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+class _History:
+    """The calls of a log that somebody asks for."""
+
+    def __init__(self, store: Store, settings: Settings, options: argparse.Namespace) -> None:
+        self._store, self._options = store, options
+        self._home = settings.home_country_code
+        self._now = datetime.now(UTC)
+
+    def one(self, reference_id: str) -> list[Heard]:
+        """Return what is kept of one call; nothing, if it is not known."""
+        return [self._heard(row) for row in self._store.rows([reference_id])]
+
+    def last(self) -> list[CallRecord]:
+        """Return the calls that pass every filter, the latest heard of first."""
+        return list(islice(filter(self._is_wanted, self._newest()), self._options.last))
+
+    def record(self, heard: list[Heard]) -> CallRecord:
+        """Return the record of a call."""
+        return record(heard, self._now)
+
+    def _newest(self) -> Iterator[CallRecord]:
+        since = self._options.since
+        ids = self._store.newest_calls(
+            logstore.microseconds(since - _CLOCKS_APART) if since is not None else 0
+        )
+        if (number := self._options.number) is not None:
+            having = self._store.calls_with(number, self._home)
+            ids = (each for each in ids if each in having)
+        for reference_id in ids:
+            if heard := self.one(reference_id):  # it may have been purged meanwhile
+                yield self.record(heard)
+
+    def _is_wanted(self, call: CallRecord) -> bool:
+        since, until = self._options.since, self._options.until
+        return (
+            (since is None or call.created >= since)
+            and (until is None or call.created < until)
+            and self._options.disposition in (None, call.disposition)
+        )
+
+    def _heard(self, row: Row) -> Heard:
+        try:
+            event = events.parse(row.body, home_country_code=self._home)
+        except EventError:  # what an older program took, and this one would not
+            event = row.told()
+        seen = logstore.utc(row.first_seen), logstore.utc(row.last_seen)
+        return Heard(event, row.wire, row.reason, *seen, row.deliveries, row.body.decode())
+
+
+def _show(history: _History, options: argparse.Namespace) -> int:
+    if options.reference_id is None:
+        records = history.last()
+        if options.json:
+            print(json.dumps([_plain(each, full=options.full) for each in records], indent=2))
+        elif options.csv:
+            _write_csv(records, full=options.full)
+        else:
+            _print_table(records, full=options.full)
+        return 0
+    heard = history.one(options.reference_id)
+    if not heard:
+        print("calls: wanted the reference id of a call, got one not in the log", file=sys.stderr)
+        return 1
+    call = history.record(heard)
+    if options.json:
+        told = _plain(call, full=options.full) | {
+            "events": [_told(e, full=options.full) for e in heard]
+        }
+        print(json.dumps([told], indent=2))
+    elif options.csv:
+        _write_csv([call], full=options.full)
+    else:
+        _print_call(call, heard, full=options.full)
+    return 0
+
+
+def _plain(value: Any, *, full: bool) -> dict[str, Any]:
+    """Return a record, or a part of one, as JSON takes it."""
+    return {
+        each.name: _cell(each.name, getattr(value, each.name), full=full) for each in fields(value)
+    }
+
+
+def _cell(name: str, value: Any, *, full: bool) -> Any:
+    match value:
+        case NoNumber():
+            return value.value
+        case str() if name in _NUMBERS and not full:
+            return phone.redact(value)
+        case datetime():
+            return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        case tuple() if name == "parts":
+            return [_plain(part, full=full) for part in value]
+        case _:
+            return value
+
+
+def _told(heard: Heard, *, full: bool) -> dict[str, Any]:
+    reply: dict[str, Any] = heard.reply
+    told = {
+        "event": heard.event.name,
+        "reply": reply.get("method", "no action"),
+        "reason": heard.reason,
+        "first_seen": _cell("", heard.first_seen, full=full),
+        "last_seen": _cell("", heard.last_seen, full=full),
+        "deliveries": heard.deliveries,
+    }
+    return told | {"body": json.loads(heard.body), "answer": reply} if full else told
+
+
+def _write_csv(records: Iterable[CallRecord], *, full: bool) -> None:
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(_CSV_COLUMNS)
+    for each in records:
+        plain = _plain(each, full=full)
+        out.writerow(_harmless(plain[name]) for name in _CSV_COLUMNS)
+
+
+def _harmless(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula."""
+    if isinstance(value, tuple):
+        value = " ".join(value)
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value
+
+
+def _print_table(records: list[CallRecord], *, full: bool) -> None:
+    import console
+
+    out = console.terminal()
+    if not records:
+        console.print_wrapped(out, "no call is in the log, or none that passes the filters")
+        return
+    names = ("created", "caller", "dialled", "destination", "masking_id", "disposition", "reason")
+    headers = ("created (UTC)", "caller", "dialled", "reached", "who saw", "disposition", "reason")
+    rows = []
+    for each in records:
+        plain = _plain(each, full=full)
+        cells = [str(plain[name] or "") for name in names]
+        cells[0] = f"{each.created:%Y-%m-%d %H:%M:%S}"
+        rows.append((*cells, _clock(each.talk_s), console.shown(each.reference_id)))
+    console.print_table(out, (*headers, "talk", "reference id"), rows)
+
+
+def _clock(seconds: float | None) -> str:
+    return "" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def _print_call(call: CallRecord, heard: list[Heard], *, full: bool) -> None:
+    import console
+
+    out = console.terminal()
+    console.print_ladder(out, _steps(heard, full=full))
+    out.print()
+    for name, value in _plain(call, full=full).items():
+        if value not in (None, "", (), []):
+            text = json.dumps(value) if isinstance(value, list | tuple) else str(value)
+            console.print_wrapped(out, f"{name.replace('_', ' '):<14} {text}")
+
+
+def _steps(heard: Iterable[Heard], *, full: bool) -> Iterator[Any]:
+    """Yield what happened between the parties, as far as the server heard of it."""
+    from console import CALLED, CALLER, SERVER, TELESIGN, Arrow
+
+    def number(text: Any) -> str:
+        value = _cell("caller", text, full=full)
+        return str(value)
+
+    for each in heard:
+        again = f" ({each.deliveries} times)" if each.deliveries > 1 else ""
+        event, reply = each.event, each.reply
+        if isinstance(event, events.IncomingCall):
+            yield Arrow(CALLER, TELESIGN, f"{number(event.caller)} dials {number(event.dialled)}")
+        if isinstance(event, events.DialCompleted) and event.status is not None:
+            yield Arrow(CALLED, TELESIGN, event.status)
+        yield Arrow(TELESIGN, SERVER, f"{each.first_seen:%H:%M:%S} {event.name}{again}")
+        reason = f" ({each.reason})" if each.reason else ""
+        yield Arrow(SERVER, TELESIGN, f"{reply.get('method', 'no action')}{reason}")
+        params = reply.get("params")
+        if reply.get("method") == "dial" and isinstance(params, dict):
+            rung, shown = PhoneNumber(params["to"]), params["caller_id_number"]
+            yield Arrow(TELESIGN, CALLED, f"rings {number(rung)}, showing {shown}")

@@ -1,0 +1,251 @@
+"""The tables of the call log and what is done with them, whichever database holds them.
+
+One row a delivery key: a call's `reference_id`, the event's name and the SHA-256 of its body. What
+is particular to one database is in `sqlite_store.py` and `postgres_store.py`. Times are whole
+microseconds since 1970, UTC. A store is used by one thread at a time.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from calls import Answer, Delivery
+from commands import Wire
+from events import CallCompleted, DialCompleted, Event, IncomingCall, UnknownEvent
+from phone import NoNumber, PhoneNumber
+
+SCHEMA_VERSION = 1
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PAGE = 1_000
+
+
+class StoreError(Exception):
+    """The database does not do what it should; the message says why, and what to do."""
+
+
+class UnusableError(StoreError):
+    """What is there is no call log of ours, and is left as it is."""
+
+
+class Row(NamedTuple):
+    """What is kept of one delivery key. `caller`, `dialled` and `status` are as they were read."""
+
+    reference_id: str
+    event: str
+    sha256: bytes
+    caller: str | None
+    dialled: str | None
+    status: str | None
+    reply: str
+    reason: str | None
+    first_seen: int
+    last_seen: int
+    deliveries: int
+    body: bytes
+
+    @property
+    def wire(self) -> Wire:
+        """The command that was the reply to the first delivery."""
+        reply: Wire = json.loads(self.reply)
+        return reply
+
+    def told(self) -> Event:
+        """Return the event as far as a story depends on it."""
+        match self.event:
+            case IncomingCall.name:
+                return IncomingCall(
+                    self.reference_id, _number(self.dialled or ""), _number(self.caller or "")
+                )
+            case DialCompleted.name:
+                return DialCompleted(self.reference_id, self.status)
+            case CallCompleted.name:
+                return CallCompleted(self.reference_id)
+            case name:
+                return UnknownEvent(self.reference_id, name)
+
+
+def row(delivery: Delivery, answer: Answer) -> Row:
+    """Return what is kept of an event that was delivered once, and of what was answered to it."""
+    event, seen = delivery.event, microseconds(delivery.moment.utc)
+    incoming = event if isinstance(event, IncomingCall) else None
+    return Row(
+        event.reference_id,
+        event.name,
+        hashlib.sha256(delivery.body).digest(),
+        caller=_text(incoming.caller) if incoming else None,
+        dialled=_text(incoming.dialled) if incoming else None,
+        status=event.status if isinstance(event, DialCompleted) else None,
+        reply=json.dumps(answer.command.to_wire(), separators=(",", ":")),
+        reason=answer.reason,
+        first_seen=seen,
+        last_seen=seen,
+        deliveries=1,
+        body=delivery.body,
+    )
+
+
+def microseconds(time: datetime) -> int:
+    """Return a time as the log keeps it."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def utc(time: int) -> datetime:
+    """Return a time of the log's as an aware one."""
+    return _EPOCH + time * _MICROSECOND
+
+
+def fingerprint(reference_id: str) -> str:
+    """Return what stays of a call that has been purged."""
+    return hashlib.sha256(reference_id.encode()).hexdigest()
+
+
+def _text(number: PhoneNumber | NoNumber) -> str:
+    return number.value if isinstance(number, NoNumber) else number
+
+
+def _number(text: str) -> PhoneNumber | NoNumber:
+    return PhoneNumber(text) if text.isdecimal() else NoNumber(text)
+
+
+_COLUMNS = ", ".join(Row._fields)
+_KEEP = f"""
+INSERT INTO call_event ({_COLUMNS}) VALUES ({", ".join("?" * len(Row._fields))})
+ON CONFLICT (reference_id, event, sha256) DO UPDATE
+SET deliveries = call_event.deliveries + 1, last_seen = excluded.last_seen
+"""  # noqa: S608 - our own columns
+
+
+class Store(ABC):
+    """A call log in some database. Every method raises `StoreError` when the database fails."""
+
+    place: str
+    """Where the log is, to be shown to the operator: without a password."""
+
+    @abstractmethod
+    def open(self, *, write: bool = True) -> None:
+        """Connect, and make the tables if there are none. Raises `UnusableError` too."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database; never raises."""
+
+    @abstractmethod
+    def transaction(
+        self, reference_ids: Iterable[str] = ()
+    ) -> contextlib.AbstractContextManager[None]:
+        """Do what is inside wholly or not at all; nobody else decides on these calls meanwhile."""
+
+    @abstractmethod
+    def mend(self) -> None:
+        """Connect again after a fault, and check what is there."""
+
+    @abstractmethod
+    def is_displaced(self) -> bool:
+        """Tell whether what is open is no longer what others would open."""
+
+    @abstractmethod
+    def scrub(self) -> bool:
+        """Take what was deleted out of the files as well; false if that has to wait."""
+
+    @abstractmethod
+    def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        """Run a statement with `?` for each value, and return all rows of its answer."""
+
+    @abstractmethod
+    def _execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement for each row."""
+
+    @abstractmethod
+    def _stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a long answer without holding them all."""
+
+    def rows(self, reference_ids: Iterable[str]) -> list[Row]:
+        """Return everything that is kept of some calls, in the order in which it came."""
+        ids = list(reference_ids)
+        sql = f"SELECT {_COLUMNS} FROM call_event WHERE reference_id IN ({_marks(ids)}) ORDER BY id"  # noqa: S608
+        return [Row(*values) for values in self._execute(sql, ids)]
+
+    def purged(self, reference_ids: Iterable[str]) -> set[str]:
+        """Return which of some calls have been purged."""
+        prints = {fingerprint(each): each for each in reference_ids}
+        if not prints:
+            return set()
+        sql = f"SELECT sha256 FROM purged_call WHERE sha256 IN ({_marks(prints)})"  # noqa: S608
+        return {prints[found] for (found,) in self._execute(sql, list(prints))}
+
+    def keep(self, rows: Sequence[Row]) -> None:
+        """Add rows; of one that is there already, count another delivery."""
+        self._execute_many(_KEEP, rows)
+
+    def newest(self) -> int | None:
+        """Return when the newest event was first seen."""
+        ((found,),) = self._execute("SELECT max(first_seen) FROM call_event")
+        return None if found is None else int(found)
+
+    def older_than(self, time: int, most: int) -> set[str]:
+        """Return calls of which something was first seen before this time, not all at once."""
+        sql = "SELECT reference_id FROM call_event WHERE first_seen < ? ORDER BY first_seen LIMIT ?"
+        return {found for (found,) in self._execute(sql, [time, most])}
+
+    def purge(self, reference_ids: Iterable[str]) -> None:
+        """Delete all of some calls but the SHA-256 of each id."""
+        ids = sorted(reference_ids)
+        with self.transaction(ids):
+            sql = "INSERT INTO purged_call (sha256) VALUES (?) ON CONFLICT DO NOTHING"
+            self._execute_many(sql, [[fingerprint(each)] for each in ids])
+            self._execute(f"DELETE FROM call_event WHERE reference_id IN ({_marks(ids)})", ids)  # noqa: S608
+
+    def newest_calls(self, since: int = 0) -> Iterator[str]:
+        """Yield every call of which something was heard since then, the latest heard of first."""
+        seen: set[str] = set()
+        last = 2**62
+        sql = (
+            "SELECT id, reference_id FROM call_event WHERE id < ? AND first_seen >= ?"
+            " ORDER BY id DESC LIMIT ?"
+        )
+        while page := self._execute(sql, [last, since, _PAGE]):
+            for last, reference_id in page:  # noqa: B007 - the last one is where to go on
+                if reference_id not in seen:
+                    seen.add(reference_id)
+                    yield reference_id
+
+    def calls_with(self, number: PhoneNumber, home_country_code: str) -> set[str]:
+        """Return the calls that hold a number anywhere, however it is written."""
+        pattern = _pattern(number, home_country_code)
+        return {
+            reference_id
+            for reference_id, dialled, caller, reply, body in self._stream(
+                "SELECT reference_id, dialled, caller, reply, body FROM call_event"
+            )
+            if number in (dialled, caller)
+            or pattern.search(reply)
+            or pattern.search(_plain(bytes(body)))
+        }
+
+
+def _marks(values: Iterable[object]) -> str:
+    return ", ".join("?" for _ in values)
+
+
+def _pattern(number: PhoneNumber, home_country_code: str) -> re.Pattern[str]:
+    """Return what finds a number in a text, with or without separators and the country's code."""
+    national = number.removeprefix(home_country_code)
+    code = number.removesuffix(national)
+    between = r"[ .()+-]*"
+    digits = between.join(national)
+    if code:
+        digits = f"(?:{between.join(code)}{between})?{digits}"
+    return re.compile(rf"(?<![0-9]){digits}(?![0-9])")
+
+
+def _plain(body: bytes) -> str:
+    """Return a body as text, with nothing left that JSON may write in two ways."""
+    text = body.decode()
+    return json.dumps(json.loads(text), ensure_ascii=False) if "\\" in text else text

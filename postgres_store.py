@@ -1,0 +1,176 @@
+"""The call log in PostgreSQL, for several machines: the same rows under the same promises.
+
+Who decides on a call holds a lock on its id until the decision is kept. No statement and no lock is
+waited for longer than an answer may take; a lost connection is noticed as soon.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from logstore import SCHEMA_VERSION, Store, StoreError, UnusableError
+
+_MOST_MS = 400
+_CONNECT_S = 2  # the least that the driver takes
+_STREAMED_AT_ONCE = 2_000
+_SCHEMA_LOCK = 0x4D436C67
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS call_log (version integer NOT NULL);
+CREATE TABLE IF NOT EXISTS call_event (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    reference_id text NOT NULL,
+    event text NOT NULL,
+    sha256 bytea NOT NULL,
+    caller text,
+    dialled text,
+    status text,
+    reply text NOT NULL,
+    reason text,
+    first_seen bigint NOT NULL,
+    last_seen bigint NOT NULL,
+    deliveries bigint NOT NULL,
+    body bytea NOT NULL,
+    UNIQUE (reference_id, event, sha256)
+);
+CREATE INDEX IF NOT EXISTS call_event_first_seen ON call_event (first_seen);
+CREATE TABLE IF NOT EXISTS purged_call (sha256 text PRIMARY KEY);
+"""
+_SESSION = {
+    "synchronous_commit": "on",
+    "lock_timeout": _MOST_MS,
+    "statement_timeout": _MOST_MS,
+    "idle_in_transaction_session_timeout": 10 * _MOST_MS,
+}
+
+
+class PostgresStore(Store):
+    """A call log in a database that several servers share."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.place = _place(url)
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def open(self, *, write: bool = True) -> None:
+        """Connect, and make the tables if there are none."""
+        with self._errors():
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=_CONNECT_S,
+                tcp_user_timeout=_MOST_MS,
+                application_name="masked-calls",
+            )
+        if write:
+            with self.transaction():
+                # Two servers that start at once must not both make the tables.
+                self._execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
+                self._prepare()
+        else:
+            self._execute("SET default_transaction_read_only = on")
+            self._check_version()
+        for name, value in _SESSION.items() if write else ():
+            self._execute(f"SET {name} = {value}")
+
+    def _prepare(self) -> None:
+        ((made,),) = self._execute("SELECT to_regclass('call_log') IS NOT NULL")
+        if made:
+            self._check_version()
+            return
+        for statement in _SCHEMA.split(";")[:-1]:
+            self._execute(statement)
+        self._execute("INSERT INTO call_log (version) VALUES (?)", [SCHEMA_VERSION])
+
+    def _check_version(self) -> None:
+        ((version,),) = self._execute("SELECT max(version) FROM call_log")
+        if version > SCHEMA_VERSION:
+            raise UnusableError(
+                f"{self.place}: wanted a call log of version {SCHEMA_VERSION} or older, got"
+                f" {version}; use the newer program that wrote it, or set another call_log"
+            )
+
+    def close(self) -> None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
+
+    def mend(self) -> None:
+        """Connect again; what was not committed is not there."""
+        self.close()
+        self.open()
+
+    def is_displaced(self) -> bool:
+        """Say no: where a server is, is the server's own affair."""
+        return False
+
+    def scrub(self) -> bool:
+        """Leave it to the database, which clears out deleted rows in its own time."""
+        return True
+
+    @contextlib.contextmanager
+    def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:
+        """Take the locks of these calls, always in the same order, so that none waits for ever."""
+        with self._errors(), self._opened().transaction():
+            if locks := sorted({_lock(each) for each in reference_ids}):
+                sql = "SELECT pg_advisory_xact_lock(each) FROM unnest(?::bigint[]) AS each"
+                self._execute(sql, [locks])
+            yield
+
+    def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        with self._errors():
+            cursor = self._opened().execute(_own(sql), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def _execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        with self._errors(), self._opened().cursor() as cursor:
+            cursor.executemany(_own(sql), rows)
+
+    def _stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        connection = self._opened()
+        with self._errors(), connection.transaction(), connection.cursor("masked_calls") as cursor:
+            cursor.itersize = _STREAMED_AT_ONCE
+            yield from cursor.execute(sql)
+
+    def _opened(self) -> psycopg.Connection[Any]:
+        if self._connection is None:
+            raise StoreError(f"{self.place}: there is no connection")
+        return self._connection
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            cause = type(error).__name__ if error.sqlstate else "no connection"
+            told = error.diag.message_primary or cause
+            raise StoreError(
+                f"{self.place}: {told}; look at the database server and at what it logs"
+            ) from error
+
+
+def _own(sql: str) -> str:
+    """Return a statement with the driver's own mark for a value."""
+    return sql.replace("?", "%s")
+
+
+def _lock(reference_id: str) -> int:
+    """Return the number of a call's lock: 64 bits of its SHA-256, so hardly ever another's."""
+    return int.from_bytes(hashlib.sha256(reference_id.encode()).digest()[:8], signed=True)
+
+
+def _place(url: str) -> str:
+    """Return host and database of a URL, without user and password."""
+    try:
+        known = conninfo_to_dict(url)
+    except psycopg.Error as error:
+        raise StoreError(
+            "call_log: wanted postgresql://user@host:port/database, got a URL that cannot be read"
+        ) from error
+    return f"PostgreSQL {known.get('dbname', '')} on {known.get('host', 'this machine')}"

@@ -29,7 +29,7 @@ SQLITE = "sqlite:///"
 _MOST_WAIT_S = 0.5
 _TICK_S = 0.25
 _AT_ONCE_S = 0.2
-_MOST_IN_ONE = 64
+_MOST_IN_ONE = 500
 _MOST_IN_LINE = 10_000
 _MOST_CLOSING_S = 1.0
 _PURGE_EVERY_S = 60.0
@@ -110,7 +110,7 @@ class CallLog:
         self._keep = timedelta(days=keep_days)
         self._recent = RecentCalls()
         self._lock = threading.Lock()
-        self._line: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._line: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._batch: list[_Job] = []
         self._failing = self._broken = False
         self._unkept = self._dropped = 0
@@ -151,9 +151,11 @@ class CallLog:
     def close(self) -> None:
         """Keep what waits, for a second at most, and let go of the store."""
         self._close_by = time.monotonic() + _MOST_CLOSING_S
+        self._line.put(None)  # so that nobody waits for the next event
         self._thread.join(2 * _MOST_CLOSING_S)
-        if waiting := self._line.qsize() + len(self._batch):
-            self._tell(f"the call log is closed, and {waiting} event(s) are not kept")
+        self._batch += self._next_in_line()
+        if self._batch:
+            self._tell(f"the call log is closed, and {len(self._batch)} event(s) are not kept")
 
     def _stand_in_line(self, job: _Job) -> None:
         """Have it kept in its turn; the line is bounded, and who has waited longest has to go."""
@@ -208,13 +210,13 @@ class CallLog:
         return time.monotonic() > self._close_by or (self._line.empty() and not self._batch)
 
     def _next_in_line(self) -> list[_Job]:
-        """Return all who wait, if any come soon."""
+        """Return those who wait, if any come soon."""
         jobs = []
         with contextlib.suppress(queue.Empty):
             jobs.append(self._line.get(timeout=_TICK_S))
             while len(jobs) < _MOST_IN_ONE:
                 jobs.append(self._line.get_nowait())
-        return jobs
+        return [job for job in jobs if job is not None]
 
     def _turn(self) -> None:
         """Do what there is to do, once."""
@@ -241,11 +243,14 @@ class CallLog:
         started = time.monotonic()
         try:
             self._keep_batch(jobs)
-        except StoreError:
+        except StoreError as first:
             if time.monotonic() - started > _AT_ONCE_S:
                 raise
-            self._store.mend()
-            self._keep_batch(jobs)
+            try:
+                self._store.mend()
+                self._keep_batch(jobs)
+            except StoreError:
+                raise first from None  # it says best what is wrong
 
     def _keep_batch(self, jobs: list[_Job]) -> None:
         """Decide and keep some events in one transaction, then let them be answered."""

@@ -50,34 +50,47 @@ class SqliteStore(Store):
         self.place = str(path)
         self._path = path.absolute()  # whatever folder the process works in later
         self._connection: sqlite3.Connection | None = None
+        self._lost: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._side_files: dict[Path, tuple[int, int] | None] = {}
         self._damaged = False
 
     def open(self, *, write: bool = True) -> None:
         """Open the file; to write, make it if there is none."""
-        with self._errors():
-            if write:
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            elif not self._path.exists():
-                raise UnusableError(f"{self.place}: there is no call log yet")
-            self._connection = connection = sqlite3.connect(
-                f"{self._path.as_uri()}?mode={'rw' if write else 'ro'}",
-                uri=True,
-                timeout=_START_BUSY_S,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self._check_owner(connection)
-            if write:
-                self._prepare(connection)
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-            self._identity = self._found()
+        try:
+            with self._errors():
+                self._open(write=write)
+        except StoreError:
+            self.close()
+            raise
+
+    def _open(self, *, write: bool) -> None:
+        if write:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        elif not self._path.exists():
+            raise UnusableError(f"{self.place}: there is no call log yet")
+        self._connection = connection = sqlite3.connect(
+            f"{self._path.as_uri()}?mode={'rw' if write else 'ro'}",
+            uri=True,
+            timeout=_START_BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self._check_owner(connection)
+        if write:
+            self._prepare(connection)
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        self._identity = _identity(self._path)
+        side_files = [self._path.with_name(self._path.name + each) for each in ("-wal", "-shm")]
+        self._side_files = {path: _identity(path) for path in side_files}
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
         """Refuse a file that is not ours before anything in it is touched."""
+        connection.execute("BEGIN")  # another server may be making the tables at this moment
         ((owner,),) = connection.execute("PRAGMA application_id")
         ((version,),) = connection.execute("PRAGMA user_version")
         ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_schema")
+        connection.execute("COMMIT")
         if owner != APPLICATION_ID and (owner or tables):
             raise UnusableError(f"{self.place}: wanted a call log, got another program's database")
         if version > SCHEMA_VERSION:
@@ -101,25 +114,26 @@ class SqliteStore(Store):
     def close(self) -> None:
         """Close the file."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+        _close(connection)
 
     def mend(self) -> None:
         """Open the file again; if it was taken away, carry over what the lost one holds."""
-        lost = self._connection if self.is_displaced() else None
-        if lost is None:
-            self.close()
-        try:
-            self.open()
-            self._check()
-            if lost is not None:
-                self._carry_over(lost)
-                lost.close()
-        except StoreError:
-            if lost is not None:
-                self._connection, self._identity = lost, None
-            raise
+        if self.is_displaced():
+            self._lost, self._connection = self._connection, None
+            self._take_side_files_away()
+        self.close()
+        self.open()
+        self._check()
+        if self._lost is not None:
+            self._carry_over(self._lost)
+            _close(self._lost)
+            self._lost = None
+
+    def _take_side_files_away(self) -> None:
+        """Unlink what belongs to the lost file, or it would be read as the new one's."""
+        for path, identity in self._side_files.items():
+            if _identity(path) == identity:
+                path.unlink(missing_ok=True)
 
     def _check(self) -> None:
         """Look through the whole file after a fault that may have damaged it."""
@@ -141,14 +155,7 @@ class SqliteStore(Store):
 
     def is_displaced(self) -> bool:
         """Tell whether the file was deleted, renamed or replaced."""
-        return self._connection is not None and self._found() != self._identity
-
-    def _found(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+        return self._connection is not None and _identity(self._path) != self._identity
 
     def scrub(self) -> bool:
         """Empty the write-ahead log, where deleted rows are still to be read."""
@@ -197,6 +204,21 @@ class SqliteStore(Store):
             raise kind(f"{self.place}: {error}{_remedy(code & 0xFF)}") from error
         except OSError as error:
             raise StoreError(f"{self.place}: {error.strerror}{_remedy(0)}") from error
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name, `None` if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _close(connection: sqlite3.Connection | None) -> None:
+    if connection is not None:
+        with contextlib.suppress(sqlite3.Error):
+            connection.close()
 
 
 def _remedy(code: int) -> str:

@@ -1,13 +1,16 @@
 """What the tests share: the app without a socket, the real server process, a clock, payloads."""
 
 import contextlib
+import http.client
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +19,7 @@ from typing import Any
 
 import facts
 import pytest
+import requests
 from hypothesis import settings as hypothesis_settings
 from webtest import TestApp as WebTestApp
 
@@ -186,6 +190,7 @@ class ServerProcess:
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_list: str = facts.ALLOW_LIST
     stdout_fd: int | None = None
+    program: Path = ROOT / "app.py"
 
     def __enter__(self) -> "ServerProcess":
         (self.folder / "allowlist.csv").write_text(self.allow_list)
@@ -193,7 +198,7 @@ class ServerProcess:
         self.stderr = self.folder / "stderr"
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, ROOT / "app.py"],
+                [sys.executable, self.program],
                 cwd=self.folder,
                 env={**os.environ, "MASKING_PORT": "0", **self.environment},
                 stdout=out if self.stdout_fd is None else self.stdout_fd,
@@ -217,6 +222,16 @@ class ServerProcess:
             time.sleep(0.02)
         raise AssertionError(f"the server did not start: {self.stderr.read_text()}")
 
+    def deliver(self, body: bytes) -> tuple[int, Any]:
+        """Post one event; return the status and the answer."""
+        headers = {"Content-Type": "application/json"}
+        answer = requests.post(self.url, body, headers=headers, timeout=20)
+        return answer.status_code, answer.json()
+
+    def health(self) -> Any:
+        """Return what the server says of itself."""
+        return requests.get(f"{self.url}health", timeout=20).json()
+
     def stop(self) -> int:
         """End the server with SIGTERM and return its exit status."""
         with contextlib.suppress(ProcessLookupError):
@@ -227,9 +242,66 @@ class ServerProcess:
         """Return everything that it has written."""
         return self.stdout.read_text() + self.stderr.read_text()
 
+    def kill(self) -> None:
+        """End the server at once, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.stop()
+
+
+class Load:
+    """Clients that call a server without a pause, and what it has answered."""
+
+    def __init__(self, server: ServerProcess, clients: int = 8) -> None:
+        self._port = server.port
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(clients)]
+        self.answered: list[tuple[str, str]] = []
+        self.refused: list[int] = []
+        self.longest_s = 0.0
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self) -> None:
+        client = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        with contextlib.closing(client), contextlib.suppress(OSError, http.client.HTTPException):
+            while not self._ending.is_set():
+                call = uuid.uuid4().hex
+                for name in "incoming_call", "dial_completed_answered", "call_completed":
+                    self._deliver(client, call, name)
+
+    def _deliver(self, client: http.client.HTTPConnection, call: str, name: str) -> None:
+        body = payload(name).replace(facts.REFERENCE_ID.encode(), call.encode())
+        started = time.monotonic()
+        client.request("POST", "/", body, {"Content-Type": "application/json"})
+        answer = client.getresponse()
+        answer.read()
+        self.longest_s = max(self.longest_s, time.monotonic() - started)
+        if answer.status == 200:
+            self.answered.append((call, json.loads(body)["event"]))
+        else:
+            self.refused.append(answer.status)
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 5) -> bool:
+    """Wait until something holds; tell whether it came to that in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if holds():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,542 @@
+"""The call log, in each database: what is answered has been kept, and is decided by that."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from conftest import START, Clock, Lines, eventually, live, payload, post, settings_of, web
+from test_reply_table import ROWS, Row
+
+import calllog
+import events
+import logstore
+from app import create_app
+from calllog import CallLog, LogUnavailable
+from calls import UNKNOWN, Call, Delivery
+from commands import Dial, Hangup
+from logstore import StoreError, UnusableError
+from phone import PhoneNumber
+from routing import Decision, Reason
+from sqlite_store import SqliteStore
+
+INCOMING = payload("incoming_call")
+COMPLETED = payload("call_completed")
+DIAL = Decision(Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)))
+ID = facts.REFERENCE_ID
+
+Opener = Callable[..., CallLog]
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def opened(log_url: str, clock: Clock, told: list[str]) -> Iterator[Opener]:
+    """Return a function that opens the log of this test; what it opened is closed."""
+    with ExitStack() as stack:
+
+        def open_log(keep_days: int = 30, store: logstore.Store | None = None) -> CallLog:
+            store = store or calllog.store_of(log_url)
+            log = CallLog(store, told.append, keep_days=keep_days, clock=clock)
+            stack.callback(log.close)
+            return log
+
+        yield open_log
+
+
+@dataclass
+class Servers:
+    """The app on a log of its own, as often as it is started."""
+
+    opened: Opener
+    clock: Clock
+    lines: Lines
+
+    def start(self, allow_list: str = facts.ALLOW_LIST, **values: str) -> Any:
+        return web(
+            create_app(
+                settings_of(**values),
+                live(allow_list),
+                self.opened(),
+                self.lines.journal,
+                clock=self.clock,
+            )
+        )
+
+
+@pytest.fixture
+def servers(opened: Opener, clock: Clock, lines: Lines) -> Servers:
+    return Servers(opened, clock, lines)
+
+
+def tell(log: CallLog, body: bytes, clock: Clock, decision: Decision = DIAL) -> Call:
+    """Deliver a body to a log and return what was known of its call."""
+    return log.answer(Delivery(events.parse(body), body, clock()), lambda _: decision)[0]
+
+
+def rows(url: str, reference_id: str = ID) -> list[logstore.Row]:
+    store = calllog.store_of(url)
+    store.open(write=False)
+    try:
+        return store.rows([reference_id])
+    finally:
+        store.close()
+
+
+def numbered(n: int) -> bytes:
+    return INCOMING.replace(ID.encode(), f"call-{n}".encode())
+
+
+def test_what_is_answered_is_kept_whole(opened: Opener, log_url: str, clock: Clock) -> None:
+    tell(opened(), INCOMING, clock)
+    seen = logstore.microseconds(START)
+    assert rows(log_url) == [
+        logstore.Row(
+            ID,
+            "incoming_call",
+            sha256(INCOMING).digest(),
+            caller=facts.CALLER,
+            dialled=facts.DIALLED,
+            status=None,
+            reply=json.dumps(DIAL.command.to_wire(), separators=(",", ":")),
+            reason=None,
+            first_seen=seen,
+            last_seen=seen,
+            deliveries=1,
+            body=INCOMING,
+        )
+    ]
+
+
+def test_a_repeated_delivery_is_counted_and_its_first_reply_stays(
+    opened: Opener, log_url: str, clock: Clock
+) -> None:
+    log = opened()
+    tell(log, INCOMING, clock)
+    (first,) = rows(log_url)
+    clock.sleep(5)
+    assert tell(log, INCOMING, clock, Decision(Hangup(), Reason.REPLAYED)).incoming is not None
+    later = logstore.microseconds(START + timedelta(seconds=5))
+    assert rows(log_url) == [first._replace(last_seen=later, deliveries=2)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.event}-{'-'.join(row.before)}")
+def test_the_reply_table_holds_across_restarts(servers: Servers, row: Row) -> None:
+    for name in row.before:
+        post(servers.start(**row.settings), payload(name))
+    assert post(servers.start(**row.settings), payload(row.event)) == row.answer
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.event}-{'-'.join(row.before)}")
+def test_the_reply_table_holds_with_two_servers_on_one_log(servers: Servers, row: Row) -> None:
+    one, other = servers.start(**row.settings), servers.start(**row.settings)
+    for name in row.before:
+        post(one, payload(name))
+        one, other = other, one
+    assert post(one, payload(row.event)) == row.answer
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(("seconds", "answer"), [(120, facts.DIAL), (121, facts.HANGUP)])
+def test_a_repeat_is_answered_as_before_for_two_minutes(
+    servers: Servers, clock: Clock, restart: bool, seconds: int, answer: dict[str, Any]
+) -> None:
+    app = servers.start()
+    assert post(app, INCOMING) == facts.DIAL
+    clock.sleep(seconds)
+    assert post(servers.start() if restart else app, INCOMING) == answer
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=365)], ids=["back", "ahead"])
+def test_a_clock_that_jumps_changes_nothing_while_the_server_runs(
+    servers: Servers, clock: Clock, jump: timedelta
+) -> None:
+    app = servers.start()
+    assert post(app, INCOMING) == facts.DIAL
+    clock.utc += jump
+    assert post(app, INCOMING) == facts.DIAL
+    clock.monotonic_s += 121
+    assert post(app, INCOMING) == facts.HANGUP
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=365)], ids=["back", "ahead"])
+def test_a_clock_that_jumped_before_a_restart_never_opens_the_window_wider(
+    servers: Servers, clock: Clock, jump: timedelta
+) -> None:
+    assert post(servers.start(), INCOMING) == facts.DIAL
+    clock.utc += jump
+    assert post(servers.start(), INCOMING) == facts.HANGUP
+
+
+def test_a_clock_set_back_to_the_very_time_does_not_reopen_the_window(
+    servers: Servers, clock: Clock
+) -> None:
+    """The newest event in the log shows that it was later already."""
+    app = servers.start()
+    assert post(app, INCOMING) == facts.DIAL
+    clock.sleep(3600)
+    post(app, numbered(2))
+    clock.utc = START + timedelta(seconds=30)
+    assert post(servers.start(), INCOMING) == facts.HANGUP
+
+
+def test_a_repeat_after_its_row_was_removed_is_refused(servers: Servers) -> None:
+    assert post(servers.start(), INCOMING) == facts.DIAL
+    without = facts.ALLOW_LIST.replace(f"{facts.DIALLED},,", "12025550103,,")
+    assert post(servers.start(without), INCOMING) == facts.HANGUP
+    assert servers.lines.read()[-1]["reason"] == "not_listed"
+
+
+def test_a_purged_call_is_still_known_as_replayed(
+    servers: Servers, log_url: str, clock: Clock
+) -> None:
+    assert post(servers.start(), INCOMING) == facts.DIAL
+    clock.sleep(31 * 86_400)
+    servers.start()
+    assert eventually(lambda: rows(log_url) == [])
+    assert post(servers.start(), INCOMING) == facts.HANGUP
+    assert servers.lines.read()[-1]["reason"] == "replayed"
+
+
+def test_calls_are_purged_after_their_days_and_not_before(
+    opened: Opener, log_url: str, clock: Clock
+) -> None:
+    log = opened(keep_days=7)
+    for n in range(120):
+        tell(log, numbered(n), clock)
+    clock.sleep(6 * 86_400)
+    tell(log, numbered(7), clock)
+    tell(log, INCOMING, clock)
+    time.sleep(0.4)
+    assert len(rows(log_url, "call-1")) == 1
+    clock.sleep(86_401)
+
+    def purged() -> bool:
+        clock.sleep(1)
+        return not any(rows(log_url, f"call-{n}") for n in range(120))
+
+    assert eventually(purged)
+    assert len(rows(log_url)) == 1
+
+
+def test_a_clock_that_jumps_ahead_purges_nothing(
+    opened: Opener, log_url: str, clock: Clock
+) -> None:
+    log = opened()
+    tell(log, INCOMING, clock)
+    clock.utc += timedelta(days=365)
+    clock.monotonic_s += 61
+    time.sleep(0.6)
+    tell(log, numbered(1), clock)
+    assert len(rows(log_url)) == 1
+
+
+def at_once(works: list[Callable[[], object]]) -> None:
+    """Do all of this at the same moment."""
+    barrier = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> None:
+        barrier.wait()
+        work()
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_different_copies_at_two_servers_at_once_get_one_dial(servers: Servers) -> None:
+    both = "to,from,destination,caller_id_number\n" + "".join(
+        f"{facts.DIALLED},1202555012{n},1202555013{n},{facts.MASKING_ID}\n" for n in range(6)
+    )
+    apps = [servers.start(both), servers.start(both)]
+    for call in range(10):
+        bodies = [
+            numbered(call).replace(facts.CALLER.encode(), f"1202555012{n}".encode())
+            for n in range(6)
+        ]
+        answers: list[Any] = []
+
+        def deliver(app: Any, body: bytes, answers: list[Any] = answers) -> None:
+            answers.append(post(app, body))
+
+        at_once([partial(deliver, *each) for each in zip(apps * 3, bodies, strict=True)])
+        dialled = [answer for answer in answers if answer["method"] == "dial"]
+        assert len(dialled) == 1, dialled
+
+
+def test_fifty_copies_at_once_are_one_row(opened: Opener, log_url: str, clock: Clock) -> None:
+    log = opened()
+    at_once([lambda: tell(log, COMPLETED, clock)] * 50)
+    (row,) = rows(log_url)
+    assert row.deliveries == 50
+
+
+def test_an_unforeseen_error_is_that_of_one_event_alone(
+    opened: Opener, log_url: str, clock: Clock
+) -> None:
+    def broken(_: Call) -> Decision:
+        raise KeyError
+
+    log = opened()
+    with pytest.raises(KeyError):
+        log.answer(Delivery(events.parse(INCOMING), INCOMING, clock()), broken)
+    assert tell(log, COMPLETED, clock) is UNKNOWN
+    assert [row.event for row in rows(log_url)] == ["call_completed"]
+    assert log.health()["call_log"] == "ok"
+
+
+def test_closing_keeps_what_waits(opened: Opener, log_url: str, clock: Clock) -> None:
+    log = opened()
+    threads = [
+        threading.Thread(target=tell, args=(log, numbered(n), clock), daemon=True)
+        for n in range(40)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+    assert all(rows(log_url, f"call-{n}") for n in range(40))
+
+
+class Trouble:
+    """A database that fails, or takes its time, as long as it is told to."""
+
+    def __init__(self, store: logstore.Store) -> None:
+        self.store = store
+        self.fails = False
+        self.takes_s = 0.0
+        self.loses_the_answer = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def mend(self) -> None:
+        if self.fails:
+            raise StoreError("no database")
+        self.store.mend()
+
+    @contextmanager
+    def transaction(self, ids: Any = ()) -> Iterator[None]:
+        if self.fails:
+            raise StoreError("no database")
+        time.sleep(self.takes_s)
+        with self.store.transaction(ids):
+            yield
+        if self.loses_the_answer:
+            self.loses_the_answer = False
+            raise StoreError("the connection was lost")
+
+
+@pytest.fixture
+def trouble(log_url: str) -> Any:  # passes for a store
+    return Trouble(calllog.store_of(log_url))
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    started = time.monotonic()
+    return work(), time.monotonic() - started
+
+
+def test_while_the_log_fails_calls_in_progress_go_on(
+    opened: Opener, trouble: Any, log_url: str, clock: Clock, told: list[str]
+) -> None:
+    log = opened(store=trouble)
+    tell(log, INCOMING, clock)
+    trouble.fails = True
+    known, seconds = timed(lambda: tell(log, payload("dial_completed_busy"), clock))
+    assert known.incoming is not None
+    assert seconds < 0.7
+    assert tell(log, payload("speak_completed"), clock).dial_failed
+    with pytest.raises(LogUnavailable):
+        tell(log, COMPLETED, clock)
+    with pytest.raises(LogUnavailable):
+        tell(log, payload("unknown_event"), clock)
+    assert log.health() == {
+        "call_log": "failing",
+        "waiting_events": 4,
+        "answered_unkept": 2,
+        "dropped_events": 0,
+    }
+    trouble.fails = False
+    assert eventually(lambda: log.health()["call_log"] == "ok", 1)
+    assert [row.event for row in rows(log_url)] == [
+        "incoming_call",
+        "dial_completed",
+        "speak_completed",
+        "call_completed",
+        "call_transferred",
+    ]
+    assert told == [
+        "the call log fails, events wait to be kept: no database",
+        "the call log is well again, everything that waited is kept",
+    ]
+
+
+def test_a_slow_log_is_waited_for_once(
+    opened: Opener, trouble: Any, log_url: str, clock: Clock, told: list[str]
+) -> None:
+    log = opened(store=trouble)
+    trouble.takes_s = 1.5
+    assert 0.5 <= timed(lambda: tell(log, numbered(1), clock))[1] < 0.7
+    assert timed(lambda: tell(log, numbered(2), clock))[1] < 0.1
+    trouble.takes_s = 0
+    assert eventually(lambda: log.health()["call_log"] == "ok", 3)
+    assert all(len(rows(log_url, f"call-{n}")) == 1 for n in (1, 2))
+    assert "takes longer than 500 ms" in told[0]
+
+
+def test_a_replay_is_known_while_the_log_fails(opened: Opener, trouble: Any, clock: Clock) -> None:
+    log = opened(store=trouble)
+    trouble.fails = True
+    assert tell(log, INCOMING, clock) is UNKNOWN
+    assert tell(log, INCOMING, clock).incoming is not None
+
+
+def test_a_decision_that_was_told_is_the_one_that_is_kept(
+    opened: Opener, trouble: Any, log_url: str, clock: Clock
+) -> None:
+    log = opened(store=trouble)
+    trouble.fails = True
+    decisions = [DIAL, Decision(Hangup(), Reason.NOT_LISTED)]
+    delivery = Delivery(events.parse(INCOMING), INCOMING, clock())
+    assert log.answer(delivery, lambda _: decisions.pop(0))[1] == DIAL
+    trouble.fails = False
+    assert eventually(lambda: log.health()["call_log"] == "ok")
+    (row,) = rows(log_url)
+    assert row.wire == DIAL.command.to_wire()
+
+
+def test_a_commit_in_doubt_is_repeated_and_counted_once(
+    opened: Opener, trouble: Any, log_url: str, clock: Clock, told: list[str]
+) -> None:
+    log = opened(store=trouble)
+    trouble.loses_the_answer = True
+    tell(log, INCOMING, clock)
+    (row,) = rows(log_url)
+    assert row.deliveries == 1
+    assert told == []
+
+
+def test_the_line_is_bounded_and_the_oldest_has_to_go(
+    opened: Opener, trouble: Any, log_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calllog, "_MOST_IN_LINE", 5)
+    log = opened(store=trouble)
+    trouble.fails = True
+    for n in range(10):
+        tell(log, numbered(n), clock)
+    health = log.health()
+    assert health["dropped_events"] == 4
+    assert health["waiting_events"] == 6
+    trouble.fails = False
+    assert eventually(lambda: log.health()["call_log"] == "ok")
+    kept = [n for n in range(10) if rows(log_url, f"call-{n}")]
+    assert kept == [0, 5, 6, 7, 8, 9]
+
+
+def test_a_log_that_is_closed_while_it_fails_says_what_is_lost(
+    opened: Opener, trouble: Any, clock: Clock, told: list[str]
+) -> None:
+    log = opened(store=trouble)
+    trouble.fails = True
+    tell(log, numbered(1), clock)
+    log.close()
+    assert told[-1] == "the call log is closed, and 1 event(s) are not kept"
+
+
+def test_purging_that_fails_is_told_and_tried_later(
+    opened: Opener, log_url: str, clock: Clock, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> set[str]:
+        raise StoreError("no purging")
+
+    store = calllog.store_of(log_url)
+    monkeypatch.setattr(store, "older_than", fails)
+    log = opened(store=store)
+    assert eventually(lambda: told == ["old calls are not purged: no purging"])
+    tell(log, INCOMING, clock)
+    assert log.health()["call_log"] == "ok"
+
+
+@contextmanager
+def database(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path)
+    try:
+        yield connection
+        connection.commit()
+    finally:
+        connection.close()
+
+
+def not_a_database(path: Path) -> None:
+    path.write_bytes(b"a letter to the family\n" * 100)
+
+
+def of_another_program(path: Path) -> None:
+    with database(path) as connection:
+        connection.execute("CREATE TABLE letters (text)")
+
+
+def of_a_newer_version(path: Path) -> None:
+    log = CallLog(SqliteStore(path), print, keep_days=1, clock=Clock())
+    log.close()
+    with database(path) as connection:
+        connection.execute("PRAGMA user_version = 2")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (not_a_database, "file is not a database"),
+        (of_another_program, "another program's database"),
+        (of_a_newer_version, "of version 1 or older, got 2"),
+    ],
+)
+def test_what_is_no_log_of_ours_is_refused_and_left_as_it_is(
+    tmp_path: Path, make: Callable[[Path], None], words: str
+) -> None:
+    path = tmp_path / "calls.db"
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(UnusableError, match=words):
+        CallLog(SqliteStore(path), print, keep_days=1, clock=Clock())
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["calls.db"]
+
+
+def test_the_file_is_for_its_owner_only_and_alone_when_closed(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "calls.db"
+    log = CallLog(SqliteStore(path), print, keep_days=1, clock=clock)
+    tell(log, INCOMING, clock)
+    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
+    log.close()
+    assert [each.name for each in tmp_path.iterdir()] == ["calls.db"]
+
+
+def test_many_servers_may_start_at_once(log_url: str, clock: Clock) -> None:
+    logs: list[CallLog] = []
+
+    def start() -> None:
+        store = calllog.store_of(log_url)
+        logs.append(CallLog(store, print, keep_days=1, clock=clock))
+
+    at_once([start] * 8)
+    assert len(logs) == 8
+    for log in logs:
+        log.close()

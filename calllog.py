@@ -153,7 +153,7 @@ class CallLog:
         self._close_by = time.monotonic() + _MOST_CLOSING_S
         self._line.put(None)  # so that nobody waits for the next event
         self._thread.join(2 * _MOST_CLOSING_S)
-        self._batch += self._next_in_line()
+        self._batch += self._next_in_line(wait_s=0)
         if self._batch:
             self._tell(f"the call log is closed, and {len(self._batch)} event(s) are not kept")
 
@@ -193,7 +193,7 @@ class CallLog:
     def _run(self) -> None:
         """Keep what comes, and try again until it is kept."""
         while not self._may_close():
-            self._batch = self._batch or self._next_in_line()
+            self._batch = self._batch or self._next_in_line(_TICK_S)
             try:
                 self._turn()
             except Exception as error:  # noqa: BLE001 - without this thread nothing is kept
@@ -209,11 +209,11 @@ class CallLog:
             return False
         return time.monotonic() > self._close_by or (self._line.empty() and not self._batch)
 
-    def _next_in_line(self) -> list[_Job]:
-        """Return those who wait, if any come soon."""
+    def _next_in_line(self, wait_s: float) -> list[_Job]:
+        """Return those who wait, or who come in this time."""
         jobs = []
         with contextlib.suppress(queue.Empty):
-            jobs.append(self._line.get(timeout=_TICK_S))
+            jobs.append(self._line.get(timeout=wait_s))
             while len(jobs) < _MOST_IN_ONE:
                 jobs.append(self._line.get_nowait())
         return [job for job in jobs if job is not None]

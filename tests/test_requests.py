@@ -189,7 +189,12 @@ ALLOWED = {"/": "POST", "/health": "GET"}
 
 
 def ask(server: ServerProcess, bad: Bad) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    return ask_over(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10), bad)
+
+
+def ask_over(
+    connection: http.client.HTTPConnection, bad: Bad
+) -> tuple[http.client.HTTPResponse, bytes]:
     body = iter([bad.body[:50], bad.body[50:]]) if bad.chunked else bad.body
     headers = {k: v.encode("utf-8") for k, v in bad.all_headers().items()}
     connection.request(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import facts
 import pytest
@@ -186,7 +186,7 @@ class ServerProcess:
     allow_list: str = facts.ALLOW_LIST
     stdout_fd: int | None = None
 
-    def __enter__(self) -> "ServerProcess":
+    def __enter__(self) -> Self:
         (self.folder / "allowlist.csv").write_text(self.allow_list)
         self.stdout = self.folder / "stdout"
         self.stderr = self.folder / "stderr"

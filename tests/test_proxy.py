@@ -27,7 +27,7 @@ from pathlib import Path
 import facts
 import pytest
 from conftest import ROOT, ServerProcess, payload, signed
-from test_requests import BAD, GOOD, Bad, ask, ask_over
+from test_requests import BAD, GOOD, Answer, Bad, ask, ask_over, whole
 
 import server
 from app import BODY_LIMIT
@@ -180,18 +180,6 @@ class Proxy:
                 return lines
             time.sleep(0.02)
         raise AssertionError(f"wanted {wanted} lines, got {lines}")
-
-
-Answer = tuple[int, dict[str, str], bytes]
-
-
-def whole(answered: tuple[http.client.HTTPResponse, bytes]) -> Answer:
-    """Return status, headers and body, without the headers that each server sets by itself."""
-    response, body = answered
-    headers = {name.lower(): value for name, value in response.getheaders()}
-    for name in ("date", "connection", "server"):
-        headers.pop(name, None)
-    return response.status, headers, body
 
 
 def call(proxy: Proxy, body: bytes = CALL) -> Answer:

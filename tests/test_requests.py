@@ -210,6 +210,18 @@ def ask_over(
     return response, answer
 
 
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def whole(answered: tuple[http.client.HTTPResponse, bytes]) -> Answer:
+    """Return status, headers and body, without the headers that each server sets by itself."""
+    response, body = answered
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    for name in ("date", "connection", "server"):
+        headers.pop(name, None)
+    return response.status, headers, body
+
+
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
 def test_a_bad_request_gets_its_status_and_its_word(
     bad: Bad, verified_server: ServerProcess

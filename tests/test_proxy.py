@@ -27,6 +27,7 @@ from pathlib import Path
 import facts
 import pytest
 from conftest import ROOT, ServerProcess, payload, signed
+from gunicorn_process import GunicornProcess
 from test_requests import BAD, GOOD, Answer, Bad, ask, ask_over, whole
 
 import server
@@ -45,7 +46,7 @@ MAIN = """\
 daemon off;
 pid nginx.pid;
 error_log main.log;
-events {{}}
+events {{ worker_connections 4096; }}
 http {{
     client_body_temp_path temp/body;
     proxy_temp_path temp/proxy;
@@ -406,7 +407,7 @@ def test_while_the_server_is_away_there_is_an_apology_and_after_it_an_answer(
         (b"TRACE / HTTP/1.1\r\n" + HEAD + b"\r\n", 405, b"method_not_allowed"),
         (b"POST /.refused HTTP/1.1\r\n" + HEAD + b"\r\n", 404, b"not_found"),
         (
-            b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: 131073\r\n\r\n" + b" " * 131_073,
+            b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: 67585\r\n\r\n" + b" " * 67_585,
             413,
             b"too_large",
         ),
@@ -453,15 +454,15 @@ def test_an_old_version_of_tls_is_refused(proxy: Proxy) -> None:
         old.wrap_socket(client, server_hostname="localhost")
 
 
-SLOW_CLIENTS = 40
+SLOW_CLIENTS = 1000
 LARGE = CALL.ljust(BODY_LIMIT)
+LARGE_HEAD = b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: %d\r\n\r\n" % BODY_LIMIT
 
 
-def test_slow_clients_reach_the_server_only_when_they_have_sent_everything(
+def test_a_thousand_slow_clients_reach_the_server_only_when_they_have_sent_everything(
     certificate: Certificate, tmp_path: Path
 ) -> None:
     """Nothing of them lies in a file meanwhile: a body holds phone numbers."""
-    head = b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: %d\r\n\r\n" % BODY_LIMIT
     with (
         Upstream(FULL) as upstream,
         Proxy(tmp_path, certificate, upstream.port) as proxy,
@@ -469,15 +470,34 @@ def test_slow_clients_reach_the_server_only_when_they_have_sent_everything(
     ):
         slow = [stack.enter_context(proxy.socket()) for _ in range(SLOW_CLIENTS)]
         for client in slow:
-            client.sendall(head + LARGE[:-1])
+            client.sendall(LARGE_HEAD + CALL)
         assert call(proxy)[0] == 503
         time.sleep(0.3)
         assert (upstream.connections, len(upstream.requests)) == (1, 1)
         assert [path for path in (tmp_path / "temp").rglob("*") if path.is_file()] == []
-        for client in slow:
-            client.sendall(LARGE[-1:])
+        for client in slow[:20]:
+            client.sendall(LARGE.removeprefix(CALL))
             assert client.recv(100).startswith(b"HTTP/1.1 503")
-    assert len(upstream.requests) == 1 + SLOW_CLIENTS
+        assert len(upstream.requests) == 21
+
+
+def test_slow_clients_hold_up_gunicorn_but_not_behind_nginx(
+    certificate: Certificate, tmp_path: Path
+) -> None:
+    (tmp_path / "nginx").mkdir()
+    with (
+        GunicornProcess(tmp_path, facts.KEYS) as gunicorn,
+        Proxy(tmp_path / "nginx", certificate, gunicorn.port) as proxy,
+        ExitStack() as stack,
+    ):
+        for _ in range(8):
+            stack.enter_context(proxy.socket()).sendall(LARGE_HEAD + CALL)
+        assert json.loads(call(proxy)[2]) == facts.DIAL
+        for _ in range(8):
+            direct = socket.create_connection(("127.0.0.1", gunicorn.port), timeout=10)
+            stack.enter_context(direct).sendall(LARGE_HEAD + CALL)
+        time.sleep(0.3)
+        assert call(proxy) == (503, APOLOGY, b'{"error":"unavailable"}')
 
 
 def test_the_logs_hold_no_number_no_path_and_no_address(

@@ -19,7 +19,9 @@ import sys
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,6 +206,7 @@ def proxy(
 def test_a_request_gets_the_same_answer_as_without_nginx(
     one: Bad, proxy: Proxy, verified_server: ServerProcess
 ) -> None:
+    one = dataclasses.replace(one, more=one.more | {"Accept-Encoding": "gzip"})
     direct = whole(ask(verified_server, one))
     if one.name == "NUL in the path":  # nginx refuses it by itself
         direct = (400, direct[1] | {"content-length": "23"}, b'{"error":"bad_request"}')
@@ -318,15 +321,29 @@ def test_the_headers_arrive_as_they_were_sent(certificate: Certificate, tmp_path
     head, _, body = came.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert {f"{name}: {value}" for name, value in signed(CALL).items()} < set(lines)
+    assert "Host: localhost" in lines
+    assert not any(line.startswith("Connection:") for line in lines)
     assert body == CALL
 
 
 def test_an_answer_of_the_server_passes_whatever_its_status(
     certificate: Certificate, tmp_path: Path
 ) -> None:
+    ours = APOLOGY | {"content-length": "27", "retry-after": "1"}
     with Upstream(FULL) as upstream, Proxy(tmp_path, certificate, upstream.port) as proxy:
-        status, headers, body = call(proxy)
-    assert (status, headers["retry-after"], body) == (503, "1", b'{"error":"log_unavailable"}')
+        assert call(proxy) == (503, ours, b'{"error":"log_unavailable"}')
+
+
+def test_a_body_just_too_large_is_refused_by_the_server_and_a_huge_one_by_nginx(
+    verified_server: ServerProcess, certificate: Certificate, tmp_path: Path
+) -> None:
+    with Proxy(tmp_path, certificate, verified_server.port) as proxy:
+        first, second = (call(proxy, b" " * size) for size in (BODY_LIMIT + 1, 2 * BODY_LIMIT))
+        told = proxy.log(2)
+    assert first == second
+    assert first[0] == 413
+    assert " 413 upstream=413 " in told[0]
+    assert " 413 upstream=- " in told[1]
 
 
 def test_connections_to_the_server_are_used_again_but_never_an_old_one(
@@ -393,6 +410,37 @@ def test_while_the_server_is_away_there_is_an_apology_and_after_it_an_answer(
         told = proxy.log(64)
     assert sum(" 200 upstream=200 " in line for line in told) == 3
     assert sum(" 503 upstream=502 " in line for line in told) == 61
+
+
+def test_restarts_under_load_give_answers_and_apologies_and_nothing_else(
+    certificate: Certificate, tmp_path: Path
+) -> None:
+    port = free_port()
+    environment = {**facts.KEYS, "MASKING_PORT": str(port)}
+    (tmp_path / "nginx").mkdir()
+    over, answers = threading.Event(), Counter[bytes]()
+
+    def calling(proxy: Proxy) -> None:
+        with contextlib.closing(proxy.connection()) as connection:
+            while not over.is_set():
+                connection.request("POST", "/", CALL, signed(CALL))
+                answers[connection.getresponse().read()] += 1
+
+    with (
+        Proxy(tmp_path / "nginx", certificate, port) as proxy,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        callers = [pool.submit(calling, proxy) for _ in range(4)]
+        try:
+            for _ in range(5):
+                with ServerProcess(tmp_path, environment):
+                    time.sleep(0.5)
+        finally:
+            over.set()
+        for each in callers:
+            each.result()
+    dial = json.dumps(facts.DIAL, separators=(",", ":")).encode()
+    assert set(answers) == {dial, b'{"error":"unavailable"}'}
 
 
 @pytest.mark.parametrize(
@@ -463,9 +511,10 @@ def test_a_thousand_slow_clients_reach_the_server_only_when_they_have_sent_every
     certificate: Certificate, tmp_path: Path
 ) -> None:
     """Nothing of them lies in a file meanwhile: a body holds phone numbers."""
+    telling = {"masked-calls.error.log crit;": "masked-calls.error.log warn;"}
     with (
         Upstream(FULL) as upstream,
-        Proxy(tmp_path, certificate, upstream.port) as proxy,
+        Proxy(tmp_path, certificate, upstream.port, telling) as proxy,
         ExitStack() as stack,
     ):
         slow = [stack.enter_context(proxy.socket()) for _ in range(SLOW_CLIENTS)]
@@ -474,11 +523,11 @@ def test_a_thousand_slow_clients_reach_the_server_only_when_they_have_sent_every
         assert call(proxy)[0] == 503
         time.sleep(0.3)
         assert (upstream.connections, len(upstream.requests)) == (1, 1)
-        assert [path for path in (tmp_path / "temp").rglob("*") if path.is_file()] == []
         for client in slow[:20]:
             client.sendall(LARGE.removeprefix(CALL))
             assert client.recv(100).startswith(b"HTTP/1.1 503")
         assert len(upstream.requests) == 21
+    assert "temporary file" not in (tmp_path / "masked-calls.error.log").read_text()
 
 
 def test_slow_clients_hold_up_gunicorn_but_not_behind_nginx(

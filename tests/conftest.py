@@ -1,4 +1,7 @@
-"""What the tests share: the app without a socket, the real server process, a clock, payloads."""
+"""What the tests share: the app without a socket, the real server process, a clock, payloads.
+
+With NOTHING_SKIPPED=1 a test that would be skipped, as a program it wants is missing, fails.
+"""
 
 import contextlib
 import http.client
@@ -11,11 +14,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import facts
 import pytest
@@ -38,6 +41,28 @@ START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 hypothesis_settings.register_profile("house", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("house")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Make a skip a failure where everything is wanted; an expected failure is no skip."""
+    wanted = os.environ.get("NOTHING_SKIPPED") == "1"
+    if wanted and report.outcome == "skipped" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"NOTHING_SKIPPED, but this was: {report.longrepr}"
 
 
 def web(app: Any) -> Any:
@@ -186,19 +211,22 @@ def post(app: Any, body: bytes) -> Any:
 class ServerProcess:
     """The real server, started as a user starts it, on a port of its own."""
 
+    # What starts it, and where its lines tell the address.
+    command: ClassVar[list[str]] = [sys.executable, str(ROOT / "app.py")]
+    told: ClassVar[str] = r"health +(http://.+/)health"
+
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_list: str = facts.ALLOW_LIST
     stdout_fd: int | None = None
-    program: Path = ROOT / "app.py"
 
-    def __enter__(self) -> "ServerProcess":
+    def __enter__(self) -> Self:
         (self.folder / "allowlist.csv").write_text(self.allow_list)
         self.stdout = self.folder / "stdout"
         self.stderr = self.folder / "stderr"
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, self.program],
+                self.command,
                 cwd=self.folder,
                 env={**os.environ, "MASKING_PORT": "0", **self.environment},
                 stdout=out if self.stdout_fd is None else self.stdout_fd,
@@ -216,7 +244,7 @@ class ServerProcess:
     def _wait_for_address(self) -> str:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self.process.poll() is None:
-            found = re.search(r"health +(http://.+/)health", self.stderr.read_text())
+            found = re.search(self.told, self.stderr.read_text())
             if found:
                 return found[1]
             time.sleep(0.02)

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from mmap import mmap
 from pathlib import Path
 from struct import calcsize, pack_into, unpack_from
 from threading import Timer
-from typing import Any
+from typing import Any, ClassVar
 
 import facts
 import pytest
@@ -35,6 +36,12 @@ SPEAK = {
     "method": "speak",
     "params": {"tts": {"message": "Your call is connected.", "language": "en-US"}},
 }
+
+
+class OddServer(ServerProcess):
+    """A server that breaks a promise."""
+
+    command: ClassVar[list[str]] = [sys.executable, str(ROOT / "tests" / "odd_server.py")]
 
 
 class Disk:
@@ -323,7 +330,7 @@ def test_a_sync_comes_between_what_is_kept_and_its_answer(
 
 def test_without_a_sync_none_is_seen(tmp_path: Path, disk: Disk) -> None:
     odd = {**disk.__dict__["environment"], "ODD": "unsynced", "PYTHONPATH": str(ROOT)}
-    with ServerProcess(tmp_path, odd, program=ROOT / "tests" / "odd_server.py") as server:
+    with OddServer(tmp_path, odd) as server:
         server.deliver(numbered(0))
         before = disk.syncs
         for n in range(1, 20):
@@ -332,7 +339,7 @@ def test_without_a_sync_none_is_seen(tmp_path: Path, disk: Disk) -> None:
 
 
 def killed_under_load(
-    folder: Path, environment: dict[str, str], program: Path
+    make: Callable[[], ServerProcess],
 ) -> Iterator[tuple[float, list[tuple[str, str]]]]:
     """Start a server, kill it under load, again and again.
 
@@ -341,7 +348,7 @@ def killed_under_load(
     answered: list[tuple[str, str]] = []
     while True:
         started = time.monotonic()
-        with ServerProcess(folder, environment, program=program) as server:
+        with make() as server:
             server.deliver(numbered(len(answered)))
             answered.append((f"call-{len(answered)}", "incoming_call"))
             yield time.monotonic() - started, answered
@@ -356,7 +363,7 @@ def test_killed_at_any_moment_it_has_kept_what_it_answered(
     tmp_path: Path, url: str, cycles: int
 ) -> None:
     times = []
-    killing = killed_under_load(tmp_path, {}, ROOT / "app.py")
+    killing = killed_under_load(lambda: ServerProcess(tmp_path))
     for _, (seconds, answered) in zip(range(cycles), killing, strict=False):
         times.append(seconds)
         there = kept(url)
@@ -370,7 +377,7 @@ def test_killed_at_any_moment_it_has_kept_what_it_answered(
 
 def test_a_server_that_answers_first_would_be_caught(tmp_path: Path, url: str) -> None:
     odd = {"ODD": "early", "PYTHONPATH": str(ROOT)}
-    killing = killed_under_load(tmp_path, odd, ROOT / "tests" / "odd_server.py")
+    killing = killed_under_load(lambda: OddServer(tmp_path, odd))
     lost = (
         not set(answered) <= set(kept(url))
         for _, (_, answered) in zip(range(20), killing, strict=False)

@@ -189,7 +189,12 @@ ALLOWED = {"/": "POST", "/health": "GET"}
 
 
 def ask(server: ServerProcess, bad: Bad) -> tuple[http.client.HTTPResponse, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    return ask_over(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10), bad)
+
+
+def ask_over(
+    connection: http.client.HTTPConnection, bad: Bad
+) -> tuple[http.client.HTTPResponse, bytes]:
     body = iter([bad.body[:50], bad.body[50:]]) if bad.chunked else bad.body
     headers = {k: v.encode("utf-8") for k, v in bad.all_headers().items()}
     connection.request(
@@ -203,6 +208,18 @@ def ask(server: ServerProcess, bad: Bad) -> tuple[http.client.HTTPResponse, byte
     answer = response.read()
     connection.close()
     return response, answer
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def whole(answered: tuple[http.client.HTTPResponse, bytes]) -> Answer:
+    """Return status, headers and body, without the headers that each server sets by itself."""
+    response, body = answered
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    for name in ("date", "connection", "server"):
+        headers.pop(name, None)
+    return response.status, headers, body
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)

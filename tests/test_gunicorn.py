@@ -1,0 +1,48 @@
+"""The plain callable under gunicorn, with two worker processes, answers as our own server does.
+
+Compared are whole answers: the status, the body and every header that is ours.
+"""
+
+import re
+from collections.abc import Iterator
+
+import facts
+import pytest
+import requests
+from conftest import ServerProcess, payload
+from gunicorn_process import WORKERS, GunicornProcess
+from test_requests import BAD, GOOD, Bad, ask, whole
+
+
+@pytest.fixture(scope="module")
+def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GunicornProcess]:
+    with GunicornProcess(tmp_path_factory.mktemp("gunicorn"), facts.KEYS) as server:
+        yield server
+
+
+HANGUP = Bad("a number that is not listed", 200, "", payload("incoming_call_not_listed"))
+NO_ACTION = Bad("an unknown event", 200, "", payload("unknown_event"))
+
+
+@pytest.mark.parametrize("one", [*BAD, *GOOD, HANGUP, NO_ACTION], ids=lambda one: one.name)
+def test_a_request_gets_the_same_answer_as_from_our_own_server(
+    one: Bad, gunicorn: GunicornProcess, verified_server: ServerProcess
+) -> None:
+    assert whole(ask(gunicorn, one)) == whole(ask(verified_server, one))
+
+
+def test_health_tells_the_same_things(
+    gunicorn: GunicornProcess, verified_server: ServerProcess
+) -> None:
+    first, second = (
+        requests.get(f"http://127.0.0.1:{server.port}/health", timeout=10)
+        for server in (gunicorn, verified_server)
+    )
+    assert first.status_code == second.status_code == 200
+    assert list(first.json()) == list(second.json())
+    for name in ("status", "signatures", "routes", "allow_list"):
+        assert first.json()[name] == second.json()[name]
+
+
+def test_it_runs_several_worker_processes(gunicorn: GunicornProcess) -> None:
+    assert len(re.findall("Booting worker", gunicorn.output())) == WORKERS

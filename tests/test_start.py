@@ -184,7 +184,7 @@ def test_the_limits_and_threads_are_those_that_were_measured(
     monkeypatch.setattr(server_module, "create_server", create_server)
     with pytest.raises(server_module.ServeError):
         server_module.serve(
-            None, host="h", port=1, threads=3, on_listening=print, on_trouble=lambda: None
+            None, host="h", port=1, threads=3, on_listening=print, on_trouble=print, tell=print
         )
     assert asked == {
         "map": {},
@@ -197,6 +197,7 @@ def test_the_limits_and_threads_are_those_that_were_measured(
         "asyncore_use_poll": True,
         "max_request_body_size": 131_072,
         "max_request_header_size": 16_384,
+        "send_bytes": 18_000,
         "ident": None,
     }
 

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run call test lint
+.PHONY: run call test faults lint
 
 run: $(VENV)/ready
 	$(BIN)/python app.py
@@ -14,6 +14,9 @@ call: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/ready
+	$(BIN)/python -m pytest -m faults
 
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check .

@@ -41,6 +41,7 @@ LIMITS: dict[str, Any] = {
 _OTHER_FILES = 32  # what the app and its log may have open beside the connections
 _LEAST_CONNECTIONS = 16
 _GRACE_S = 1.0
+_MOST_LET_IN = 50  # a turn: who is in already waits for no longer
 _TELL_EVERY_S = 30.0
 _TURN_S = 0.1
 _SETTLE_S = 0.1
@@ -101,6 +102,7 @@ def serve(
         on_listening(_port(server))
         while not told_to_stop():
             _turn(sockets, _TURN_S)
+            crowd.let_in()
             crowd.make_room()
         _answer_the_rest(sockets)
         server.task_dispatcher.shutdown(timeout=1)
@@ -123,14 +125,34 @@ class _Channel(HTTPChannel):
 
 
 class _Crowd:
-    """Makes room when as many connections are open as may be, and says so now and then."""
+    """Lets many in at once, and makes room when as many connections are open as may be."""
 
     def __init__(self, sockets: Sockets, most: int, tell: Callable[[str], None]) -> None:
         self._sockets, self._most, self._tell = sockets, most, tell
+        self._listening = _listening(sockets)
+        self._count = len(sockets)
         self._told = -_TELL_EVERY_S
 
+    def let_in(self) -> None:
+        """Take who waits behind one that came: waitress takes one a turn, and a turn is long."""
+        if len(self._sockets) > self._count:
+            for listening in self._listening:
+                self._accept(listening)
+        self._count = len(self._sockets)
+
+    def _accept(self, listening: BaseWSGIServer) -> None:
+        for _ in range(_MOST_LET_IN):
+            before = len(self._sockets)
+            if before < self._most:
+                listening.handle_accept()
+            if len(self._sockets) == before:
+                return
+
     def make_room(self) -> None:
-        """Close a tenth of the connections if there are too many, those that wait longest first."""
+        """Close a tenth of the connections if there are too many, those that wait longest first.
+
+        It is said at most every half minute.
+        """
         if len(self._sockets) < self._most:
             return
         if time.monotonic() - self._told > _TELL_EVERY_S:

@@ -46,6 +46,7 @@ _TELL_EVERY_S = 30.0
 _TURN_S = 0.1
 _SETTLE_S = 0.1
 _HALF_SENT_S = 1.0
+_MOST_SETTLE_S = 0.5
 _MOST_STOP_S = 8.0
 
 _REMEDIES = {
@@ -104,6 +105,7 @@ def serve(
             _turn(sockets, _TURN_S)
             crowd.let_in()
             crowd.make_room()
+        _take_the_rest(sockets, crowd)
         _answer_the_rest(sockets)
         server.task_dispatcher.shutdown(timeout=1)
     wasyncore.close_all(sockets)
@@ -229,13 +231,22 @@ def _turn(sockets: Sockets, timeout_s: float) -> None:
     wasyncore.loop(timeout=timeout_s, use_poll=True, map=sockets, count=1)
 
 
-def _answer_the_rest(sockets: Sockets) -> None:
-    """Take what has already been sent, then no more; close each connection when it is answered."""
-    started = time.monotonic()
-    while time.monotonic() < started + _SETTLE_S:
+def _take_the_rest(sockets: Sockets, crowd: _Crowd) -> None:
+    """Take what has already been sent, also on connections that still wait, then no more."""
+    started = last = time.monotonic()
+    while time.monotonic() < min(last + _SETTLE_S, started + _MOST_SETTLE_S):
+        before = len(sockets)
         _turn(sockets, _SETTLE_S / 10)
+        crowd.let_in()
+        if len(sockets) > before:
+            last = time.monotonic()
     for listening in _listening(sockets):
         wasyncore.dispatcher.close(listening)
+
+
+def _answer_the_rest(sockets: Sockets) -> None:
+    """Answer what was taken; close each connection when that is done."""
+    started = time.monotonic()
     while time.monotonic() < started + _MOST_STOP_S:
         _turn(sockets, _SETTLE_S / 10)
         channels = _channels(sockets)

@@ -22,10 +22,11 @@ _numbers = iter(range(10**9))
 
 @dataclass
 class Answers:
-    """What the good client got: seconds for each answer, and every error in words."""
+    """What the good client got: each answer and its seconds, and every error in words."""
 
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list, repr=False)
 
     def percentile_ms(self, percent: float) -> float:
         """Return the time within which so many of the answers came."""
@@ -75,6 +76,7 @@ def keep_asking(port: int, seconds: float, rate: int, *, anew: bool = False) -> 
                 client.close()
                 client = connect(port)
             answer = ask(client, request)
+            answers.texts.append(answer)
             if facts.DESTINATION.encode() not in answer:
                 answers.errors.append(repr(answer))
         except OSError as error:

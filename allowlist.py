@@ -52,7 +52,7 @@ def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowLis
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         wanted = f"wanted a CSV file, got: {error.strerror}; allow_list names the file"
-        raise AllowListError([RowFault(0, wanted)]) from None
+        raise AllowListError([RowFault(0, wanted)], unread=True) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         message = "wanted UTF-8 text, got another encoding; save the file again as 'CSV UTF-8'"

@@ -144,6 +144,7 @@ def serve(settings: Settings, allow_list: LiveAllowList) -> int:
                 banner(settings, allow_list.current, port), file=sys.stderr, flush=True
             ),
             on_trouble=lambda: journal.rejected("bad_request", "a request that cannot be read"),
+            tell=journal.notice,
         )
     except server.ServeError as error:
         print(f"The server does not start: {error}", file=sys.stderr)

@@ -78,10 +78,14 @@ class RowFault(NamedTuple):
 
 
 class AllowListError(Exception):
-    """The allow-list cannot be used; `faults` are all of its faults, by line."""
+    """The allow-list cannot be used; `faults` are all of its faults, by line.
 
-    def __init__(self, faults: Iterable[RowFault]) -> None:
+    `unread` is true if the file itself could not be read, which may pass without a change of it.
+    """
+
+    def __init__(self, faults: Iterable[RowFault], *, unread: bool = False) -> None:
         self.faults = sorted(faults)
+        self.unread = unread
         super().__init__(f"{len(self.faults)} faults in the allow-list")
 
 

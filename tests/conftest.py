@@ -219,6 +219,7 @@ class ServerProcess:
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_list: str = facts.ALLOW_LIST
     stdout_fd: int | None = None
+    most_files: int | None = None
 
     def __enter__(self) -> Self:
         (self.folder / "allowlist.csv").write_text(self.allow_list)
@@ -226,7 +227,7 @@ class ServerProcess:
         self.stderr = self.folder / "stderr"
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             self.process = subprocess.Popen(
-                self.command,
+                [*self._limit(), *self.command],
                 cwd=self.folder,
                 env={**os.environ, "MASKING_PORT": "0", **self.environment},
                 stdout=out if self.stdout_fd is None else self.stdout_fd,
@@ -240,6 +241,11 @@ class ServerProcess:
             raise
         self.port = int(self.url.rpartition(":")[2].rstrip("/"))
         return self
+
+    def _limit(self) -> list[str]:
+        """Return the words that start a program with few open files allowed, if asked to."""
+        few = f'ulimit -n {self.most_files}; exec "$0" "$@"'
+        return ["sh", "-c", few] if self.most_files else []
 
     def _wait_for_address(self) -> str:
         deadline = time.monotonic() + 20

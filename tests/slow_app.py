@@ -21,5 +21,6 @@ server.serve(
     threads=4,
     on_listening=lambda port: print(port, flush=True),
     on_trouble=lambda: None,
+    tell=lambda _: None,
 )
 print("stopped")

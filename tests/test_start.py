@@ -1,9 +1,11 @@
 """Starting and stopping as a user does: the real process, its words and its exit status."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import facts
@@ -28,10 +30,12 @@ def _has_ipv6() -> bool:
 HAS_IPV6 = _has_ipv6()
 
 
-def start(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def start(
+    folder: Path, *arguments: str, before: Sequence[str] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Start a server that is expected not to run."""
     return subprocess.run(
-        [sys.executable, ROOT / "app.py", *arguments],
+        [*before, sys.executable, ROOT / "app.py", *arguments],
         cwd=folder,
         env={**os.environ, "MASKING_PORT": "0", **environment},
         capture_output=True,
@@ -138,6 +142,22 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
     )
 
 
+def test_a_port_that_needs_permission_is_one_clear_line(tmp_path: Path) -> None:
+    free_from = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    if not free_from.exists() or int(free_from.read_text()) < 2:
+        pytest.skip("every port is free to all here")
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root may listen anywhere, and cannot put that down here")
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    modest = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
+    ended = start(tmp_path, before=modest, MASKING_PORT="1")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        "The server does not start: cannot listen on 127.0.0.1:1: Permission denied;"
+        " set a port above 1023, or let a proxy take this one\n"
+    )
+
+
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.9"])
 def test_a_host_that_is_not_here_is_one_clear_line(host: str, tmp_path: Path) -> None:
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
@@ -185,7 +205,7 @@ def test_the_limits_and_threads_are_those_that_were_measured(
     monkeypatch.setattr(server_module, "create_server", create_server)
     with pytest.raises(server_module.ServeError):
         server_module.serve(
-            None, host="h", port=1, threads=3, on_listening=print, on_trouble=lambda: None
+            None, host="h", port=1, threads=3, on_listening=print, on_trouble=print, tell=print
         )
     assert asked == {
         "map": {},
@@ -198,6 +218,7 @@ def test_the_limits_and_threads_are_those_that_were_measured(
         "asyncore_use_poll": True,
         "max_request_body_size": 131_072,
         "max_request_header_size": 16_384,
+        "send_bytes": 18_000,
         "ident": None,
     }
 

@@ -78,6 +78,23 @@ def test_forty_requests_that_were_just_sent_are_answered() -> None:
         assert process.wait(timeout=10) == 0
 
 
+def test_three_requests_on_each_of_three_hundred_connections_are_answered() -> None:
+    """Sent one behind the other, just before the signal: many a connection is not yet taken."""
+
+    def everything(client: socket.socket) -> bytes:
+        return b"".join(iter(lambda: client.recv(65_536), b""))
+
+    with serving(0.005) as (process, port), ExitStack() as stack:
+        clients = []
+        for _ in range(300):
+            clients.append(stack.enter_context(connect(port)))
+            clients[-1].sendall(REQUEST * 3)
+        process.send_signal(signal.SIGTERM)
+        answered = [everything(client).count(b"HTTP/1.1 200 OK") for client in clients]
+        assert answered == [3] * 300
+        assert process.wait(timeout=10) == 0
+
+
 def test_new_connections_are_refused_while_the_rest_is_answered() -> None:
     with serving(1.5) as (process, port), connect(port) as client:
         client.sendall(REQUEST)

@@ -12,7 +12,7 @@ import pytest
 import requests
 from conftest import ServerProcess, live, payload, signed
 
-from routing import AllowListError
+from routing import AllowListError, RowFault
 from watch import LiveAllowList
 
 OTHER_LIST = "to,destination\n12025550166,12025550167\n"
@@ -118,6 +118,31 @@ def test_what_is_not_whole_is_said_once_and_the_last_good_list_stays(
     assert watched.health()["allow_list"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("what", "cause"),
+    [("folder", "Is a directory"), ("loop", "Too many levels of symbolic links")],
+)
+def test_a_file_that_cannot_be_read_is_said_once_and_taken_as_soon_as_it_can(
+    what: str, cause: str, watched: Watched
+) -> None:
+    away = watched.path.with_suffix(".away")
+    watched.path.rename(away)
+    if what == "folder":
+        watched.path.mkdir()
+    else:
+        watched.path.symlink_to(watched.path)
+    assert f"wanted a CSV file, got: {cause}" in watched.wait_for_notice(1)
+    time.sleep(1.2)
+    assert len(watched.notices()) == 1
+    assert watched.call(facts.DIALLED) == "dial"
+    assert (watched.health()["allow_list"], watched.health()["routes"]) == ("stale", 4)
+    if what == "folder":
+        watched.path.rmdir()
+    away.replace(watched.path)
+    assert "read again" in watched.wait_for_notice(2)
+    assert watched.health()["allow_list"] == "ok"
+
+
 def test_without_a_key_a_list_with_a_real_number_is_not_taken(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         watched = Watched(server)
@@ -166,6 +191,57 @@ def test_a_change_while_the_file_is_read_is_seen_at_the_next_look(tmp_path: Path
         listed.look(told.append, asked=False)
     assert contents == ["one", "second", "three"]
     assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (AllowListError([RowFault(0, "no such disk")], unread=True), "list: no such disk"),
+        (MemoryError("12025550123"), "MemoryError while it was read"),
+    ],
+)
+def test_what_may_pass_by_itself_is_said_once_and_tried_again_without_a_change(
+    trouble: Exception, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "list"
+    path.write_text("one")
+    troubles = [trouble, trouble]
+    lines: list[str] = []
+
+    def read() -> Any:
+        if path.read_text() == "second" and troubles:
+            raise troubles.pop()
+        return ()
+
+    listed = LiveAllowList(path, read)
+    path.write_text("second")
+    for stale in False, True, True, False, False:
+        listed.look(lines.append, asked=False)
+        assert listed.is_stale is stale
+    assert len(lines) == 2
+    assert lines[0].endswith(told)
+    assert lines[1] == "the allow-list is read again: 0 route(s)"
+
+
+def test_a_fault_in_the_content_is_not_looked_for_again_until_the_file_changes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "list"
+    path.write_text("one")
+    reads = 0
+
+    def read() -> Any:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            raise AllowListError([RowFault(1, "bad")])
+        return ()
+
+    listed = LiveAllowList(path, read)
+    path.write_text("second")
+    for _ in range(5):
+        listed.look(lambda _: None, asked=False)
+    assert reads == 2
 
 
 def test_a_file_that_is_still_being_written_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""A program for the tests of attacks: what a stranger does to the server, in a process of its own.
+
+Run it as `attacker.py KIND PORT COUNT SECONDS`: so many connections of one kind, on this machine
+only, for so long. It ends by itself and then prints, as JSON, what it has done. A connection that
+the server closes is opened again.
+"""
+
+import collections
+import heapq
+import json
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+HEADERS = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+PAUSE_S = 0.25
+CHUNK = 60_000
+
+done: collections.Counter[str] = collections.Counter()
+
+
+def connect(port: int) -> socket.socket:
+    """Return a connection; one that is not taken is tried again by whoever asked for it."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=5)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client
+
+
+def trickle(opening: bytes, port: int, count: int, ends: float) -> None:
+    """Open connections with `opening`, then send a byte now and then on each, and never finish."""
+    waiting: list[tuple[float, int]] = []
+    clients: dict[int, socket.socket] = {}
+
+    def begin(number: int) -> None:
+        try:
+            clients[number] = connect(port)
+            clients[number].sendall(opening)
+            done["opened"] += 1
+        except OSError:
+            done["not opened"] += 1
+        heapq.heappush(waiting, (time.monotonic() + PAUSE_S, number))
+
+    for number in range(count):
+        begin(number)
+    while (now := time.monotonic()) < ends:
+        due, number = heapq.heappop(waiting)
+        time.sleep(max(0.0, due - now))
+        try:
+            clients[number].sendall(b"x")
+            done["bytes"] += 1
+            heapq.heappush(waiting, (due + PAUSE_S, number))
+        except (OSError, KeyError):
+            begin(number)
+
+
+def slow(port: int, count: int, ends: float) -> None:
+    """Dribble headers on one half of the connections, bodies on the other."""
+    body = HEADERS + b"Content-Length: 60000\r\n\r\n"
+    halves = [(HEADERS + b"X-Slow: ", count // 2), (body, count - count // 2)]
+    together(lambda each: trickle(each[0], port, each[1], ends), halves)
+
+
+def idle(port: int, count: int, ends: float) -> None:
+    """Open connections and say nothing on any."""
+    clients = [connect(port) for _ in range(count)]
+    done["opened"] = len(clients)
+    while time.monotonic() < ends:
+        time.sleep(PAUSE_S)
+        for number, client in enumerate(clients):
+            if _is_closed(client):
+                client.close()
+                clients[number] = connect(port)
+                done["opened"] += 1
+
+
+def _is_closed(client: socket.socket) -> bool:
+    try:
+        return not client.recv(1, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def flood(port: int, count: int, ends: float) -> None:
+    """Send badly signed requests as fast as they are answered, small ones and large ones."""
+    together(lambda size: _flood(port, size, ends), [2, CHUNK] * (count // 2))
+
+
+def _flood(port: int, size: int, ends: float) -> None:
+    signature = b"Authorization: TSA somebody:bm90IGEgc2lnbmF0dXJl\r\n"
+    request = HEADERS + signature + b"Content-Length: %d\r\n\r\n" % size + b"x" * size
+    client = connect(port)
+    while time.monotonic() < ends:
+        client.sendall(request)
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += client.recv(65_536)
+        done[answer[9:12].decode()] += 1
+
+
+def together(work: Callable[[Any], None], shares: list[Any]) -> None:
+    threads = [threading.Thread(target=work, args=(share,)) for share in shares]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def main() -> None:
+    """Attack as the arguments say."""
+    kind, port, count, seconds = sys.argv[1], *map(int, sys.argv[2:])
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.nice(5)  # the good client, on the same machine, must not wait for us but for the server
+    {"slow": slow, "idle": idle, "flood": flood}[kind](port, count, time.monotonic() + seconds)
+    print(json.dumps(done))
+
+
+if __name__ == "__main__":
+    main()

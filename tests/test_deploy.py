@@ -59,7 +59,7 @@ def test_systemd_waits_longer_than_a_stop_takes() -> None:
 
 
 def test_there_is_room_for_all_connections() -> None:
-    assert int(value("LimitNOFILE")) > 2 * server.LIMITS["connection_limit"]
+    assert int(value("LimitNOFILE")) > 2 * server.MOST_CONNECTIONS
 
 
 def test_the_call_log_lies_where_the_server_may_write() -> None:

@@ -37,7 +37,7 @@ class Figure:
 
 def shown(value: float, unit: str) -> str:
     """Return a value with its unit, as exact as it is of use."""
-    digits = 0 if value == round(value) or abs(value) >= 100 else 2 if abs(value) < 10 else 1
+    digits = 0 if value % 1 == 0 or abs(value) >= 100 else 2 if abs(value) < 10 else 1
     return f"{value:,.{digits}f} {unit}".rstrip()
 
 

@@ -51,20 +51,23 @@ class Client:
     """One keep-alive connection, connected again after the server has closed it."""
 
     port: int
+    request: bytes = b""
     since: float = 0.0
     got: bytes = b""
     connection: socket.socket | None = None
 
-    def send(self, request: bytes, since: float) -> int:
-        """Send a request that counts from `since`; return what to wait for."""
-        self.since, self.got = since, b""
+    def begin(self, request: bytes, since: float) -> socket.socket:
+        """Take a request that counts from `since`; return what can be written to when it can go.
+
+        A server whose backlog is full lets a client wait, and must not let the others wait as well.
+        """
+        self.request, self.since, self.got = request, since, b""
         if self.connection is None:
-            self.connection = socket.create_connection(
-                ("127.0.0.1", self.port), timeout=MOST_WAIT_S
-            )
+            self.connection = socket.socket()
+            self.connection.settimeout(0)
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.connection.sendall(request)
-        return self.connection.fileno()
+            self.connection.connect_ex(("127.0.0.1", self.port))
+        return self.connection
 
     def receive(self) -> bytes | None:
         """Return the whole answer, or what came before a cut; `None` if more is to come."""
@@ -102,15 +105,19 @@ class Load:
     took: list[float] = field(default_factory=list)
     sent: int = 0
     idle: deque[Client] = field(default_factory=deque)
+    connecting: dict[int, Client] = field(default_factory=dict)
     busy: dict[int, Client] = field(default_factory=dict)
 
     def play(self, clients: int) -> Result:
         """Send everything, wait for the answers, and tell what was seen."""
         self.idle.extend(Client(self.port) for _ in range(clients))
         started = time.perf_counter()
-        while self.sent < len(self.requests) or self.busy:
-            self._send_what_is_due()
-            for each in select.select(list(self.busy), [], [], self._pause_s())[0]:
+        while self.sent < len(self.requests) or self.busy or self.connecting:
+            self._begin_what_is_due()
+            answered, connected, _ = select.select(self.busy, self.connecting, (), self._pause_s())
+            for each in connected:
+                self._send(each, self.connecting.pop(each))
+            for each in answered:
                 self._receive(each)
             self._give_up()
         seconds = time.perf_counter() - started
@@ -119,24 +126,34 @@ class Load:
         spread = [percentile(self.took, percent) * 1000 for percent in (50, 99, 100)]
         return Result(len(self.took), self.errors, seconds, *spread)
 
-    def _send_what_is_due(self) -> None:
+    def _begin_what_is_due(self) -> None:
         while self.idle and self.sent < len(self.requests):
             now = time.perf_counter()
             since = self.due(self.sent) if self.due else now
             if since > now:
                 return
             client = self.idle.popleft()
-            try:
-                self.busy[client.send(self.requests[self.sent], since)] = client
-            except OSError:
-                self._fail(client)
+            is_new = client.connection is None
+            number = client.begin(self.requests[self.sent], since).fileno()
             self.sent += 1
+            if is_new:
+                self.connecting[number] = client
+            else:
+                self._send(number, client)
+
+    def _send(self, number: int, client: Client) -> None:
+        assert client.connection is not None  # noqa: S101 - it has begun
+        try:
+            client.connection.sendall(client.request)
+            self.busy[number] = client
+        except OSError:
+            self._fail(client)
 
     def _pause_s(self) -> float:
         """Return how long nothing is to be done but to wait for answers."""
-        if self.due and self.idle and self.sent < len(self.requests):
-            return max(0.0, self.due(self.sent) - time.perf_counter())
-        return 1.0
+        if self.idle and self.sent < len(self.requests):
+            return max(0.0, self.due(self.sent) - time.perf_counter()) if self.due else 0.0
+        return 1.0 if self.busy or self.connecting else 0.0
 
     def _receive(self, number: int) -> None:
         client = self.busy[number]
@@ -161,8 +178,9 @@ class Load:
     def _give_up(self) -> None:
         """Count those as errors who have waited too long since their request was due."""
         latest = time.perf_counter() - MOST_WAIT_S
-        for number in [each for each, client in self.busy.items() if client.since < latest]:
-            self._fail(self.busy.pop(number))
+        for waiting in self.busy, self.connecting:
+            for number in [each for each, client in waiting.items() if client.since < latest]:
+                self._fail(waiting.pop(number))
 
 
 def play(

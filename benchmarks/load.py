@@ -70,7 +70,7 @@ class Client:
         return self.connection
 
     def receive(self) -> bytes | None:
-        """Return the whole answer, or what came before a cut; `None` if more is to come."""
+        """Return the whole answer, nothing if it is cut; `None` if more is to come."""
         assert self.connection is not None  # noqa: S101 - something was sent
         piece = self.connection.recv(65_536)
         self.got += piece
@@ -78,7 +78,7 @@ class Client:
             return None
         if not piece or _CLOSES.search(self.got):
             self.close()
-        return self.got
+        return self.got if piece else b""
 
     def close(self) -> None:
         """Close the connection."""

@@ -76,15 +76,15 @@ def load_apart(rows: int) -> Loaded:
     return Loaded(**json.loads(ended.stdout))
 
 
-def look_up_costs(lengths: Sequence[int], rounds: int) -> dict[int, float]:
-    """Return the seconds that a look-up takes in a list of each length."""
+def look_ups(lengths: Sequence[int], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds that a look-up takes in a list of each length, round by round."""
     defaults = allowlist.RowDefaults()
     lists = {rows: allowlist.parse(lines(rows), defaults, only_fictional=False) for rows in lengths}
-    times: dict[int, list[float]] = {rows: [] for rows in lengths}
+    times: dict[str, list[float]] = {str(rows): [] for rows in lengths}
     for _ in range(rounds):
         for rows, allow_list in lists.items():
-            times[rows].append(seconds_each(allow_list, rows))
-    return {rows: statistics.median(each) for rows, each in times.items()}
+            times[str(rows)].append(seconds_each(allow_list, rows))
+    return times
 
 
 def seconds_each(allow_list: AllowList, rows: int) -> float:
@@ -102,18 +102,19 @@ def seconds_each(allow_list: AllowList, rows: int) -> float:
 def measure(lengths: Sequence[int] = LENGTHS, rounds: int = ROUNDS) -> list[Figure]:
     """Return load, memory and look-up of each length; the wanted figures are those of a million."""
     measured = []
-    costs = look_up_costs(lengths, rounds)
+    costs = look_ups(lengths, rounds)
     for rows in lengths:
         loaded, what = load_apart(rows), f"allow-list of {rows:,} rows"
         measured += [
             Figure(f"{what}: load", loaded.seconds, "s", at_most=10),
             Figure(f"{what}: memory held by it", loaded.held_mb, "MB", at_most=500),
             Figure(f"{what}: peak of the process", loaded.peak_mb, "MB"),
-            Figure(f"{what}: look-up", costs[rows] * 1e6, "µs"),
+            Figure(f"{what}: look-up", statistics.median(costs[str(rows)]) * 1e6, "µs"),
         ]
     first, last = lengths[0], lengths[-1]
     what = f"look-up in {last:,} rows to one in {first:,}"
-    return [*measured, Figure(what, costs[last] / costs[first], "times", at_most=1.2)]
+    ratio = figures.ratio_to(str(first), costs)[str(last)]
+    return [*measured, Figure(what, ratio, "times", at_most=1.2)]
 
 
 if __name__ == "__main__":

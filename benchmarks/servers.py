@@ -59,7 +59,7 @@ class Running:
 _PRODUCT = (sys.executable, ROOT / "app.py")
 _SETTINGS = {"MASKING_PORT": "{port}", **wire.KEYS}
 
-PRODUCT = Variant("this product, everything on", _PRODUCT, _SETTINGS)
+PRODUCT = Variant("this product, call log off", _PRODUCT, _SETTINGS)
 BARE = Variant(
     "bare Bottle handler, same server",
     (sys.executable, "-m", "benchmarks.peers.bare_bottle", "{port}"),

@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run call test faults lint
+.PHONY: run call test faults lint bench
 
 run: $(VENV)/ready
 	$(BIN)/python app.py
@@ -23,8 +23,18 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 
+bench: $(VENV)/ready benchmarks/.venv/ready
+	$(BIN)/python -m benchmarks.run_all
+
 $(VENV)/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+# What cannot be installed here is left out of the measurement, which says so.
+benchmarks/.venv/ready: benchmarks/requirements.txt benchmarks/peers/package.json
+	$(PYTHON) -m venv benchmarks/.venv
+	-benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	-npm install --prefix benchmarks/peers --no-package-lock --silent
 	touch $@

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import phone
@@ -57,11 +57,21 @@ def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowLis
         line = error.object[: error.start].count(b"\n") + 1
         message = "wanted UTF-8 text, got another encoding; save the file again as 'CSV UTF-8'"
         raise AllowListError([RowFault(line, message)]) from None
-    lines = text.split("\n")  # not splitlines: a form feed in a comment must not begin a row
-    if lines.pop():
+    if text and not text.endswith("\n"):
         message = "wanted a line end after the last row, got none: it may be cut short"
-        raise AllowListError([RowFault(len(lines) + 1, message)])
-    return parse(lines, defaults, only_fictional=only_fictional)
+        raise AllowListError([RowFault(text.count("\n") + 1, message)])
+    return parse(_lines(text), defaults, only_fictional=only_fictional)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield one line after the other, so that a long file is not in memory twice.
+
+    Only a line feed ends one: a form feed in a comment, as `splitlines` has it, begins no row.
+    """
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
 
 
 def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
@@ -157,8 +167,8 @@ def _route(cells: Cells, defaults: RowDefaults, line: int) -> Route:
     masking_id = _number(cells, "caller_id_number", home) or (
         dialled if destination != dialled else defaults.caller_id_number
     )
-    duration_s = _duration_s(cells) or defaults.max_call_duration_s
-    expires = _expires(cells)
+    duration_s = _duration_s(cells.get("max_call_duration", "")) or defaults.max_call_duration_s
+    expires = _expires(cells.get("expires", ""))
     if masking_id is None:
         raise _CellError(
             "caller_id_number: wanted a masking ID, here or as the setting of that name, got"
@@ -176,8 +186,8 @@ def _faults_of_cells(cells: Cells, home_country_code: str) -> Iterator[str]:
     readers: list[Callable[[], object]] = [
         partial(_dialled, cells, home_country_code),
         *(partial(_number, cells, column, home_country_code) for column in COLUMNS[1:4]),
-        partial(_duration_s, cells),
-        partial(_expires, cells),
+        partial(_duration_s, cells.get("max_call_duration", "")),
+        partial(_expires, cells.get("expires", "")),
     ]
     for read in readers:
         try:
@@ -211,8 +221,9 @@ def _number(cells: Cells, column: str, home_country_code: str) -> PhoneNumber | 
     return number
 
 
-def _duration_s(cells: Cells) -> int | None:
-    text = cells.get("max_call_duration", "").strip()
+@lru_cache  # the same few texts stand in row after row: their values are read and kept once
+def _duration_s(text: str) -> int | None:
+    text = text.strip()
     if not text:
         return None
     if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= MOST_CALL_SECONDS:
@@ -221,8 +232,9 @@ def _duration_s(cells: Cells) -> int | None:
     raise _CellError(f"max_call_duration: {wanted}, got {phone.outline(text)!r}")
 
 
-def _expires(cells: Cells) -> datetime | None:
-    text = cells.get("expires", "").strip()
+@lru_cache
+def _expires(text: str) -> datetime | None:
+    text = text.strip()
     if not text:
         return None
     wanted = "wanted a time with its zone, such as 2027-01-31T18:00:00Z"

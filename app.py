@@ -39,6 +39,7 @@ from watch import LiveAllowList
 
 BODY_LIMIT = 65_536
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _ANSWER_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _ABSOLUTE = re.compile("^https?://[^/?]+")
 _WORDS = {404: "not_found", 405: "method_not_allowed"}
@@ -177,7 +178,7 @@ def script(settings: Settings) -> Script:
 
 
 def _answer(status: int, message: Mapping[str, object], **headers: str) -> HTTPResponse:
-    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    body = _ENCODER.encode(message).encode("ascii")
     return HTTPResponse(body, status, headers=_ANSWER_HEADERS | headers)
 
 

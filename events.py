@@ -182,7 +182,8 @@ def _envelope(message: object) -> tuple[str, str, dict[str, object]]:
     """Return event name, reference id and data of a message, each checked."""
     if not isinstance(message, dict):
         raise EventError("bad_event", "wanted a JSON object")
-    name, reference_id, data = (message.get(key) for key in ("event", "reference_id", "data"))
+    name, reference_id = message.get("event"), message.get("reference_id")
+    data = message.get("data")
     if not (isinstance(name, str) and _EVENT_NAME.fullmatch(name)):
         raise EventError("bad_event", "event: wanted 1 to 64 printable ASCII characters")
     if not (isinstance(reference_id, str) and _REFERENCE_ID.fullmatch(reference_id)):

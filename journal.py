@@ -50,9 +50,10 @@ class Journal:
 
     def event(self, event: Event, call: Call, decision: Decision, seconds: float) -> None:
         """Tell of an event that was answered; `call` is what was known of it before."""
-        known = "unknown" if isinstance(event, UnknownEvent) else event.name
+        is_known = not isinstance(event, UnknownEvent)
+        name = event.name if is_known else phone.outline(event.name)
         incoming = event if isinstance(event, IncomingCall) else call.incoming
-        line: dict[str, object] = {"event": phone.outline(event.name)}
+        line: dict[str, object] = {"event": name}
         line["reference_id"] = event.reference_id
         if incoming is not None:
             line |= {"caller": _redacted(incoming.caller), "dialled": _redacted(incoming.dialled)}
@@ -63,7 +64,7 @@ class Journal:
             line["reason"] = decision.reason
         line["ms"] = round(seconds * 1000, 2)
         with self._lock:
-            self._counts["events"][known] += 1
+            self._counts["events"][name if is_known else "unknown"] += 1
             self._write(line)
 
     def rejected(self, word: str, cause: str) -> None:

@@ -57,12 +57,11 @@ def read(value: object, *, home_country_code: str = "") -> PhoneNumber | NoNumbe
         return NoNumber.WITHHELD
     if not isinstance(value, str):
         return NoNumber.BAD
-    if not any(character.isdigit() for character in value):
-        return NoNumber.WITHHELD
     try:
         number = parse(value)
     except PhoneError:
-        return NoNumber.BAD
+        has_digits = any(character.isdigit() for character in value)
+        return NoNumber.BAD if has_digits else NoNumber.WITHHELD
     if len(number) == _NATIONAL_DIGITS and home_country_code and not value.lstrip().startswith("+"):
         return PhoneNumber(home_country_code + number)
     return number

@@ -1,77 +1,122 @@
-"""How long an allow-list takes to load and what a look-up costs, for lists of different length.
+"""How long allow-lists take to load, the memory they hold and what a look-up costs, by length.
 
-Run it from the project's folder: python benchmarks/allow_list.py [ROWS ...]. All lengths are
-measured in one run, in turns, so that their ratios hold however busy the machine is.
+Each length is loaded from a file in a fresh process, so that its memory is its own. The look-ups of
+all lengths are measured in one process, in turns, so that their ratios hold however busy the
+machine is. The same few numbers are looked up again and again: what is measured is the look-up, not
+the memory's cache.
+
+python -m benchmarks.allow_list [ROWS ...]
 """
 
+import json
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 import allowlist
+from benchmarks import figures, machine
+from benchmarks.figures import Figure
+from benchmarks.servers import ROOT
 from phone import PhoneNumber
-from routing import AllowList
+from routing import AllowList, Route
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-LOOK_UPS = 2_000
-ROUNDS = 50
+LENGTHS = (10, 100_000, 1_000_000)
+LOOK_UPS, ROUNDS = 2_000, 50
 CALLER = PhoneNumber("12025550123")
+# No exchange begins with 0 or 1, so up to a million rows these numbers are nobody's.
+FIRST_DIALLED, FIRST_DESTINATION = 13_000_000_000, 14_000_000_000
 
 
-def lines(rows: int) -> list[str]:
-    """Return a list whose rows use every column."""
-    header = ",".join(allowlist.COLUMNS)
-    return [
-        header,
-        *(
-            f"{13_000_000_000 + row},,{14_000_000_000 + row},,3600,2027-01-31T18:00:00Z,a note"
-            for row in range(rows)
-        ),
-    ]
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What loading a list took: its time, and the memory it holds and took at its peak, in MB."""
+
+    seconds: float
+    held_mb: float
+    peak_mb: float
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long some work takes."""
+def lines(rows: int) -> Iterator[str]:
+    """Yield a list whose rows use every column but `from`."""
+    yield ",".join(allowlist.COLUMNS)
+    for row in range(rows):
+        dialled, destination = FIRST_DIALLED + row, FIRST_DESTINATION + row
+        yield f"{dialled},,{destination},,3600,2027-01-31T18:00:00Z,a note"
+
+
+def load(path: Path) -> Loaded:
+    """Load a list in this process and tell what that took."""
+    before, started = machine.memory_mb(), time.perf_counter()
+    allow_list = allowlist.read(path, allowlist.RowDefaults(), only_fictional=False)
+    seconds = time.perf_counter() - started
+    held, peak = machine.memory_mb() - before, machine.memory_mb(peak=True)
+    assert len(allow_list)  # noqa: S101 - it is held until here
+    return Loaded(seconds, held, peak)
+
+
+def load_apart(rows: int) -> Loaded:
+    """Load a list of so many rows in a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "allowlist.csv"
+        with path.open("w") as file:
+            file.writelines(f"{line}\n" for line in lines(rows))
+        code = (
+            "import sys, json, pathlib, dataclasses, benchmarks.allow_list as b;"
+            "print(json.dumps(dataclasses.asdict(b.load(pathlib.Path(sys.argv[1])))))"
+        )
+        command = [sys.executable, "-c", code, str(path)]
+        ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)  # noqa: S603
+    return Loaded(**json.loads(ended.stdout))
+
+
+def look_ups(lengths: Sequence[int], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds that a look-up takes in a list of each length, round by round."""
+    defaults = allowlist.RowDefaults()
+    lists = {rows: allowlist.parse(lines(rows), defaults, only_fictional=False) for rows in lengths}
+    times: dict[str, list[float]] = {str(rows): [] for rows in lengths}
+    for _ in range(rounds):
+        for rows, allow_list in lists.items():
+            times[str(rows)].append(seconds_each(allow_list, rows))
+    return times
+
+
+def seconds_each(allow_list: AllowList, rows: int) -> float:
+    """Return what a look-up takes, the mean of some thousand."""
+    few = min(rows, 10)
+    dialled = [PhoneNumber(str(FIRST_DIALLED + each % few)) for each in range(LOOK_UPS)]
     started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
-def look_up(allow_list: AllowList, dialled: list[PhoneNumber]) -> None:
-    """Look up a call to each of some numbers."""
     for number in dialled:
-        allow_list.find(number, CALLER, NOW)
+        found = allow_list.find(number, CALLER, NOW)
+    took = time.perf_counter() - started
+    assert isinstance(found, Route)  # noqa: S101 - a miss would cost something else
+    return took / LOOK_UPS
 
 
-def main() -> None:
-    """Measure and print."""
-    lengths = [int(text) for text in sys.argv[1:]] or [10, 1_000, 100_000]
-    lists, loads = {}, {}
+def measure(lengths: Sequence[int] = LENGTHS, rounds: int = ROUNDS) -> list[Figure]:
+    """Return load, memory and look-up of each length; the wanted figures are those of a million."""
+    measured = []
+    costs = look_ups(lengths, rounds)
     for rows in lengths:
-        text = lines(rows)
-        started = time.perf_counter()
-        lists[rows] = allowlist.parse(text, allowlist.RowDefaults(), only_fictional=False)
-        loads[rows] = time.perf_counter() - started
-    # The same few numbers again and again: what is measured is the look-up, not the memory's cache.
-    dialled = {
-        rows: [PhoneNumber(str(13_000_000_000 + n % min(rows, 10))) for n in range(LOOK_UPS)]
-        for rows in lengths
-    }
-    rounds: dict[int, list[float]] = {rows: [] for rows in lengths}
-    for _ in range(ROUNDS):
-        for rows, listed in lists.items():
-            rounds[rows].append(seconds(lambda: look_up(listed, dialled[rows])))  # noqa: B023
-    costs = {rows: statistics.median(times) / LOOK_UPS for rows, times in rounds.items()}
-    print(f"{'rows':>10} {'load':>10} {'look-up':>12} {'to the first':>13}")
-    for rows in lengths:
-        ratio = costs[rows] / costs[lengths[0]]
-        print(f"{rows:>10,} {loads[rows]:>8.2f} s {costs[rows] * 1e9:>9.0f} ns {ratio:>13.2f}")
+        loaded, what = load_apart(rows), f"allow-list of {rows:,} rows"
+        measured += [
+            Figure(f"{what}: load", loaded.seconds, "s", at_most=10),
+            Figure(f"{what}: memory held by it", loaded.held_mb, "MB", at_most=500),
+            Figure(f"{what}: peak of the process", loaded.peak_mb, "MB"),
+            Figure(f"{what}: look-up", statistics.median(costs[str(rows)]) * 1e6, "µs"),
+        ]
+    first, last = lengths[0], lengths[-1]
+    what = f"look-up in {last:,} rows to one in {first:,}"
+    ratio = figures.ratio_to(str(first), costs)[str(last)]
+    return [*measured, Figure(what, ratio, "times", at_most=1.2)]
 
 
 if __name__ == "__main__":
-    main()
+    chosen = [int(text) for text in sys.argv[1:]] or LENGTHS
+    print(figures.table(measure(chosen)))

@@ -1,0 +1,381 @@
+"""`calls` and `forget`: what the log tells, to whom, and that what is forgotten is gone."""
+
+import csv
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from conftest import (
+    ROOT,
+    START,
+    Clock,
+    Lines,
+    ServerProcess,
+    eventually,
+    live,
+    payload,
+    settings_of,
+    web,
+)
+from test_calllog import rows
+
+import calllog
+import logstore
+import phone
+from app import create_app
+from calllog import CallLog
+
+CALLS = "abcdefgh"
+
+
+def run(folder: Path, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, ROOT / "app.py", *words],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def of(call: str, name: str) -> bytes:
+    return payload(name).replace(facts.REFERENCE_ID.encode(), call.encode())
+
+
+@pytest.fixture
+def log(log_url: str, clock: Clock, lines: Lines) -> Iterator[Any]:
+    """Return a function that delivers events, and keeps them in the log of this test."""
+    kept = CallLog(calllog.store_of(log_url), print, keep_days=3650, clock=clock)
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), kept, lines.journal, clock=clock))
+
+    def deliver(call: str, *names: str) -> None:
+        for name in names:
+            app.post("/", of(call, name), content_type="application/json")
+            clock.sleep(1)
+
+    yield deliver
+    kept.close()
+
+
+@pytest.fixture
+def ask(log_url: str, tmp_path: Path) -> Any:
+    """Return a function that runs the command line on the log of this test."""
+
+    def ask(*words: str) -> "subprocess.CompletedProcess[str]":
+        return run(tmp_path, *words, MASKING_CALL_LOG=log_url)
+
+    return ask
+
+
+def ids(answer: "subprocess.CompletedProcess[str]") -> list[str]:
+    return [each["reference_id"] for each in json.loads(answer.stdout)]
+
+
+def some_calls(log: Any, clock: Clock) -> None:
+    log("answered", "incoming_call", "dial_completed_answered", "speak_completed_digit_1")
+    log("answered", "call_completed")
+    log("busy", "incoming_call", "dial_completed_busy")
+    clock.sleep(86_400)
+    log("refused", "incoming_call_not_listed")
+    log("end-only", "call_completed")
+    log("=1+1", "unknown_event")
+
+
+def test_the_last_calls_as_json(log: Any, ask: Any, clock: Clock) -> None:
+    some_calls(log, clock)
+    answer = ask("calls", "--json")
+    assert answer.returncode == 0
+    assert ids(answer) == ["=1+1", "end-only", "refused", "busy", "answered"]
+    assert json.loads(answer.stdout)[-1] == {
+        "reference_id": "answered",
+        "state": "ended",
+        "disposition": "answered",
+        "caller": "...0123",
+        "dialled": "...0100",
+        "destination": "...0111",
+        "masking_id": facts.MASKING_ID,
+        "decision": "dial",
+        "reason": None,
+        "created": "2026-03-15T06:48:22.151Z",
+        "answered": "2026-03-15T06:48:24.151Z",
+        "ended": "2026-03-15T06:48:28.151Z",
+        "duration_s": 6,
+        "talk_s": 4.0,
+        "collected": "1",
+        "recordings": [],
+        "deliveries": 4,
+        "parts": [
+            {
+                "direction": "outbound",
+                "calling": "...0199",
+                "called": "...0111",
+                "created": "2026-03-15T06:48:22.151Z",
+                "answered": "2026-03-15T06:48:24.151Z",
+                "ended": "2026-03-15T06:48:28.151Z",
+                "duration_s": 6,
+                "recording": None,
+            }
+        ],
+    }
+
+
+def test_the_last_calls_as_a_table(log: Any, ask: Any) -> None:
+    log("one", "incoming_call", "dial_completed_answered")
+    log("two", "incoming_call_not_listed")
+    assert ask("calls").stdout.splitlines() == [
+        "created (UTC)        caller   dialled  reached  who saw      disposition  reason     "
+        " talk  reference id",
+        "-------------------  -------  -------  -------  -----------  -----------  ----------"
+        "  ----  ------------",
+        "2026-11-23 12:00:02  ...0123  ...0177                        refused      not_listed"
+        "        two",
+        "2026-11-23 12:00:00  ...0123  ...0100  ...0111  12025550199  answered               "
+        "        one",
+    ]
+
+
+def test_numbers_are_shown_in_full_only_when_asked_for(log: Any, ask: Any, clock: Clock) -> None:
+    some_calls(log, clock)
+    hidden = {facts.CALLER, facts.DIALLED, facts.DESTINATION}
+    forms = ["", "--csv", "answered", "answered --json"]
+    for form in forms:
+        words = form.split()
+        assert not any(number in ask("calls", *words).stdout for number in hidden), form
+        full = ask("calls", "--full", *words).stdout
+        assert all(number in full for number in hidden), form
+
+
+def test_one_call_as_a_ladder_and_its_record(log: Any, ask: Any) -> None:
+    log("one", "incoming_call", "incoming_call", "dial_completed_busy")
+    shown = ask("calls", "one").stdout
+    told = [line.replace("|", " ").replace("│", " ").split() for line in shown.splitlines()]
+    words = [" ".join(line) for line in told]
+    assert words[0] == "Caller TeleSign Server Called"
+    for expected in (
+        "...0123 dials",
+        "incoming_call (2",
+        "rings ...0111,",
+        "busy",
+        "12:00:02",
+        "disposition failed",
+        "masking id 12025550199",
+        "deliveries 3",
+    ):
+        assert any(expected in line for line in words), (expected, shown)
+    (drawn,) = json.loads(ask("calls", "one", "--json", "--full").stdout)
+    assert [(each["event"], each["deliveries"]) for each in drawn["events"]] == [
+        ("incoming_call", 2),
+        ("dial_completed", 1),
+    ]
+    assert drawn["events"][0]["answer"] == facts.DIAL
+    assert drawn["events"][0]["body"] == json.loads(of("one", "incoming_call"))
+
+
+def test_the_calls_as_csv_that_no_spreadsheet_calculates(log: Any, ask: Any, clock: Clock) -> None:
+    some_calls(log, clock)
+    for call in "+1", "-1", "@sum":
+        log(call, "incoming_call_not_listed")
+    table = list(csv.DictReader(io.StringIO(ask("calls", "--csv").stdout)))
+    assert [row["reference_id"] for row in table][:4] == ["'@sum", "'-1", "'+1", "'=1+1"]
+    assert table[-1]["disposition"] == "answered"
+    assert table[-1]["talk_s"] == "4.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("--last 2", ["=1+1", "end-only"]),
+        ("--disposition answered", ["end-only", "answered"]),
+        ("--disposition refused", ["refused"]),
+        ("--disposition failed", ["busy"]),
+        ("--number 12025550177", ["refused"]),
+        ("--number +1(202)555-0123", ["refused", "busy", "answered"]),
+        ("--number 12025550111", ["=1+1", "end-only", "busy", "answered"]),
+        ("--number 12025550142", []),
+        ("--since 2026-11-24", ["=1+1", "refused"]),
+        ("--until 2026-11-23", ["end-only", "answered"]),
+        ("--since 2026-11-24T13:00:00+01:00 --last 1", ["=1+1"]),
+    ],
+)
+def test_filters(log: Any, ask: Any, clock: Clock, words: str, found: list[str]) -> None:
+    some_calls(log, clock)
+    assert ids(ask("calls", "--json", *words.split())) == found
+
+
+@pytest.mark.usefixtures("log")
+def test_an_empty_log_says_so(ask: Any) -> None:
+    assert ask("calls").stdout == "no call is in the log, or none that passes the filters\n"
+    assert ask("calls", "--json").stdout == "[]\n"
+
+
+@pytest.mark.usefixtures("log")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["calls", "nowhere"], "calls: wanted the reference id of a call"),
+        (["calls", "--since", "soon"], "wanted a date or time such as"),
+        (["calls", "--number", "12"], "wanted a country code and digits"),
+        (["forget", "12"], "forget: wanted a country code and digits"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(ask: Any, words: list[str], told: str) -> None:
+    answer = ask(*words)
+    assert answer.returncode in (1, 2)
+    assert told in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("command", [["calls"], ["forget", facts.CALLER]])
+def test_without_a_log_both_say_so(tmp_path: Path, command: list[str]) -> None:
+    off = run(tmp_path, *command, MASKING_CALL_LOG="")
+    assert (off.returncode, off.stdout) == (1, "")
+    assert off.stderr == "call_log: wanted a log to look into, got an empty setting\n"
+
+
+def test_reading_needs_a_log_and_makes_none(tmp_path: Path) -> None:
+    none = run(tmp_path, "calls")
+    assert none.returncode == 1
+    assert none.stderr == "calls: calls.db: there is no call log yet\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_log_is_read_while_the_server_writes(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        server.deliver(of("one", "incoming_call"))
+        assert ids(run(tmp_path, "calls", "--json")) == ["one"]
+        server.deliver(of("two", "incoming_call"))
+        assert ids(run(tmp_path, "calls", "--json")) == ["two", "one"]
+
+
+def test_a_number_is_forgotten_however_it_was_written(
+    log: Any, ask: Any, clock: Clock, log_url: str
+) -> None:
+    some_calls(log, clock)
+    answer = ask("forget", "+1 202 555 0123")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == "3 call(s) with ...0123 are forgotten\n"
+    assert ids(ask("calls", "--json")) == ["=1+1", "end-only"]
+    store = calllog.store_of(log_url)
+    store.open(write=False)
+    assert store.purged(["answered", "busy", "refused", "end-only"]) == {
+        "answered",
+        "busy",
+        "refused",
+    }
+    store.close()
+    log("answered", "incoming_call")
+    (row,) = rows(log_url, "answered")
+    assert row.reason == "replayed"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '"+1 (202) 555-0123"',
+        '"1-202-555-0123"',
+        '"2025550123"',
+        "12025550123",
+        '"\\u0031202555\\u00301\\u00323"',
+    ],
+)
+def test_every_way_to_write_a_number_is_found(log_url: str, written: str) -> None:
+    body = b'{"event":"x","reference_id":"one","data":{"who":%s}}' % written.encode()
+    store = calllog.store_of(log_url)
+    store.open()
+    row = logstore.Row("one", "x", b"1", None, None, None, "{}", None, 1, 1, 1, body)
+    with store.transaction(["one"]):
+        store.keep([row, row._replace(reference_id="two", body=body.replace(b"23", b"24"))])
+    number = phone.parse(facts.CALLER)
+    assert store.calls_with(number, "1") == {"one"}
+    store.close()
+
+
+def in_the_files(folder: Path, number: bytes) -> bool:
+    return any(number in path.read_bytes() for path in folder.glob("calls.db*"))
+
+
+def test_what_is_forgotten_is_nowhere_in_the_files(tmp_path: Path) -> None:
+    """Also between other calls, in pages that were split, and while the server runs."""
+    with ServerProcess(tmp_path) as server:
+        for n in range(600):
+            caller = f"1202555{n % 3 + 1:02}{n % 100:02}".encode()
+            server.deliver(of(f"call-{n}", "incoming_call").replace(b"12025550123", caller))
+        assert in_the_files(tmp_path, b"12025550142")
+        ended = run(tmp_path, "forget", "12025550142")
+        assert ended.stderr == ""
+        assert not in_the_files(tmp_path, b"12025550142")
+        assert in_the_files(tmp_path, b"12025550143")
+
+
+@pytest.mark.faults
+def test_what_is_purged_is_nowhere_in_the_files(tmp_path: Path, clock: Clock, lines: Lines) -> None:
+    numbers = [f"1202555{n:04}" for n in range(100, 200)]
+    path = tmp_path / "calls.db"
+    store = calllog.store_of(f"sqlite:///{path}")
+    log = CallLog(store, print, keep_days=30, clock=clock)
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), log, lines.journal, clock=clock))
+    for n in range(3000):
+        body = of(f"call-{n * 7919 % 3001}", "incoming_call")
+        body = body.replace(b"12025550123", numbers[n % 100].encode())
+        app.post("/", body, content_type="application/json")
+        if n == 1500:
+            clock.sleep(10 * 86_400)
+    clock.sleep(21 * 86_400)
+
+    def purged() -> bool:
+        clock.sleep(1)
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            (left,) = connection.execute("SELECT count(*) FROM call_event").fetchone()
+        return bool(left == 1499)
+
+    assert eventually(purged, 20)
+    clock.sleep(30 * 86_400)
+
+    def gone() -> bool:
+        clock.sleep(1)
+        return not in_the_files(tmp_path, b"1202555")
+
+    assert eventually(gone, 20)
+    log.close()
+    assert not in_the_files(tmp_path, b"1202555")
+
+
+@pytest.mark.faults
+def test_a_million_events_are_looked_through_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    store = calllog.store_of(f"sqlite:///{path}")
+    store.open()
+    body = payload("incoming_call")
+    reply = json.dumps(facts.DIAL)
+
+    def made(n: int) -> logstore.Row:
+        seen = logstore.microseconds(START) + n
+        call = f"call-{n // 4:032}"
+        return logstore.Row(
+            call, f"event-{n % 4}", b"%d" % n, None, None, None, reply, None, seen, seen, 1, body
+        )
+
+    store._execute("PRAGMA synchronous = OFF")
+    with store.transaction():
+        store._execute_many(logstore._KEEP, map(made, range(1_000_000)))
+    store.close()
+    for words in [["--last", "50"], [f"call-{777:032}"]]:
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            ended = run(tmp_path, "calls", "--json", *words)
+            times.append(time.perf_counter() - started)
+        assert len(ids(ended)) == (50 if words[0] == "--last" else 1)
+        assert min(times) < 0.4, times  # of which the start of Python is most

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -527,6 +528,13 @@ def test_the_file_is_for_its_owner_only_and_alone_when_closed(tmp_path: Path, cl
     assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
     log.close()
     assert [each.name for each in tmp_path.iterdir()] == ["calls.db"]
+
+
+def test_without_the_driver_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "postgres_store", raising=False)
+    with pytest.raises(StoreError, match=r"install requirements-postgresql\.txt"):
+        calllog.store_of("postgresql://db.example/calls")
 
 
 def test_many_servers_may_start_at_once(log_url: str, clock: Clock) -> None:

@@ -1,6 +1,7 @@
 """The README is true: its commands run, its answers come, its names exist."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,10 +15,15 @@ import pytest
 from conftest import ROOT, ServerProcess
 
 import allowlist
+import calllog
 import config
+import events
 import phone
-from calls import _MOST_STORIES
-from routing import REPEAT_WINDOW_S, Reason
+from app import now
+from calllog import CallLog
+from calls import _MOST_STORIES, Delivery
+from commands import NoAction
+from routing import REPEAT_WINDOW_S, Decision, Reason
 from scenarios import SCENARIOS
 
 README = (ROOT / "README.md").read_text()
@@ -26,13 +32,27 @@ SECTIONS = [
     "What a call looks like",
     "Try it in two minutes, without an account",
     "Going live",
+    "Running it for real",
     "The allow-list",
+    "The call log",
     "The settings",
+    "What it withstands",
     "Who sees which number",
     "What is not known of TeleSign",
     "What it does not do",
     "For developers",
 ]
+OF_OTHER_PROGRAMS = {
+    "--version",
+    "--inspect",
+    "--system",
+    "--home-dir",
+    "--shell",
+    "--now",
+    "--bind",
+    "--no-control-socket",
+    "--preload",
+}
 
 
 def section(title: str) -> str:
@@ -89,12 +109,32 @@ def test_every_file_in_the_readme_exists() -> None:
         assert (ROOT / "".join(name)).exists(), name
 
 
+def make_log(path: Path, reference_id: str) -> None:
+    """Make a call log that holds one call."""
+    body = b'{"event": "x", "reference_id": "%s", "data": {}}' % reference_id.encode()
+    log = CallLog(calllog.store_of(f"sqlite:///{path}"), print, keep_days=1, clock=now)
+    log.answer(Delivery(events.parse(body), body, now()), lambda _: Decision(NoAction()))
+    log.close()
+
+
+def test_the_backup_of_the_readme_holds_the_calls(tmp_path: Path) -> None:
+    (command,) = [block for kind, block in BLOCKS if kind == "sh" and "VACUUM" in block]
+    make_log(tmp_path / "calls.db", "one")
+    line = command.replace("python ", f"{sys.executable} ")
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+    asking = [sys.executable, str(ROOT / "app.py"), "calls", "--json"]
+    backup = {**os.environ, "MASKING_CALL_LOG": "sqlite:///backup.db"}
+    told = subprocess.run(asking, cwd=tmp_path, env=backup, capture_output=True, check=True)
+    assert [each["reference_id"] for each in json.loads(told.stdout)] == ["one"]
+
+
 @pytest.mark.parametrize("program", ["app.py", "simulator.py"])
 def test_every_command_line_in_the_readme_is_understood(program: str, tmp_path: Path) -> None:
     """Each is run; the dots stand for what a user puts in, `--url` for a server of theirs."""
     named = re.findall(rf"python {program}((?: [^`\n]+)?)[`\n]", README)
     assert len(named) >= 2
     (tmp_path / "allowlist.csv").write_text((ROOT / "allowlist.csv").read_text())
+    make_log(tmp_path / "calls.db", "REFERENCE_ID")
     for words in named:
         line = words.replace("...", facts.DIALLED).split()
         if "--url" in line:
@@ -112,10 +152,10 @@ def test_every_option_in_the_readme_exists_and_the_other_way_round() -> None:
         command = [sys.executable, *words, "--help"]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    commands: list[list[str]] = [[], ["check"], ["explain"], ["session"]]
+    commands: list[list[str]] = [[], ["check"], ["explain"], ["calls"], ["session"]]
     ours = "".join(helped("app.py", *command) for command in commands)
     options = set(re.findall(r"--[a-z][a-z-]+", ours + helped("simulator.py"))) - {"--help"}
-    named = set(re.findall(r"--[a-z][a-z-]+", README)) - {"--version", "--inspect"}
+    named = set(re.findall(r"--[a-z][a-z-]+", README)) - OF_OTHER_PROGRAMS
     assert named == options
 
 
@@ -190,11 +230,14 @@ def test_the_list_of_reasons_is_whole() -> None:
 def test_the_figures_in_the_readme_are_those_of_the_code() -> None:
     assert f"within {REPEAT_WINDOW_S} s" in README
     assert f"the last {_MOST_STORIES:,} of them" in README
+    assert f"{calllog._MOST_IN_LINE:,} of them at the most" in README
     assert f"GET {config.HEALTH_PATH}" in README
 
 
 def test_every_package_is_named_with_its_reason() -> None:
-    required = re.findall("^([a-z-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    files = ("requirements.txt", "requirements-postgresql.txt")
+    text = "".join((ROOT / name).read_text() for name in files)
+    required = re.findall(r"^([a-z-]+)(?:\[.*\])?==", text, re.MULTILINE)
     named = [cells[0] for cells in first_cells(section("For developers"))]
     assert sorted(re.findall("`([a-z-]+)`", " ".join(named))) == sorted(required)
 

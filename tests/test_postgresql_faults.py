@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import facts
-import psycopg
 import pytest
 from conftest import (
     TEST_DATABASE,
@@ -29,6 +28,8 @@ from conftest import (
 )
 from test_calllog import numbered
 from test_log_faults import is_well, kept
+
+psycopg: Any = pytest.importorskip("psycopg")
 
 pytestmark = [pytest.mark.faults, needs_postgresql]
 
@@ -80,7 +81,7 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder)
 
 
-def backends(connection: psycopg.Connection[Any]) -> list[int]:
+def backends(connection: Any) -> list[int]:
     found = connection.execute(
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'masked-calls'"
     )

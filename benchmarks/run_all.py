@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import (
     allow_list,
+    call_log,
     chart,
     figures,
     in_process,
@@ -28,6 +29,8 @@ COMMAND = "make bench"
 ALONE: Sequence[Callable[[], list[Figure]]] = (
     in_process.measure,
     allow_list.measure,
+    call_log.slow_syncs,
+    call_log.reading,
     open_loop.measure,
     lifetime.start,
     lifetime.memory,
@@ -40,8 +43,8 @@ def results(about: str, figures_: Sequence[Figure], seen: over_http.Results) -> 
     paragraphs = [
         "# Results",
         f"Made by `{COMMAND}`: {about}.",
-        "Ratios hold within one run only. The product verifies each signature, decides and writes"
-        " its line; the others only look the number up.",
+        "Ratios hold within one run only. The product verifies each signature, decides, keeps"
+        " the event and writes its line; the others only look the number up.",
         figures.table(figures_),
         "## Side by side",
         f"{over_http.EVENTS:,} events a round, {over_http.ROUNDS} rounds in turns, medians; 16"

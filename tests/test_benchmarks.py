@@ -1,6 +1,7 @@
 """The benchmarks do not lie: what they work out is right, and each of them still runs."""
 
 import math
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from benchmarks import (
     allow_list,
+    call_log,
     chart,
     figures,
     in_process,
@@ -146,6 +148,7 @@ def test_a_server_that_does_not_start_says_why() -> None:
         pass
 
 
+@pytest.mark.faults
 def test_side_by_side_runs_and_its_page_is_made_from_it() -> None:
     variants = [servers.CEILING, servers.BARE, servers.PRODUCT, servers.OTHERS[0]]
     seen = over_http.measure(variants, events=50, rounds=1)
@@ -170,11 +173,24 @@ def test_the_lists_run() -> None:
     assert all(figure.value > 0 for figure in measured if figure.unit != "MB")
 
 
+@pytest.mark.faults
 def test_the_open_loop_runs() -> None:
     measured = open_loop.measure(rate=50, seconds=0.4)
     assert measured[-1].holds
 
 
+@pytest.mark.faults
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no compiler for the slow disk")
+def test_the_call_log_runs() -> None:
+    rate, p99_ms, errors, shared = call_log.slow_syncs(events=160)
+    assert rate.value > 16
+    assert p99_ms.value > call_log.SYNC_MS
+    assert errors.value == 0
+    assert 1 <= shared.value <= 32
+    assert [each.unit for each in call_log.reading(kept=400)] == ["ms", "ms"]
+
+
+@pytest.mark.faults
 def test_start_and_memory_run() -> None:
     (start,) = lifetime.start(times=1)
     assert 0 < start.value < 20

@@ -3,13 +3,17 @@
 Compared are whole answers: the status, the body and every header that is ours.
 """
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import facts
 import pytest
 import requests
-from conftest import ServerProcess, payload
+from conftest import ROOT, ServerProcess, payload, signed
 from gunicorn_process import WORKERS, GunicornProcess
 from test_requests import BAD, GOOD, Bad, ask, whole
 
@@ -42,6 +46,28 @@ def test_health_tells_the_same_things(
     assert list(first.json()) == list(second.json())
     for name in ("status", "signatures", "routes", "allow_list"):
         assert first.json()[name] == second.json()[name]
+
+
+def test_two_workers_share_one_log_and_with_it_their_calls(gunicorn: GunicornProcess) -> None:
+    """Each copy may be answered by either worker, and each is answered as the first one was."""
+    for call in range(20):
+        body = payload("incoming_call").replace(facts.REFERENCE_ID.encode(), b"call-%d" % call)
+        other = body.replace(facts.CALLER.encode(), facts.STRANGER.encode())
+        answers = []
+        for each in (body, body, other, other, body):
+            answer = requests.post(gunicorn.url, each, headers=signed(each), timeout=10)
+            answers.append(answer.json()["method"])
+        assert answers == ["dial", "dial", "hangup", "hangup", "dial"]
+    asking = [sys.executable, str(ROOT / "app.py"), "calls", "--json", "--last", "20"]
+    told = subprocess.run(asking, cwd=gunicorn.folder, capture_output=True, check=True)
+    assert {each["deliveries"] for each in json.loads(told.stdout)} == {5}
+
+
+def test_the_log_is_closed_when_gunicorn_stops(tmp_path: Path) -> None:
+    with GunicornProcess(tmp_path) as server:
+        server.deliver(payload("incoming_call"))
+        assert server.stop() == 0
+    assert [each.name for each in tmp_path.glob("calls.db*")] == ["calls.db"]
 
 
 def test_it_runs_several_worker_processes(gunicorn: GunicornProcess) -> None:

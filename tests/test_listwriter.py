@@ -161,6 +161,7 @@ def writer(path: Path, offset: int, count: int, **more: Any) -> "subprocess.Pope
     return process
 
 
+@pytest.mark.faults
 def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one(path: Path) -> None:
     seed = random.randrange(10**6)
     chance = random.Random(seed)

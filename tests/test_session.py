@@ -49,6 +49,7 @@ def session(
     )
 
 
+@pytest.mark.faults
 def test_a_session_works_both_ways_at_once_and_stops_at_its_end(tmp_path: Path) -> None:
     with endpoint("--unit", "seconds") as url, ServerProcess(tmp_path, facts.KEYS) as server:
         made = session(

@@ -116,6 +116,7 @@ def test_idle_and_half_sent_connections_do_not_hold_up_the_stop() -> None:
         assert idle.recv(1) == b""
 
 
+@pytest.mark.faults
 def test_a_request_that_never_ends_does_not_hold_up_the_stop_for_ever() -> None:
     with serving(60) as (process, port), connect(port) as client:
         client.sendall(REQUEST)

@@ -245,4 +245,4 @@ def test_clients_that_are_gone_before_their_answer_leave_nothing_behind(
     lines = [json.loads(line) for line in server.stdout.read_text().splitlines()]
     assert {line["event"] for line in lines} == {"incoming_call"}
     assert server.stderr.read_text().startswith("Masked calls")
-    assert server.stderr.read_text().count("\n") == 5
+    assert server.stderr.read_text().count("\n") == 6

@@ -184,7 +184,9 @@ def test_a_disk_that_fails_and_is_well_again(
         (facts.REFERENCE_ID, "call_completed"): 1,
     }
     assert whole(tmp_path / "calls.db")
-    told = [line for line in server.stdout.read_text().splitlines() if "the call log" in line]
+    told = [
+        line for line in server.stdout.read_text().splitlines() if '"notice": "the call log' in line
+    ]
     assert len(told) == 2
     assert fault.words in told[0]
     assert "well again" in told[1]

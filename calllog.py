@@ -262,7 +262,7 @@ class CallLog:
                 for job in jobs:
                     job.settle(stories[job.reference_id])
                     stories[job.reference_id] = job.after(stories[job.reference_id])
-            self._store.keep(list(_not_there(jobs, there)))
+            self._store.keep(list(_to_keep(jobs, there)))
         with self._lock:
             for reference_id, story in stories.items():
                 self._recent.put(reference_id, story)
@@ -346,11 +346,15 @@ def _begun(jobs: Iterable[_Job]) -> set[str]:
     return {job.reference_id for job in jobs if isinstance(job.delivery.event, IncomingCall)}
 
 
-def _not_there(jobs: Iterable[_Job], rows: Iterable[Row]) -> Iterable[Row]:
-    """Yield what is still to be kept: a commit that seemed to fail may have been done."""
+def _to_keep(jobs: Iterable[_Job], rows: Iterable[Row]) -> Iterable[Row]:
+    """Yield what is to be kept.
+
+    A commit that seemed to fail may have been done: then the row is written again, since its sync
+    may be what failed, and is not counted again.
+    """
     there = {(row.sha256, row.last_seen) for row in rows}
     for job in jobs:
         if job.row is not None:
-            if not (job.tried and (job.row.sha256, job.row.last_seen) in there):
-                yield job.row
+            done = job.tried and (job.row.sha256, job.row.last_seen) in there
+            yield job.row._replace(deliveries=0) if done else job.row
             job.tried = True

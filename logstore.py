@@ -118,7 +118,7 @@ _COLUMNS = ", ".join(Row._fields)
 _KEEP = f"""
 INSERT INTO call_event ({_COLUMNS}) VALUES ({", ".join("?" * len(Row._fields))})
 ON CONFLICT (reference_id, event, sha256) DO UPDATE
-SET deliveries = call_event.deliveries + 1, last_seen = excluded.last_seen
+SET deliveries = call_event.deliveries + excluded.deliveries, last_seen = excluded.last_seen
 """  # noqa: S608 - our own columns
 
 
@@ -181,7 +181,7 @@ class Store(ABC):
         return {prints[found] for (found,) in self._execute(sql, list(prints))}
 
     def keep(self, rows: Sequence[Row]) -> None:
-        """Add rows; of one that is there already, count another delivery."""
+        """Add rows; of one that is there already, count its deliveries as well."""
         self._execute_many(_KEEP, rows)
 
     def newest(self) -> int | None:

@@ -136,11 +136,15 @@ class SqliteStore(Store):
                 path.unlink(missing_ok=True)
 
     def _check(self) -> None:
-        """Look through the whole file after a fault that may have damaged it."""
+        """Look through the whole file after a fault that may have damaged it.
+
+        What was written and not synced is synced in its place; this fails as long as the disk does.
+        """
         if self._damaged:
             faults = self._execute("PRAGMA quick_check(1)")
             if faults != [("ok",)]:
                 raise UnusableError(f"{self.place}: the file is damaged; put a backup in its place")
+            self.scrub()
             self._damaged = False
 
     def _carry_over(self, lost: sqlite3.Connection) -> None:

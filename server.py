@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from types import FrameType
 from typing import Any
 
@@ -29,8 +30,7 @@ except ImportError:  # a system that knows no limit of open files
 
 MOST_CONNECTIONS = 2000
 LIMITS: dict[str, Any] = {
-    "channel_timeout": 10,
-    "cleanup_interval": 5,
+    "cleanup_interval": 1_000_000_000,  # we close who is overdue, a few at a time
     "asyncore_use_poll": True,
     "max_request_body_size": 131_072,
     "max_request_header_size": 16_384,
@@ -38,6 +38,9 @@ LIMITS: dict[str, Any] = {
     "ident": None,
 }
 
+_MOST_SILENT_S = 10.0
+_LOOK_EVERY_S = 0.1
+_MOST_CLOSED = 25  # a look: a thousand at once would hold up everybody else
 _OTHER_FILES = 32  # what the app and its log may have open beside the connections
 _LEAST_CONNECTIONS = 16
 _GRACE_S = 1.0
@@ -105,6 +108,7 @@ def serve(
             _turn(sockets, _TURN_S)
             crowd.let_in()
             crowd.make_room()
+            crowd.close_overdue()
         _take_the_rest(sockets, crowd)
         _answer_the_rest(sockets)
         server.task_dispatcher.shutdown(timeout=1)
@@ -112,7 +116,7 @@ def serve(
 
 
 class _Channel(HTTPChannel):
-    """A connection that has `channel_timeout` for a whole request, not for each byte of it."""
+    """A connection that has its time for a whole request, not for each byte of it."""
 
     def handle_read(self) -> None:
         begun, since = self.request, self.last_activity
@@ -134,6 +138,7 @@ class _Crowd:
         self._listening = _listening(sockets)
         self._count = len(sockets)
         self._told = -_TELL_EVERY_S
+        self._look_at = 0.0
 
     def let_in(self) -> None:
         """Take who waits behind one that came: waitress takes one a turn, and a turn is long."""
@@ -149,6 +154,20 @@ class _Crowd:
                 listening.handle_accept()
             if len(self._sockets) == before:
                 return
+
+    def close_overdue(self) -> None:
+        """Close some of those who have sent no whole request for too long."""
+        now = time.time()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_EVERY_S
+        overdue = (
+            channel
+            for channel in _channels(self._sockets)
+            if not channel.requests and channel.last_activity < now - _MOST_SILENT_S
+        )
+        for channel in list(islice(overdue, _MOST_CLOSED)):
+            channel.handle_close()
 
     def make_room(self) -> None:
         """Close a tenth of the connections if there are too many, those that wait longest first.

@@ -22,7 +22,7 @@ import phone
 from config import Settings
 from events import EventError
 from logstore import Row, Store, StoreError
-from phone import NoNumber, PhoneNumber
+from phone import NoNumber
 from records import CallRecord, Heard, record
 
 _NUMBERS = ("caller", "dialled", "destination", "calling", "called")
@@ -177,7 +177,7 @@ def _cell(name: str, value: Any, *, full: bool) -> Any:
 def _told(heard: Heard, *, full: bool) -> dict[str, Any]:
     reply: dict[str, Any] = heard.reply
     told = {
-        "event": heard.event.name,
+        "event": _words(heard.event.name, full=full),
         "reply": reply.get("method", "no action"),
         "reason": heard.reason,
         "first_seen": _cell("", heard.first_seen, full=full),
@@ -242,21 +242,26 @@ def _steps(heard: Iterable[Heard], *, full: bool) -> Iterator[Any]:
     """Yield what happened between the parties, as far as the server heard of it."""
     from console import CALLED, CALLER, SERVER, TELESIGN, Arrow
 
-    def number(text: Any) -> str:
-        value = _cell("caller", text, full=full)
-        return str(value)
+    def number(value: Any) -> str:
+        return str(_cell("caller", value, full=full))
 
     for each in heard:
-        again = f" ({each.deliveries} times)" if each.deliveries > 1 else ""
         event, reply = each.event, each.reply
         if isinstance(event, events.IncomingCall):
             yield Arrow(CALLER, TELESIGN, f"{number(event.caller)} dials {number(event.dialled)}")
         if isinstance(event, events.DialCompleted) and event.status is not None:
-            yield Arrow(CALLED, TELESIGN, event.status)
-        yield Arrow(TELESIGN, SERVER, f"{each.first_seen:%H:%M:%S} {event.name}{again}")
+            yield Arrow(CALLED, TELESIGN, _words(event.status, full=full))
+        again = f" ({each.deliveries} times)" if each.deliveries > 1 else ""
+        name = _words(event.name, full=full)
+        yield Arrow(TELESIGN, SERVER, f"{each.first_seen:%H:%M:%S} {name}{again}")
         reason = f" ({each.reason})" if each.reason else ""
         yield Arrow(SERVER, TELESIGN, f"{reply.get('method', 'no action')}{reason}")
         params = reply.get("params")
         if reply.get("method") == "dial" and isinstance(params, dict):
-            rung, shown = PhoneNumber(params["to"]), params["caller_id_number"]
-            yield Arrow(TELESIGN, CALLED, f"rings {number(rung)}, showing {shown}")
+            rung, shown = number(params["to"]), params["caller_id_number"]
+            yield Arrow(TELESIGN, CALLED, f"rings {rung}, showing {shown}")
+
+
+def _words(text: str, *, full: bool) -> str:
+    """Return a word of TeleSign's own choice, in which nobody expects a number."""
+    return text if full else phone.outline(text)

@@ -42,6 +42,7 @@ BODY_LIMIT = 65_536
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _ANSWER_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _ABSOLUTE = re.compile("^https?://[^/?]+")
+_WORKER_CANNOT_BOOT = 3  # gunicorn then ends, and does not try again and again
 _WORDS = {404: "not_found", 405: "method_not_allowed"}
 _REFUSAL_HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
 
@@ -262,7 +263,10 @@ def __getattr__(name: str) -> Bottle:
         settings, allow_list = load(None, os.environ)
         calls = open_log(settings, journal)
     except (ConfigError, StoreError) as error:
-        raise SystemExit(str(error)) from None
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(_WORKER_CANNOT_BOOT) from None
+    if not settings.verified:
+        journal.notice("requests are NOT VERIFIED: anybody who finds the address is answered")
     allow_list.watch(journal.notice)
     atexit.register(calls.close)
     return create_app(settings, allow_list, calls, journal)

@@ -20,10 +20,10 @@ import events
 import logstore
 import phone
 from config import Settings
-from events import EventError
+from events import CallPart, EventError
 from logstore import Row, Store, StoreError
 from phone import NoNumber
-from records import CallRecord, Heard, record
+from records import CallRecord, Heard, State, record
 
 _NUMBERS = ("caller", "dialled", "destination", "calling", "called")
 _CSV_COLUMNS = tuple(each.name for each in fields(CallRecord) if each.name != "parts")
@@ -61,6 +61,9 @@ def forget(settings: Settings, text: str) -> int:
             store.close()
     except (phone.PhoneError, StoreError) as error:
         print(f"forget: {error}", file=sys.stderr)
+        return 1
+    if not found:
+        print("forget: wanted a number in the log, with its country code; no call has this one")
         return 1
     print(f"{len(found)} call(s) with {phone.redact(number)} are forgotten")
     if not scrubbed:
@@ -138,7 +141,8 @@ def _show(history: _History, options: argparse.Namespace) -> int:
         return 0
     heard = history.one(options.reference_id)
     if not heard:
-        print("calls: wanted the reference id of a call, got one not in the log", file=sys.stderr)
+        wanted = "wanted the whole reference id of a call in the log"
+        print(f"calls: {wanted}, got {options.reference_id!r}", file=sys.stderr)
         return 1
     call = history.record(heard)
     if options.json:
@@ -184,7 +188,9 @@ def _told(heard: Heard, *, full: bool) -> dict[str, Any]:
         "last_seen": _cell("", heard.last_seen, full=full),
         "deliveries": heard.deliveries,
     }
-    return told | {"body": json.loads(heard.body), "answer": reply} if full else told
+    if not full:
+        return told
+    return told | {"body": json.loads(heard.body) if heard.body else None, "answer": reply}
 
 
 def _write_csv(records: Iterable[CallRecord], *, full: bool) -> None:
@@ -218,7 +224,8 @@ def _print_table(records: list[CallRecord], *, full: bool) -> None:
         plain = _plain(each, full=full)
         cells = [str(plain[name] or "") for name in names]
         cells[0] = f"{each.created:%Y-%m-%d %H:%M:%S}"
-        rows.append((*cells, _clock(each.talk_s), console.shown(each.reference_id)))
+        talk = str(each.state) if each.state is not State.ENDED else _clock(each.talk_s)
+        rows.append((*cells, talk, console.shown(each.reference_id)))
     console.print_table(out, (*headers, "talk", "reference id"), rows)
 
 
@@ -233,9 +240,19 @@ def _print_call(call: CallRecord, heard: list[Heard], *, full: bool) -> None:
     console.print_ladder(out, _steps(heard, full=full))
     out.print()
     for name, value in _plain(call, full=full).items():
-        if value not in (None, "", (), []):
-            text = json.dumps(value) if isinstance(value, list | tuple) else str(value)
-            console.print_wrapped(out, f"{name.replace('_', ' '):<14} {text}")
+        if value not in (None, "", (), []) and name != "parts":
+            label, unit = name.removesuffix("_s").replace("_", " "), " s" * name.endswith("_s")
+            console.print_wrapped(out, f"{label:<14} {value}{unit}")
+    for part in call.parts:
+        console.print_wrapped(out, f"{'part':<14} {_part(part, full=full)}")
+
+
+def _part(part: CallPart, *, full: bool) -> str:
+    """Return a part of a call in one line."""
+    plain = _plain(part, full=full)
+    times = [f"{name} {plain[name]}" for name in ("created", "answered", "ended") if plain[name]]
+    who = f"{plain['direction'] or 'unknown'}, {plain['calling']} to {plain['called']}"
+    return ", ".join([who, *times])
 
 
 def _steps(heard: Iterable[Heard], *, full: bool) -> Iterator[Any]:
@@ -251,7 +268,8 @@ def _steps(heard: Iterable[Heard], *, full: bool) -> Iterator[Any]:
             yield Arrow(CALLER, TELESIGN, f"{number(event.caller)} dials {number(event.dialled)}")
         if isinstance(event, events.DialCompleted) and event.status is not None:
             yield Arrow(CALLED, TELESIGN, _words(event.status, full=full))
-        again = f" ({each.deliveries} times)" if each.deliveries > 1 else ""
+        last = f"{each.last_seen:%H:%M:%S}"
+        again = f" ({each.deliveries} times, last {last})" if each.deliveries > 1 else ""
         name = _words(event.name, full=full)
         yield Arrow(TELESIGN, SERVER, f"{each.first_seen:%H:%M:%S} {name}{again}")
         reason = f" ({each.reason})" if each.reason else ""

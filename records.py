@@ -63,9 +63,9 @@ class Heard:
 class CallRecord:
     """One call. Times are aware UTC; what is not known is `None`, or empty.
 
-    `duration_s` counts from the creation, `talk_s` from the answer, both to the end. `parts` is
-    what TeleSign reported of the end; where we were told nothing before, the people are those of
-    it. `masking_id` is only ever the one of our own `dial`.
+    `duration_s` counts from the creation to the end, `talk_s` from the answer to the end of the
+    part that ended first. `parts` is what TeleSign reported of the end; where we were told nothing
+    before, the people are those of it. `masking_id` is only ever the one of our own `dial`.
     """
 
     reference_id: str
@@ -98,6 +98,8 @@ def record(heard: Sequence[Heard], now: datetime) -> CallRecord:
     parts = tuple(_parts(heard))
     disposition = _disposition(heard, incoming, parts)
     created, answered, ended = _times(heard, parts, disposition)
+    # Who hangs up first ends the talk; the other part may be told goodbye.
+    parted = min((part.ended for part in parts if part.ended), default=ended)
     reported = max((part.duration_s for part in parts if part.duration_s is not None), default=None)
     return CallRecord(
         reference_id=heard[0].event.reference_id,
@@ -113,7 +115,7 @@ def record(heard: Sequence[Heard], now: datetime) -> CallRecord:
         answered=answered,
         ended=ended,
         duration_s=reported if reported is not None else _seconds(created, ended),
-        talk_s=_seconds(answered, ended),
+        talk_s=_seconds(answered, parted),
         collected="".join(_collected(heard)),
         recordings=tuple(dict.fromkeys(part.recording for part in parts if part.recording)),
         deliveries=sum(each.deliveries for each in heard),

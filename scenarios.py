@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import requests
@@ -264,12 +265,16 @@ class TurnedAway(Exception):  # noqa: N818 - what must happen to a wrong signatu
 
 
 def _part(caller: str, to: str, direction: str, seconds: int) -> Json:
-    day = "2026-01-31T18:00:"
+    created = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=seconds)
+
+    def after(passed: int) -> str:
+        return (created + timedelta(seconds=passed)).isoformat(timespec="milliseconds")
+
     return {
         "duration": seconds,
-        "created_on_utc": f"{day}00.000",
-        "answered_on_utc": f"{day}02.000",
-        "ended_on_utc": f"{day}{seconds:02}.000",
+        "created_on_utc": after(0),
+        "answered_on_utc": after(2),
+        "ended_on_utc": after(seconds),
         "status": "hangup",
         "audio_recording_file_name": None,
         "to": to,

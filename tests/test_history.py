@@ -135,14 +135,14 @@ def test_the_last_calls_as_a_table(log: Any, ask: Any) -> None:
     log("one", "incoming_call", "dial_completed_answered")
     log("two", "incoming_call_not_listed")
     assert ask("calls").stdout.splitlines() == [
-        "created (UTC)        caller   dialled  reached  who saw      disposition  reason     "
-        " talk  reference id",
+        "created (UTC)        caller   dialled  reached  who saw      disposition  reason    "
+        "  talk         reference id",
         "-------------------  -------  -------  -------  -----------  -----------  ----------"
-        "  ----  ------------",
+        "  -----------  ------------",
         "2026-11-23 12:00:02  ...0123  ...0177                        refused      not_listed"
-        "        two",
+        "  in progress  two",
         "2026-11-23 12:00:00  ...0123  ...0100  ...0111  12025550199  answered               "
-        "        one",
+        "  in progress  one",
     ]
 
 
@@ -166,6 +166,7 @@ def test_one_call_as_a_ladder_and_its_record(log: Any, ask: Any) -> None:
     for expected in (
         "...0123 dials",
         "incoming_call (2",
+        "last 12:00:01)",
         "rings ...0111,",
         "busy",
         "12:00:02",
@@ -224,7 +225,9 @@ def test_an_empty_log_says_so(ask: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["calls", "nowhere"], "calls: wanted the reference id of a call"),
+        (["calls", "nowhere"], "calls: wanted the whole reference id of a call in the log, got"),
+        (["calls", "--last", "-5"], "wanted a whole number, 1 to"),
+        (["calls", "--last", "9" * 30], "wanted a whole number, 1 to"),
         (["calls", "--since", "soon"], "wanted a date or time such as"),
         (["calls", "--number", "12"], "wanted a country code and digits"),
         (["forget", "12"], "forget: wanted a country code and digits"),

@@ -61,7 +61,7 @@ class Call:
         """Return the story with an event, seen at this monotonic time, and our reply added."""
         match event:
             case IncomingCall() if self.incoming is None:
-                return replace(self, incoming=event, reply=reply, first_seen_s=seen_s)
+                return Call(event, reply, seen_s, self.answered, self.failed, self.completed)
             case DialCompleted(status=str() as status):
                 if status == ANSWERED:
                     return replace(self, answered=True)

@@ -97,7 +97,7 @@ class Door:
         delivery = Delivery(event, body, self._clock())
         call, decision = self._calls.answer(delivery, lambda call: self._decide(delivery, call))
         self._journal.event(event, call, decision, time.perf_counter() - started)
-        return _answer(200, logstore.reply(decision.command))
+        return _answer(logstore.reply(decision.command))
 
     def health(self) -> bytes:
         """Tell whether the server is well, whom it answers, and what it has counted."""
@@ -109,7 +109,8 @@ class Door:
             "routes": len(self._allow_list.current),
             "allow_list": "stale" if self._allow_list.is_stale else "ok",
         }
-        return _answer(503 if failing else 200, _compact(facts | log | self._journal.counts()))
+        response.status = 503 if failing else 200
+        return _answer(_compact(facts | log | self._journal.counts()))
 
     def _decide(self, delivery: Delivery, call: Call) -> Decision:
         allow_list = self._allow_list.current
@@ -174,8 +175,8 @@ def script(settings: Settings) -> Script:
     )
 
 
-def _answer(status: int, text: str) -> bytes:
-    response.status = status
+def _answer(text: str) -> bytes:
+    """Return the body of an answer, which is a 200 unless the status was set before."""
     response.content_type = "application/json"
     response.set_header("Cache-Control", "no-store")
     return text.encode("ascii")
@@ -184,7 +185,8 @@ def _answer(status: int, text: str) -> bytes:
 def _refusal(status: int, word: str) -> bytes:
     for name, value in _REFUSAL_HEADERS.get(status, {}).items():
         response.set_header(name, value)
-    return _answer(status, _compact({"error": word}))
+    response.status = status
+    return _answer(_compact({"error": word}))
 
 
 def _refuse_inexact_path() -> None:

@@ -136,8 +136,8 @@ class CallLog:
         self._stand_in_line(job)
         if waits and not job.done.acquire(timeout=_MOST_WAIT_S):
             self._fails(f"{self._store.place}: takes longer than {_MOST_WAIT_S * 1000:.0f} ms")
-        with self._lock:
-            if not job.kept:
+        if not job.kept:
+            with self._lock:
                 self._answer_unkept(job)
         return job.known, job.answer
 
@@ -170,6 +170,8 @@ class CallLog:
 
     def _answer_unkept(self, job: _Job) -> None:
         """Decide by what is in memory, unless the writer has decided and could only not keep it."""
+        if job.kept:  # at the last moment
+            return
         if job.answer is None and job.error is None:
             job.settle(self._recent.story(job.reference_id))
         if job.error is not None:

@@ -58,10 +58,10 @@ class Journal:
         is_known = not isinstance(event, UnknownEvent)
         name = event.name if is_known else phone.outline(event.name)
         incoming = event if isinstance(event, IncomingCall) else call.incoming
-        line: _Line = {"event": name}
-        line["reference_id"] = event.reference_id
+        line: _Line = {"event": name, "reference_id": event.reference_id}
         if incoming is not None:
-            line |= {"caller": _redacted(incoming.caller), "dialled": _redacted(incoming.dialled)}
+            line["caller"] = _redacted(incoming.caller)
+            line["dialled"] = _redacted(incoming.dialled)
         if isinstance(event, DialCompleted) and event.status is not None:
             line["status"] = phone.outline(event.status)[:_LONGEST_STATUS]
         line["reply"] = decision.command.name

@@ -115,7 +115,7 @@ class CallLog:
         self._lock = threading.Lock()
         self._line: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._batch: list[_Job] = []
-        self._failing = self._broken = False
+        self._failing = self._broken = self._is_busy = False
         self._unkept = self._dropped = 0
         self._purge_at = self._scrub_at = 0.0
         self._close_by: float | None = None
@@ -215,13 +215,15 @@ class CallLog:
         return time.monotonic() > self._close_by or (self._line.empty() and not self._batch)
 
     def _next_in_line(self, wait_s: float) -> list[_Job]:
-        """Return those who wait, or who come in this time, and who are just about to."""
+        """Return those who wait, or who come in this time; where there are many, more are near."""
         jobs = []
         with contextlib.suppress(queue.Empty):
             jobs.append(self._line.get(timeout=wait_s))
-            _let_others_go_first()  # the more are kept with one sync, the less each costs
+            if self._is_busy:  # the more are kept with one sync, the less each costs
+                _let_others_go_first()
             while len(jobs) < _MOST_IN_ONE:
                 jobs.append(self._line.get_nowait())
+        self._is_busy = len(jobs) > 1
         return [job for job in jobs if job is not None]
 
     def _turn(self) -> None:

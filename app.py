@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bottle import Bottle, HTTPError, HTTPResponse, request, response
+from bottle import Bottle, HTTPError, request, response
 
 import allowlist
 import calllog
 import config
 import events
+import logstore
 import signature
 from allowlist import RowDefaults
 from calllog import LogUnavailable
@@ -39,8 +40,7 @@ from watch import LiveAllowList
 
 BODY_LIMIT = 65_536
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
-_ANSWER_HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 _ABSOLUTE = re.compile("^https?://[^/?]+")
 _WORKER_CANNOT_BOOT = 3  # gunicorn then ends, and does not try again and again
 _WORDS = {404: "not_found", 405: "method_not_allowed"}
@@ -80,7 +80,7 @@ class Door:
         self._journal = journal
         self._clock = clock
 
-    def receive_event(self) -> HTTPResponse:
+    def receive_event(self) -> bytes:
         """Answer one event of TeleSign's with a command."""
         started = time.perf_counter()
         environ = request.environ
@@ -98,9 +98,9 @@ class Door:
         delivery = Delivery(event, body, self._clock())
         call, decision = self._calls.answer(delivery, lambda call: self._decide(delivery, call))
         self._journal.event(event, call, decision, time.perf_counter() - started)
-        return _answer(200, decision.command.to_wire())
+        return _answer(logstore.reply(decision.command))
 
-    def health(self) -> HTTPResponse:
+    def health(self) -> bytes:
         """Tell whether the server is well, whom it answers, and what it has counted."""
         log = self._calls.health()
         failing = log["call_log"] == "failing"
@@ -110,7 +110,8 @@ class Door:
             "routes": len(self._allow_list.current),
             "allow_list": "stale" if self._allow_list.is_stale else "ok",
         }
-        return _answer(503 if failing else 200, facts | log | self._journal.counts())
+        response.status = 503 if failing else 200
+        return _answer(_compact(facts | log | self._journal.counts()))
 
     def _decide(self, delivery: Delivery, call: Call) -> Decision:
         allow_list = self._allow_list.current
@@ -130,8 +131,8 @@ def create_app(
     What is answered depends on what `calls` remembers, and is kept there.
     """
 
-    def answered(handler: Callable[[], HTTPResponse]) -> Callable[[], HTTPResponse]:
-        def handle() -> HTTPResponse:
+    def answered(handler: Callable[[], bytes]) -> Callable[[], bytes]:
+        def handle() -> bytes:
             try:
                 return handler()
             except (RequestError, SignatureError, EventError, LogUnavailable) as error:
@@ -143,13 +144,10 @@ def create_app(
 
         return handle
 
-    def no_such_page(error: HTTPError) -> Any:
+    def no_such_page(error: HTTPError) -> bytes:
         word = _WORDS.get(error.status_code, "internal")
         journal.rejected(word, "wanted POST on the event path")
-        refusal = _refusal(error.status_code, word)
-        refusal.apply(response)
-        response.headers.update(error.headers)
-        return refusal.body
+        return _refusal(error.status_code, word)
 
     door = Door(settings, allow_list, calls, journal, clock)
     app = Bottle()
@@ -178,13 +176,18 @@ def script(settings: Settings) -> Script:
     )
 
 
-def _answer(status: int, message: Mapping[str, object], **headers: str) -> HTTPResponse:
-    body = _ENCODER.encode(message).encode("ascii")
-    return HTTPResponse(body, status, headers=_ANSWER_HEADERS | headers)
+def _answer(text: str) -> bytes:
+    """Return the body of an answer, which is a 200 unless the status was set before."""
+    response.content_type = "application/json"
+    response.set_header("Cache-Control", "no-store")
+    return text.encode("ascii")
 
 
-def _refusal(status: int, word: str) -> HTTPResponse:
-    return _answer(status, {"error": word}, **_REFUSAL_HEADERS.get(status, {}))
+def _refusal(status: int, word: str) -> bytes:
+    for name, value in _REFUSAL_HEADERS.get(status, {}).items():
+        response.set_header(name, value)
+    response.status = status
+    return _answer(_compact({"error": word}))
 
 
 def _refuse_inexact_path() -> None:
@@ -192,7 +195,8 @@ def _refuse_inexact_path() -> None:
     environ = request.environ
     uri = environ.get("REQUEST_URI") or environ.get("RAW_URI")
     if uri:
-        path = _ABSOLUTE.sub("", uri).partition("?")[0]
+        path = uri if uri.startswith("/") else _ABSOLUTE.sub("", uri)
+        path = path.partition("?")[0]
         exact = path == environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
     else:
         exact = environ["bottle.raw_path"] == environ["PATH_INFO"]

@@ -9,6 +9,7 @@ as answered unkept. `call_completed` and events we do not know are worth more ke
 """
 
 import contextlib
+import os
 import queue
 import threading
 import time
@@ -36,6 +37,8 @@ _PURGE_EVERY_S = 60.0
 _PURGE_STEP_S = 0.05
 _SCRUB_AGAIN_S = 1.0
 _PURGED_AT_ONCE = 50
+
+_let_others_go_first = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
 
 class LogUnavailable(Exception):  # noqa: N818 - the word of its answer
@@ -112,7 +115,7 @@ class CallLog:
         self._lock = threading.Lock()
         self._line: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._batch: list[_Job] = []
-        self._failing = self._broken = False
+        self._failing = self._broken = self._is_busy = False
         self._unkept = self._dropped = 0
         self._purge_at = self._scrub_at = 0.0
         self._close_by: float | None = None
@@ -133,8 +136,8 @@ class CallLog:
         self._stand_in_line(job)
         if waits and not job.done.acquire(timeout=_MOST_WAIT_S):
             self._fails(f"{self._store.place}: takes longer than {_MOST_WAIT_S * 1000:.0f} ms")
-        with self._lock:
-            if not job.kept:
+        if not job.kept:
+            with self._lock:
                 self._answer_unkept(job)
         return job.known, job.answer
 
@@ -167,6 +170,8 @@ class CallLog:
 
     def _answer_unkept(self, job: _Job) -> None:
         """Decide by what is in memory, unless the writer has decided and could only not keep it."""
+        if job.kept:  # at the last moment
+            return
         if job.answer is None and job.error is None:
             job.settle(self._recent.story(job.reference_id))
         if job.error is not None:
@@ -210,12 +215,15 @@ class CallLog:
         return time.monotonic() > self._close_by or (self._line.empty() and not self._batch)
 
     def _next_in_line(self, wait_s: float) -> list[_Job]:
-        """Return those who wait, or who come in this time."""
+        """Return those who wait, or who come in this time; where there are many, more are near."""
         jobs = []
         with contextlib.suppress(queue.Empty):
             jobs.append(self._line.get(timeout=wait_s))
+            if self._is_busy:  # the more are kept with one sync, the less each costs
+                _let_others_go_first()
             while len(jobs) < _MOST_IN_ONE:
                 jobs.append(self._line.get_nowait())
+        self._is_busy = len(jobs) > 1
         return [job for job in jobs if job is not None]
 
     def _turn(self) -> None:

@@ -5,6 +5,7 @@ order in which events arrive does not matter. No I/O; the time is passed in.
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -61,7 +62,7 @@ class Call:
         """Return the story with an event, seen at this monotonic time, and our reply added."""
         match event:
             case IncomingCall() if self.incoming is None:
-                return replace(self, incoming=event, reply=reply, first_seen_s=seen_s)
+                return Call(event, reply, seen_s, self.answered, self.failed, self.completed)
             case DialCompleted(status=str() as status):
                 if status == ANSWERED:
                     return replace(self, answered=True)
@@ -125,7 +126,8 @@ class RecentCalls:
     """
 
     def __init__(self, most: int = _MOST_STORIES) -> None:
-        self._stories: dict[str, Call] = {}
+        # A plain dict looks longer and longer for its oldest key, the more of them have gone.
+        self._stories: OrderedDict[str, Call] = OrderedDict()
         self._most = most
         self._lock = threading.Lock()
 
@@ -138,7 +140,7 @@ class RecentCalls:
         if story is not UNKNOWN:
             self._stories[reference_id] = story
             if len(self._stories) > self._most:
-                del self._stories[next(iter(self._stories))]
+                self._stories.popitem(last=False)
 
     def answer(self, delivery: Delivery, decide: Callable[[Call], A]) -> tuple[Call, A]:
         """Decide on an event; see `Calls`."""

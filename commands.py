@@ -9,6 +9,7 @@ and the guide "Set Up a Call with Number Masking", whose form (no `jsonrpc` memb
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import phone
 from phone import PhoneNumber
@@ -36,6 +37,8 @@ class Dial:
     destination: PhoneNumber
     masking_id: PhoneNumber
     max_call_duration_s: int | None = None
+
+    name: ClassVar = "dial"
 
     def __post_init__(self) -> None:
         for name, number in ("destination", self.destination), ("masking ID", self.masking_id):
@@ -67,6 +70,8 @@ class Speak:
     language: str = "en-US"
     collect_digit: bool = False
 
+    name: ClassVar = "speak"
+
     def __post_init__(self) -> None:
         if not is_speakable(self.message):
             raise ValueError("message: wanted a text to speak, got an empty or broken one")
@@ -89,6 +94,8 @@ class Speak:
 class Hangup:
     """End the call, or refuse it before it begins. Source: the guide's `HangupCommand`."""
 
+    name: ClassVar = "hangup"
+
     def to_wire(self) -> Wire:
         """Return the command as TeleSign reads it."""
         return {"method": "hangup", "params": {}}
@@ -100,6 +107,8 @@ class NoAction:
 
     That TeleSign takes it in answer to other events as well is not documented.
     """
+
+    name: ClassVar = "no action"
 
     def to_wire(self) -> Wire:
         """Return the empty answer."""

@@ -8,11 +8,13 @@ or blocked never holds up an answer.
 import json
 import os
 import select
+import stat
 import threading
 import time
 import traceback
 from collections import Counter
-from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 
 import phone
@@ -26,6 +28,8 @@ _PAGE = 4096  # so much a pipe takes without waiting, if it takes anything
 _LONGEST_STATUS = 64
 _LONGEST_NOTICE = 500
 
+_Line = dict[str, str | float]
+
 
 class Journal:
     """Writes lines to a file descriptor, standard output unless another is given.
@@ -36,6 +40,7 @@ class Journal:
     def __init__(self, fd: int = 1, *, readable: bool | None = None) -> None:
         self._fd = fd
         self._readable = _is_terminal(fd) if readable is None else readable
+        self._never_waits = _is_file(fd)
         self._lock = threading.Lock()
         self._counts = {"events": Counter[str](), "rejected": Counter[str]()}
         self._errors = 0
@@ -53,13 +58,13 @@ class Journal:
         is_known = not isinstance(event, UnknownEvent)
         name = event.name if is_known else phone.outline(event.name)
         incoming = event if isinstance(event, IncomingCall) else call.incoming
-        line: dict[str, object] = {"event": name}
-        line["reference_id"] = event.reference_id
+        line: _Line = {"event": name, "reference_id": event.reference_id}
         if incoming is not None:
-            line |= {"caller": _redacted(incoming.caller), "dialled": _redacted(incoming.dialled)}
+            line["caller"] = _redacted(incoming.caller)
+            line["dialled"] = _redacted(incoming.dialled)
         if isinstance(event, DialCompleted) and event.status is not None:
             line["status"] = phone.outline(event.status)[:_LONGEST_STATUS]
-        line["reply"] = decision.command.to_wire().get("method", "no action")
+        line["reply"] = decision.command.name
         if decision.reason is not None:
             line["reason"] = decision.reason
         line["ms"] = round(seconds * 1000, 2)
@@ -92,12 +97,12 @@ class Journal:
         with self._lock:
             self._write({"notice": text[:_LONGEST_NOTICE]})
 
-    def _write(self, line: dict[str, object]) -> None:
-        now = datetime.now(UTC)
+    def _write(self, line: _Line) -> None:
+        now = time.time()
         text = _for_people(line, now) if self._readable else _for_machines(line, now)
         data = text.encode("utf-8", "backslashreplace") + b"\n"
         try:
-            if len(data) > _PAGE or not _takes_a_page(self._fd):
+            if len(data) > _PAGE or not (self._never_waits or _takes_a_page(self._fd)):
                 raise BlockingIOError
             written = os.write(self._fd, data)
         except OSError:
@@ -105,13 +110,23 @@ class Journal:
         self._dropped_lines += written < len(data)
 
 
-def _for_machines(line: dict[str, object], now: datetime) -> str:
-    time_text = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"time": time_text, **line})
+def _for_machines(line: _Line, now: float) -> str:
+    """Return a JSON object; `json.dumps` takes twice as long for the same text."""
+    seconds, fraction = divmod(int(now * 1000), 1000)
+    members = [
+        f', "{name}": {encode_basestring_ascii(value) if isinstance(value, str) else repr(value)}'
+        for name, value in line.items()
+    ]
+    return f'{{"time": "{_utc(seconds)}.{fraction:03}Z"{"".join(members)}}}'
 
 
-def _for_people(line: dict[str, object], now: datetime) -> str:
-    clock = f"{now.astimezone():%H:%M:%S}"
+@lru_cache(maxsize=1)
+def _utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def _for_people(line: _Line, now: float) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(now))
     if "event" in line:
         people = f"{line['caller']} -> {line['dialled']}" if "caller" in line else ""
         status = json.dumps(line["status"]) if "status" in line else ""
@@ -131,6 +146,14 @@ def _redacted(number: PhoneNumber | NoNumber) -> str:
 def _is_terminal(fd: int) -> bool:
     try:
         return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _is_file(fd: int) -> bool:
+    """Tell whether writing never waits for a reader."""
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
     except OSError:
         return False
 

@@ -12,10 +12,11 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from calls import Answer, Delivery
-from commands import Wire
+from commands import Command, Wire
 from events import CallCompleted, DialCompleted, Event, IncomingCall, UnknownEvent
 from phone import NoNumber, PhoneNumber
 
@@ -82,13 +83,19 @@ def row(delivery: Delivery, answer: Answer) -> Row:
         caller=_text(incoming.caller) if incoming else None,
         dialled=_text(incoming.dialled) if incoming else None,
         status=event.status if isinstance(event, DialCompleted) else None,
-        reply=json.dumps(answer.command.to_wire(), separators=(",", ":")),
+        reply=reply(answer.command),
         reason=answer.reason,
         first_seen=seen,
         last_seen=seen,
         deliveries=1,
         body=delivery.body,
     )
+
+
+@lru_cache
+def reply(command: Command) -> str:
+    """Return a command as it is sent, and kept: JSON, in ASCII."""
+    return json.dumps(command.to_wire(), separators=(",", ":"))
 
 
 def microseconds(time: datetime) -> int:

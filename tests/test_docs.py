@@ -109,11 +109,12 @@ def test_every_file_in_the_readme_exists() -> None:
         assert (ROOT / "".join(name)).exists(), name
 
 
-def make_log(path: Path, reference_id: str) -> None:
-    """Make a call log that holds one call."""
-    body = b'{"event": "x", "reference_id": "%s", "data": {}}' % reference_id.encode()
+def make_log(path: Path, *words: str) -> None:
+    """Make a call log that holds a call for each word, which is its id and in its event."""
     log = CallLog(calllog.store_of(f"sqlite:///{path}"), print, keep_days=1, clock=now)
-    log.answer(Delivery(events.parse(body), body, now()), lambda _: Decision(NoAction()))
+    for word in words:
+        body = b'{"event": "x", "reference_id": "%b", "data": {"a": "%b"}}' % ((word.encode(),) * 2)
+        log.answer(Delivery(events.parse(body), body, now()), lambda _: Decision(NoAction()))
     log.close()
 
 
@@ -134,7 +135,7 @@ def test_every_command_line_in_the_readme_is_understood(program: str, tmp_path: 
     named = re.findall(rf"python {program}((?: [^`\n]+)?)[`\n]", README)
     assert len(named) >= 2
     (tmp_path / "allowlist.csv").write_text((ROOT / "allowlist.csv").read_text())
-    make_log(tmp_path / "calls.db", "REFERENCE_ID")
+    make_log(tmp_path / "calls.db", "REFERENCE_ID", facts.CALLER)
     for words in named:
         line = words.replace("...", facts.DIALLED).split()
         if "--url" in line:

@@ -14,15 +14,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import logstore
 from calls import UNKNOWN, A, Call, Calls, Delivery, Moment, RecentCalls
-from events import CallCompleted, IncomingCall, UnknownEvent
-from logstore import Row, Store, StoreError
+from events import CallCompleted, UnknownEvent
+from logstore import RefusedError, Row, Store, StoreError
 from sqlite_store import SqliteStore
 
 SQLITE = "sqlite:///"
@@ -30,7 +30,8 @@ SQLITE = "sqlite:///"
 _MOST_WAIT_S = 0.5
 _TICK_S = 0.25
 _AT_ONCE_S = 0.2
-_MOST_IN_ONE = 500
+_MOST_IN_ONE = 200
+_MOST_SILENT_S = 1.0
 _MOST_IN_LINE = 10_000
 _MOST_CLOSING_S = 1.0
 _PURGE_EVERY_S = 60.0
@@ -117,7 +118,8 @@ class CallLog:
         self._batch: list[_Job] = []
         self._failing = self._broken = self._is_busy = False
         self._unkept = self._dropped = 0
-        self._purge_at = self._scrub_at = 0.0
+        self._purge_at = 0.0
+        self._turn_since: float | None = None
         self._close_by: float | None = None
         store.open()
         self._opened = clock()
@@ -134,7 +136,9 @@ class CallLog:
         job.done.acquire()
         waits = not self._failing
         self._stand_in_line(job)
-        if waits and not job.done.acquire(timeout=_MOST_WAIT_S):
+        if not waits:
+            self._hurry()
+        elif not job.done.acquire(timeout=_MOST_WAIT_S):
             self._fails(f"{self._store.place}: takes longer than {_MOST_WAIT_S * 1000:.0f} ms")
         if not job.kept:
             with self._lock:
@@ -143,6 +147,7 @@ class CallLog:
 
     def health(self) -> dict[str, object]:
         """Return whether what is answered is kept, and how much is not."""
+        self._hurry()
         with self._lock:
             return {
                 "call_log": "failing" if self._failing else "ok",
@@ -156,9 +161,17 @@ class CallLog:
         self._close_by = time.monotonic() + _MOST_CLOSING_S
         self._line.put(None)  # so that nobody waits for the next event
         self._thread.join(2 * _MOST_CLOSING_S)
-        self._batch += self._next_in_line(wait_s=0)
-        if self._batch:
-            self._tell(f"the call log is closed, and {len(self._batch)} event(s) are not kept")
+        left = len(self._batch)
+        while some := self._next_in_line(wait_s=0):
+            left += len(some)
+        if left:
+            self._tell(f"the call log is closed, and {left} event(s) are not kept")
+
+    def _hurry(self) -> None:
+        """Cut off a database that has not answered the writer for too long."""
+        since = self._turn_since
+        if since is not None and time.monotonic() - since > _MOST_SILENT_S:
+            self._store.hurry()
 
     def _stand_in_line(self, job: _Job) -> None:
         """Have it kept in its turn; the line is bounded, and who has waited longest has to go."""
@@ -190,10 +203,9 @@ class CallLog:
 
     def _is_well(self) -> None:
         with self._lock:
-            if not self._failing or not self._line.empty():
-                return
-            self._failing = False
-        self._tell("the call log is well again, everything that waited is kept")
+            failed, self._failing = self._failing, False
+        if failed:
+            self._tell("the call log is well again, everything that waited is kept")
 
     def _run(self) -> None:
         """Keep what comes, and try again until it is kept."""
@@ -202,7 +214,7 @@ class CallLog:
             try:
                 self._turn()
             except Exception as error:  # noqa: BLE001 - without this thread nothing is kept
-                self._broken = True
+                self._broken, self._turn_since = True, None
                 self._fails(str(error) if isinstance(error, StoreError) else type(error).__name__)
                 for job in self._batch:
                     job.release()
@@ -228,52 +240,75 @@ class CallLog:
 
     def _turn(self) -> None:
         """Do what there is to do, once."""
+        self._turn_since = time.monotonic()
         if self._broken or self._store.is_displaced():
             self._mend()
-        if self._batch:
-            self._keep_or_mend(self._batch)
-            self._batch = []
-        self._is_well()
+        self._keep_or_mend()
+        if len(self._batch) < _MOST_IN_ONE:  # all who stood in line
+            self._is_well()
+        self._batch = []
         self._clear_out()
+        self._turn_since = None
 
     def _mend(self) -> None:
-        displaced = self._store.is_displaced()
-        self._store.mend()
+        was_lost = self._store.mend()
         self._broken = False
-        if displaced:
+        if was_lost:
             self._tell(
                 f"{self._store.place}: the file was taken away, and is there again with all it"
                 " held; stop the server before you move it"
             )
 
-    def _keep_or_mend(self, jobs: list[_Job]) -> None:
-        """Keep a batch; what fails at once, such as a lost connection, is tried again at once."""
+    def _keep_or_mend(self) -> None:
+        """Keep the batch; what fails at once, such as a lost connection, is tried again at once."""
         started = time.monotonic()
         try:
-            self._keep_batch(jobs)
+            self._keep_what_is_taken(self._batch)
         except StoreError as first:
             if time.monotonic() - started > _AT_ONCE_S:
                 raise
             try:
-                self._store.mend()
-                self._keep_batch(jobs)
+                self._mend()
+                self._keep_what_is_taken(self._batch)
             except StoreError:
                 raise first from None  # it says best what is wrong
 
+    def _keep_what_is_taken(self, jobs: list[_Job]) -> None:
+        """Keep a batch; an event that cannot be kept at all is set aside, so that others can."""
+        try:
+            self._keep_batch(jobs)
+        except Exception as error:
+            if isinstance(error, StoreError) and not isinstance(error, RefusedError):
+                raise
+            if len(jobs) > 1:
+                for job in jobs:
+                    self._keep_what_is_taken([job])
+                return
+            with self._lock:
+                self._dropped += 1
+            cause = error if isinstance(error, StoreError) else type(error).__name__
+            self._tell(f"an event is not kept: {cause}")
+            jobs[0].release()
+
     def _keep_batch(self, jobs: list[_Job]) -> None:
-        """Decide and keep some events in one transaction, then let them be answered."""
+        """Decide and keep some events in one transaction, then let them be answered.
+
+        Memory knows of a decision as soon as it is made: who cannot wait for it to be kept must
+        not decide otherwise.
+        """
+        if not jobs:
+            return
         ids = {job.reference_id: job.delivery.moment for job in jobs}
         with self._store.transaction(ids):
-            there = self._store.rows(ids)
-            stories = self._stories(ids, there, self._store.purged(_begun(jobs)))
+            there, purged = self._store.rows(ids), self._store.purged(ids)
+            stories = self._stories(ids, there, purged)
             with self._lock:
                 for job in jobs:
-                    job.settle(stories[job.reference_id])
-                    stories[job.reference_id] = job.after(stories[job.reference_id])
-            self._store.keep(list(_to_keep(jobs, there)))
+                    known = stories[job.reference_id].joined(self._recent.story(job.reference_id))
+                    job.settle(known)
+                    self._recent.put(job.reference_id, job.after(known))
+            self._store.keep(list(_to_keep(jobs, there, purged)))
         with self._lock:
-            for reference_id, story in stories.items():
-                self._recent.put(reference_id, story)
             for job in jobs:
                 job.kept = job.error is None
         for job in jobs:
@@ -283,14 +318,11 @@ class CallLog:
         self, ids: dict[str, Moment], rows: Iterable[Row], purged: set[str]
     ) -> dict[str, Call]:
         """Fold the story of each call out of everything that is kept of it."""
-        stories = {each: Call(completed=True) if each in purged else UNKNOWN for each in ids}
+        stories = dict.fromkeys(ids, UNKNOWN) | dict.fromkeys(purged, Call(completed=True))
         for row in rows:
-            known, seen_s = stories[row.reference_id], self._seen_s(row, ids[row.reference_id])
-            stories[row.reference_id] = known.after(row.told(), row.wire, seen_s)
-        for reference_id, story in stories.items():
-            mine = self._recent.story(reference_id)
-            if story.incoming is not None and mine.incoming is not None:
-                stories[reference_id] = replace(story, first_seen_s=mine.first_seen_s)
+            if row.reference_id not in purged:
+                known, seen_s = stories[row.reference_id], self._seen_s(row, ids[row.reference_id])
+                stories[row.reference_id] = known.after(row.told(), row.wire, seen_s)
         return stories
 
     def _seen_s(self, row: Row, now: Moment) -> float:
@@ -321,6 +353,7 @@ class CallLog:
             elif not self._store.scrub():
                 self._purge_at = now.monotonic_s + _SCRUB_AGAIN_S
         except StoreError as error:
+            self._broken = True
             self._tell(f"old calls are not purged: {error}")
 
 
@@ -349,13 +382,8 @@ def store_of(url: str) -> Store:
     return PostgresStore(url)
 
 
-def _begun(jobs: Iterable[_Job]) -> set[str]:
-    """Return the calls that some events begin: of those it matters whether they are long over."""
-    return {job.reference_id for job in jobs if isinstance(job.delivery.event, IncomingCall)}
-
-
-def _to_keep(jobs: Iterable[_Job], rows: Iterable[Row]) -> Iterable[Row]:
-    """Yield what is to be kept.
+def _to_keep(jobs: Iterable[_Job], rows: Iterable[Row], purged: set[str]) -> Iterable[Row]:
+    """Yield what is to be kept; of a call that was purged nothing that is anybody's.
 
     A commit that seemed to fail may have been done: then the row is written again, since its sync
     may be what failed, and is not counted again.
@@ -364,5 +392,6 @@ def _to_keep(jobs: Iterable[_Job], rows: Iterable[Row]) -> Iterable[Row]:
     for job in jobs:
         if job.row is not None:
             done = job.tried and (job.row.sha256, job.row.last_seen) in there
-            yield job.row._replace(deliveries=0) if done else job.row
+            row = job.row._replace(deliveries=0) if done else job.row
+            yield logstore.emptied(row) if job.reference_id in purged else row
             job.tried = True

@@ -72,6 +72,23 @@ class Call:
             case _:
                 return self
 
+    def joined(self, memory: "Call") -> "Call":
+        """Return this story with what a memory of the same call adds.
+
+        Of two different first events this story's stays; the memory's clock is the better one.
+        """
+        if memory is UNKNOWN:
+            return self
+        first = self if self.incoming is not None else memory
+        return Call(
+            first.incoming,
+            first.reply,
+            self.first_seen_s if memory.incoming is None else memory.first_seen_s,
+            self.answered or memory.answered,
+            self.failed or memory.failed,
+            self.completed or memory.completed,
+        )
+
 
 UNKNOWN = Call()
 """The story of a call of which nothing is known, or no longer."""

@@ -274,4 +274,4 @@ def _unknown(place: str) -> str:
 
 def _shown(value: object) -> str:
     """Show a value that is not taken, without what may be a password in a URL."""
-    return phone.outline(re.sub(r"[^/]*@", "...@", repr(value)))
+    return phone.outline(re.sub(r".*@", "...@", repr(value)))

@@ -51,6 +51,8 @@ def forget(settings: Settings, text: str) -> int:
     try:
         number = phone.parse(text)
         store = calllog.store_of(settings.call_log)
+        store.open(write=False)  # it has to be there: none is made
+        store.close()
         store.open()
         try:
             found = sorted(store.calls_with(number, settings.home_country_code))
@@ -73,7 +75,7 @@ def forget(settings: Settings, text: str) -> int:
 
 def _scrub(store: Store) -> bool:
     deadline = time.monotonic() + _MOST_SCRUB_S
-    while not store.scrub():
+    while not store.scrub(wholly=True):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)
@@ -202,11 +204,14 @@ def _write_csv(records: Iterable[CallRecord], *, full: bool) -> None:
 
 
 def _harmless(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula."""
+    """Return a cell that no spreadsheet takes for a formula, and no terminal obeys."""
+    import console
+
     if isinstance(value, tuple):
         value = " ".join(value)
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
+    if isinstance(value, str):
+        value = console.shown(value)
+        return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
     return value
 
 

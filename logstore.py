@@ -35,6 +35,10 @@ class UnusableError(StoreError):
     """What is there is no call log of ours, and is left as it is."""
 
 
+class RefusedError(StoreError):
+    """The database does not take what it was given; the same again will not be taken either."""
+
+
 class Row(NamedTuple):
     """What is kept of one delivery key. `caller`, `dialled` and `status` are as they were read."""
 
@@ -61,9 +65,7 @@ class Row(NamedTuple):
         """Return the event as far as a story depends on it."""
         match self.event:
             case IncomingCall.name:
-                return IncomingCall(
-                    self.reference_id, _number(self.dialled or ""), _number(self.caller or "")
-                )
+                return IncomingCall(self.reference_id, _number(self.dialled), _number(self.caller))
             case DialCompleted.name:
                 return DialCompleted(self.reference_id, self.status)
             case CallCompleted.name:
@@ -98,6 +100,11 @@ def reply(command: Command) -> str:
     return json.dumps(command.to_wire(), separators=(",", ":"))
 
 
+def emptied(row: Row) -> Row:
+    """Return what is kept of an event whose call has been purged: nothing of anybody."""
+    return row._replace(caller=None, dialled=None, status=None, body=b"")
+
+
 def microseconds(time: datetime) -> int:
     """Return a time as the log keeps it."""
     return (time - _EPOCH) // _MICROSECOND
@@ -117,7 +124,9 @@ def _text(number: PhoneNumber | NoNumber) -> str:
     return number.value if isinstance(number, NoNumber) else number
 
 
-def _number(text: str) -> PhoneNumber | NoNumber:
+def _number(text: str | None) -> PhoneNumber | NoNumber:
+    if text is None:
+        return NoNumber.WITHHELD
     return PhoneNumber(text) if text.isdecimal() else NoNumber(text)
 
 
@@ -150,15 +159,22 @@ class Store(ABC):
         """Do what is inside wholly or not at all; nobody else decides on these calls meanwhile."""
 
     @abstractmethod
-    def mend(self) -> None:
-        """Connect again after a fault, and check what is there."""
+    def mend(self) -> bool:
+        """Connect again after a fault, and check what is there.
+
+        Return whether the log had been taken away, and is there again with all that it held.
+        """
+
+    @abstractmethod
+    def hurry(self) -> None:
+        """Cut off a database that does not answer, from another thread, if that is possible."""
 
     @abstractmethod
     def is_displaced(self) -> bool:
         """Tell whether what is open is no longer what others would open."""
 
     @abstractmethod
-    def scrub(self) -> bool:
+    def scrub(self, *, wholly: bool = False) -> bool:
         """Take what was deleted out of the files as well; false if that has to wait."""
 
     @abstractmethod
@@ -245,11 +261,11 @@ def _pattern(number: PhoneNumber, home_country_code: str) -> re.Pattern[str]:
     """Return what finds a number in a text, with or without separators and the country's code."""
     national = number.removeprefix(home_country_code)
     code = number.removesuffix(national)
-    between = r"[ .()+-]*"
+    between = "[^0-9A-Za-z]{0,4}"
     digits = between.join(national)
     if code:
-        digits = f"(?:{between.join(code)}{between})?{digits}"
-    return re.compile(rf"(?<![0-9]){digits}(?![0-9])")
+        digits = f"(?:{between.join(code)}{between})?(?:0{between})?{digits}"
+    return re.compile(rf"(?<![0-9])(?:(?:00|011){between})?{digits}(?![0-9])")
 
 
 def _plain(body: bytes) -> str:

@@ -6,13 +6,15 @@ waited for longer than an answer may take; a lost connection is noticed as soon.
 
 import contextlib
 import hashlib
+import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from logstore import SCHEMA_VERSION, Store, StoreError, UnusableError
+from logstore import SCHEMA_VERSION, RefusedError, Store, StoreError, UnusableError
 
 _MOST_MS = 400
 _CONNECT_S = 2  # the least that the driver takes
@@ -45,7 +47,9 @@ _SESSION = {
     "lock_timeout": _MOST_MS,
     "statement_timeout": _MOST_MS,
     "idle_in_transaction_session_timeout": 10 * _MOST_MS,
+    "default_transaction_isolation": "'read committed'",
 }
+_MISSING = "42P01"
 
 
 class PostgresStore(Store):
@@ -58,24 +62,38 @@ class PostgresStore(Store):
 
     def open(self, *, write: bool = True) -> None:
         """Connect, and make the tables if there are none."""
+        try:
+            self._open(write=write)
+        except StoreError:
+            self.close()
+            raise
+
+    def _open(self, *, write: bool) -> None:
         with self._errors():
             self._connection = psycopg.connect(
                 self._url,
                 autocommit=True,
                 connect_timeout=_CONNECT_S,
                 tcp_user_timeout=_MOST_MS,
+                keepalives_idle=1,
+                keepalives_interval=1,
+                keepalives_count=1,
+                client_encoding="utf8",
                 application_name="masked-calls",
             )
-        if write:
-            with self.transaction():
-                # Two servers that start at once must not both make the tables.
-                self._execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
-                self._prepare()
-        else:
+        ((encoding,),) = self._execute("SHOW server_encoding")
+        if encoding not in ("UTF8", b"UTF8"):
+            raise UnusableError(f"{self.place}: wanted a database in UTF8, got another encoding")
+        if not write:
             self._execute("SET default_transaction_read_only = on")
             self._check_version()
-        for name, value in _SESSION.items() if write else ():
+            return
+        for name, value in _SESSION.items():
             self._execute(f"SET {name} = {value}")
+        with self.transaction():
+            # Two servers that start at once must not both make the tables.
+            self._execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
+            self._prepare()
 
     def _prepare(self) -> None:
         ((made,),) = self._execute("SELECT to_regclass('call_log') IS NOT NULL")
@@ -101,16 +119,26 @@ class PostgresStore(Store):
             with contextlib.suppress(psycopg.Error):
                 connection.close()
 
-    def mend(self) -> None:
+    def mend(self) -> bool:
         """Connect again; what was not committed is not there."""
         self.close()
         self.open()
+        return False
+
+    def hurry(self) -> None:
+        """Cut the connection: whoever waits on it hears that it is lost."""
+        connection = self._connection
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.suppress(psycopg.Error, OSError))
+            if connection is not None:
+                line = socket.socket(fileno=os.dup(connection.fileno()))
+                stack.enter_context(line).shutdown(socket.SHUT_RDWR)
 
     def is_displaced(self) -> bool:
         """Say no: where a server is, is the server's own affair."""
         return False
 
-    def scrub(self) -> bool:
+    def scrub(self, *, wholly: bool = False) -> bool:  # noqa: ARG002
         """Leave it to the database, which clears out deleted rows in its own time."""
         return True
 
@@ -147,9 +175,13 @@ class PostgresStore(Store):
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
+            raise RefusedError(f"{self.place}: {type(error).__name__}") from error
         except psycopg.Error as error:
-            cause = type(error).__name__ if error.sqlstate else "no connection"
-            told = error.diag.message_primary or cause
+            if error.sqlstate == _MISSING:
+                raise UnusableError(f"{self.place}: there is no call log yet") from error
+            # Without a code it is the driver's own word on the connection; no row is in it.
+            told = error.diag.message_primary or f"{error}".partition("\n")[0]
             raise StoreError(
                 f"{self.place}: {told}; look at the database server and at what it logs"
             ) from error

@@ -7,11 +7,17 @@ share it share memory.
 import contextlib
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from logstore import SCHEMA_VERSION, Row, Store, StoreError, UnusableError
+from logstore import SCHEMA_VERSION, RefusedError, Row, Store, StoreError, UnusableError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 APPLICATION_ID = 0x4D436C67
 
@@ -19,6 +25,7 @@ _START_BUSY_S = 5.0
 _BUSY_MS = 400
 _SCRUB_BUSY_MS = 20
 _COPIED_AT_ONCE = 1_000
+_MOST_REWRITTEN = 64 * 2**20  # bytes: a second's work
 
 _SCHEMA = """
 CREATE TABLE call_event (
@@ -42,17 +49,19 @@ CREATE TABLE purged_call (sha256 TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 """
 _DAMAGED = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
+_Identity = tuple[int, int] | None
+
 
 class SqliteStore(Store):
     """A call log in a file."""
 
     def __init__(self, path: Path) -> None:
-        self.place = str(path)
-        self._path = path.absolute()  # whatever folder the process works in later
+        self.place = str(path.resolve())
+        self._path = path.resolve()  # whatever folder the process works in later
         self._connection: sqlite3.Connection | None = None
-        self._lost: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
-        self._side_files: dict[Path, tuple[int, int] | None] = {}
+        self._identity: _Identity = None
+        self._side_files: dict[Path, _Identity] = {}
+        self._lost: list[tuple[sqlite3.Connection, _Identity]] = []
         self._damaged = False
 
     def open(self, *, write: bool = True) -> None:
@@ -66,7 +75,7 @@ class SqliteStore(Store):
 
     def _open(self, *, write: bool) -> None:
         if write:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._make()
         elif not self._path.exists():
             raise UnusableError(f"{self.place}: there is no call log yet")
         self._connection = connection = sqlite3.connect(
@@ -83,6 +92,16 @@ class SqliteStore(Store):
         self._identity = _identity(self._path)
         side_files = [self._path.with_name(self._path.name + each) for each in ("-wal", "-shm")]
         self._side_files = {path: _identity(path) for path in side_files}
+
+    def _make(self) -> None:
+        """Make the file if there is none; one that others may read, such as a copy, is closed."""
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            os.close(os.open(self._path, flags, 0o600))
+        mode = stat.S_IMODE(self._path.stat().st_mode)
+        if mode & 0o077:
+            with contextlib.suppress(PermissionError):
+                self._path.chmod(mode & 0o700)
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
         """Refuse a file that is not ours before anything in it is touched."""
@@ -116,24 +135,42 @@ class SqliteStore(Store):
         connection, self._connection = self._connection, None
         _close(connection)
 
-    def mend(self) -> None:
-        """Open the file again; if it was taken away, carry over what the lost one holds."""
-        if self.is_displaced():
-            self._lost, self._connection = self._connection, None
-            self._take_side_files_away()
-        self.close()
-        self.open()
-        self._check()
-        if self._lost is not None:
-            self._carry_over(self._lost)
-            _close(self._lost)
-            self._lost = None
+    def mend(self) -> bool:
+        """Open the file again; if it was taken away, carry over what the lost one holds.
 
-    def _take_side_files_away(self) -> None:
-        """Unlink what belongs to the lost file, or it would be read as the new one's."""
+        Return whether it was. Other servers on this file wait meanwhile.
+        """
+        with self._errors(), _alone_in(self._path.parent):
+            if self.is_displaced():
+                self._lose()
+            self.close()
+            self._give_up_what_is_back()
+            self.open()
+            self._check()
+            was_lost = bool(self._lost)
+            while self._lost:
+                self._carry_over(self._lost[0][0])
+                _close(self._lost.pop(0)[0])
+        return was_lost
+
+    def _lose(self) -> None:
+        """Put the lost file aside, whole, and unlink what would be read as the new one's."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._lost.append((self._connection, self._identity))
+            self._connection = None
         for path, identity in self._side_files.items():
-            if _identity(path) == identity:
+            if identity is not None and _identity(path) == identity:
                 path.unlink(missing_ok=True)
+
+    def _give_up_what_is_back(self) -> None:
+        """Close a lost file that stands in its place again, before it is opened a second time."""
+        here = _identity(self._path)
+        for connection, identity in self._lost:
+            if identity == here:
+                _close(connection)
+        self._lost = [(one, identity) for one, identity in self._lost if identity != here]
 
     def _check(self) -> None:
         """Look through the whole file after a fault that may have damaged it.
@@ -144,29 +181,49 @@ class SqliteStore(Store):
             faults = self._execute("PRAGMA quick_check(1)")
             if faults != [("ok",)]:
                 raise UnusableError(f"{self.place}: the file is damaged; put a backup in its place")
-            self.scrub()
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._damaged = False
 
     def _carry_over(self, lost: sqlite3.Connection) -> None:
-        for table, columns in ("call_event", ", ".join(Row._fields)), ("purged_call", "sha256"):
+        for table, columns, order in (
+            ("call_event", ", ".join(Row._fields), "id"),
+            ("purged_call", "sha256", "sha256"),
+        ):
             marks = ", ".join("?" for _ in columns.split(","))
             insert = f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
             with self._errors():
-                rows = lost.execute(f"SELECT {columns} FROM {table}")  # noqa: S608
+                rows = lost.execute(f"SELECT {columns} FROM {table} ORDER BY {order}")  # noqa: S608
                 while some := rows.fetchmany(_COPIED_AT_ONCE):
                     with self.transaction():
                         self._execute_many(insert, some)
+
+    def hurry(self) -> None:
+        """Do nothing: whoever waits for a disk waits."""
 
     def is_displaced(self) -> bool:
         """Tell whether the file was deleted, renamed or replaced."""
         return self._connection is not None and _identity(self._path) != self._identity
 
-    def scrub(self) -> bool:
-        """Empty the write-ahead log, where deleted rows are still to be read."""
+    def scrub(self, *, wholly: bool = False) -> bool:
+        """Empty the write-ahead log, where deleted rows are still to be read.
+
+        Copies of them may also be left where rows have moved from page to page; writing the file
+        anew leaves them behind. It is done `wholly`, or where it takes no time.
+        """
         self._execute(f"PRAGMA busy_timeout = {_SCRUB_BUSY_MS}")
-        ((busy, _, _),) = self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        try:
+            if wholly or self._size() <= _MOST_REWRITTEN:
+                self._execute("VACUUM")
+            ((busy, _, _),) = self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except BusyError:
+            return False
+        finally:
+            self._execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         return not busy
+
+    def _size(self) -> int:
+        ((pages,),), ((page_size,),) = map(self._execute, ("PRAGMA page_count", "PRAGMA page_size"))
+        return int(pages * page_size)
 
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:  # noqa: ARG002
@@ -204,13 +261,44 @@ class SqliteStore(Store):
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", None) or 0
             self._damaged = self._damaged or code & 0xFF in _DAMAGED
-            kind = UnusableError if code & 0xFF == sqlite3.SQLITE_NOTADB else StoreError
+            kind = _KINDS.get(code & 0xFF, StoreError)
             raise kind(f"{self.place}: {error}{_remedy(code & 0xFF)}") from error
         except OSError as error:
             raise StoreError(f"{self.place}: {error.strerror}{_remedy(0)}") from error
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+class BusyError(StoreError):
+    """Somebody else holds the file at this moment."""
+
+
+_KINDS = {
+    sqlite3.SQLITE_NOTADB: UnusableError,
+    sqlite3.SQLITE_BUSY: BusyError,
+    sqlite3.SQLITE_LOCKED: BusyError,
+    sqlite3.SQLITE_TOOBIG: RefusedError,
+    sqlite3.SQLITE_CONSTRAINT: RefusedError,
+    sqlite3.SQLITE_MISMATCH: RefusedError,
+}
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep out other servers that would mend a log in this folder.
+
+    Where there are no such locks, a file that is open cannot be taken away either.
+    """
+    if fcntl is None:
+        yield
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _identity(path: Path) -> _Identity:
     """Return what tells a file from another one of the same name, `None` if there is none."""
     try:
         found = path.stat()

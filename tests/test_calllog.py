@@ -5,7 +5,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,7 +26,7 @@ from app import create_app
 from calllog import CallLog, LogUnavailable
 from calls import UNKNOWN, Call, Delivery
 from commands import Dial, Hangup
-from logstore import StoreError, UnusableError
+from logstore import RefusedError, StoreError, UnusableError
 from phone import PhoneNumber
 from routing import Decision, Reason
 from sqlite_store import SqliteStore
@@ -323,14 +323,21 @@ class Trouble:
         self.fails = False
         self.takes_s = 0.0
         self.loses_the_answer = False
+        self.commits_after_s = 0.0
+        self.refuses: tuple[bytes, Exception] | None = None
+
+    def keep(self, rows: list[logstore.Row]) -> None:
+        if self.refuses is not None and any(self.refuses[0] in row.body for row in rows):
+            raise self.refuses[1]
+        self.store.keep(rows)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
-    def mend(self) -> None:
+    def mend(self) -> bool:
         if self.fails:
             raise StoreError("no database")
-        self.store.mend()
+        return self.store.mend()
 
     @contextmanager
     def transaction(self, ids: Any = ()) -> Iterator[None]:
@@ -339,6 +346,7 @@ class Trouble:
         time.sleep(self.takes_s)
         with self.store.transaction(ids):
             yield
+            time.sleep(self.commits_after_s)
         if self.loses_the_answer:
             self.loses_the_answer = False
             raise StoreError("the connection was lost")
@@ -473,6 +481,186 @@ def test_purging_that_fails_is_told_and_tried_later(
     assert eventually(lambda: told == ["old calls are not purged: no purging"])
     tell(log, INCOMING, clock)
     assert log.health()["call_log"] == "ok"
+
+
+def test_copies_at_a_slow_log_never_get_two_dials(
+    opened: Opener, trouble: Any, clock: Clock
+) -> None:
+    """One decided by the writer and not kept yet, one that cannot wait: they know of each other."""
+    other = INCOMING.replace(facts.CALLER.encode(), facts.STRANGER.encode())
+    knew: list[Call] = []
+    log = opened(store=trouble)
+    trouble.commits_after_s = 1.5
+
+    def deliver(body: bytes, after_s: float) -> None:
+        time.sleep(after_s)
+        knew.append(tell(log, body, clock))
+
+    at_once([partial(deliver, *each) for each in ((INCOMING, 0), (other, 0.2), (other, 0.7))])
+    assert sorted(known.incoming is None for known in knew) == [False, False, True]
+
+
+def test_what_was_answered_and_dropped_is_still_known(
+    opened: Opener, trouble: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calllog, "_MOST_IN_LINE", 1)
+    log = opened(store=trouble)
+    trouble.fails = True
+    for body in (numbered(1), INCOMING, numbered(2), numbered(3)):
+        tell(log, body, clock)
+    trouble.fails = False
+    assert eventually(lambda: log.health()["call_log"] == "ok")
+    assert tell(log, INCOMING, clock).incoming is not None
+
+
+def test_a_load_that_the_log_can_bear_does_not_keep_it_failing(
+    opened: Opener, trouble: Any, clock: Clock
+) -> None:
+    log = opened(store=trouble)
+    trouble.takes_s = 0.8
+    tell(log, numbered(0), clock)
+    trouble.takes_s = 0.1
+    ending = threading.Event()
+
+    def call() -> None:
+        while not ending.wait(0.005):
+            tell(log, payload("dial_completed_answered"), clock)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert eventually(lambda: log.health()["call_log"] == "ok", 2)
+    ending.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("error", [RefusedError("of another form"), KeyError("a number")])
+def test_an_event_that_is_refused_lets_the_others_pass(
+    opened: Opener, trouble: Any, log_url: str, clock: Clock, told: list[str], error: Exception
+) -> None:
+    log = opened(store=trouble)
+    trouble.refuses, trouble.takes_s = (b"call-3", error), 0.1
+    at_once([lambda n=n: tell(log, numbered(n), clock) for n in range(6)])  # type: ignore[misc]
+    assert eventually(lambda: log.health()["call_log"] == "ok")
+    kept = [n for n in range(6) if rows(log_url, f"call-{n}")]
+    assert kept == [0, 1, 2, 4, 5]
+    assert log.health()["dropped_events"] == 1
+    assert [line for line in told if "not kept" in line] == [
+        f"an event is not kept: {error if isinstance(error, StoreError) else 'KeyError'}"
+    ]
+
+
+def test_a_call_that_was_forgotten_leaves_nothing_when_it_goes_on(
+    opened: Opener, log_url: str, clock: Clock
+) -> None:
+    log = opened()
+    tell(log, INCOMING, clock)
+    store = calllog.store_of(log_url)
+    store.open()
+    store.purge([ID])
+    store.close()
+    assert tell(log, COMPLETED, clock).completed
+    assert tell(log, INCOMING, clock).completed
+    for row in rows(log_url):
+        assert (row.caller, row.dialled, row.body) == (None, None, b"")
+    assert [row.event for row in rows(log_url)] == ["call_completed", "incoming_call"]
+
+
+def gone(path: Path, clock: Clock, folder: Path) -> SqliteStore:
+    """Return a store that holds 50 events, of which the file has been taken away."""
+    store = SqliteStore(path)
+    store.open()
+    keep(store, range(50), clock)
+    path.rename(folder / "away.db")
+    assert store.is_displaced()
+    return store
+
+
+def keep(store: SqliteStore, numbers: Iterable[int], clock: Clock) -> None:
+    deliveries = [Delivery(events.parse(numbered(n)), numbered(n), clock()) for n in numbers]
+    with store.transaction():
+        store.keep([logstore.row(each, DIAL) for each in deliveries])
+
+
+def count(path: Path) -> int:
+    with database(path) as connection:
+        (found,) = connection.execute("SELECT count(*) FROM call_event").fetchone()
+    return int(found)
+
+
+def test_a_file_that_is_taken_away_twice_is_carried_over_all_the_same(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "calls.db"
+    store = gone(path, clock, tmp_path)
+
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_execute_many", full)
+        with pytest.raises(StoreError, match="full"):
+            store.mend()
+    path.unlink()
+    assert store.mend()
+    store.close()
+    assert count(path) == 50
+
+
+def test_a_file_that_comes_back_is_used_again(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "calls.db"
+    store = gone(path, clock, tmp_path)
+    path.write_bytes(b"a letter to the family\n" * 100)
+    with pytest.raises(UnusableError):
+        store.mend()
+    (tmp_path / "away.db").replace(path)
+    store.mend()
+    keep(store, range(50, 60), clock)
+    store.close()
+    assert count(path) == 60
+
+
+def test_a_file_that_was_taken_away_is_whole(tmp_path: Path, clock: Clock) -> None:
+    store = gone(tmp_path / "calls.db", clock, tmp_path)
+    store.mend()
+    assert count(tmp_path / "away.db") == count(tmp_path / "calls.db") == 50
+    store.close()
+
+
+def test_the_target_of_a_link_may_be_taken_away(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "disk").mkdir()
+    target = tmp_path / "disk" / "calls-of-2026.db"
+    target.touch()
+    (tmp_path / "calls.db").symlink_to(target)
+    store = SqliteStore(tmp_path / "calls.db")
+    store.open()
+    keep(store, range(20), clock)
+    target.unlink()
+    assert store.mend()
+    keep(store, range(20, 30), clock)
+    store.close()
+    assert count(target) == 30
+
+
+def test_a_lock_is_waited_for_as_long_as_before_after_scrubbing(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "calls.db")
+    store.open()
+    with database(tmp_path / "calls.db") as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM call_event")
+        store.scrub(wholly=True)
+    assert store._execute("PRAGMA busy_timeout") == [(400,)]
+    store.close()
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    path.touch(0o644)
+    store = SqliteStore(path)
+    store.open()
+    assert path.stat().st_mode & 0o777 == 0o600
+    store.close()
 
 
 @contextmanager

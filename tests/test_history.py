@@ -250,7 +250,9 @@ def test_without_a_log_both_say_so(tmp_path: Path, command: list[str]) -> None:
 def test_reading_needs_a_log_and_makes_none(tmp_path: Path) -> None:
     none = run(tmp_path, "calls")
     assert none.returncode == 1
-    assert none.stderr == "calls: calls.db: there is no call log yet\n"
+    assert none.stderr == f"calls: {tmp_path}/calls.db: there is no call log yet\n"
+    none = run(tmp_path, "forget", facts.CALLER)
+    assert none.stderr == f"forget: {tmp_path}/calls.db: there is no call log yet\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -290,6 +292,9 @@ def test_a_number_is_forgotten_however_it_was_written(
         '"1-202-555-0123"',
         '"2025550123"',
         "12025550123",
+        '"001 (202) 555-0123"',
+        '"+1\\u00a0202\\u00a0555\\u00a00123"',
+        '"0 202 555 0123"',
         '"\\u0031202555\\u00301\\u00323"',
     ],
 )

@@ -58,7 +58,7 @@ def test_the_sample_starts_without_a_key_and_says_so_loudly(tmp_path: Path) -> N
         f"Masked calls on http://127.0.0.1:{server.port}/\n"
         "  requests    NOT VERIFIED: anybody who finds the address is answered\n"
         "  allow-list  allowlist.csv, 4 route(s)\n"
-        "  call log    calls.db, for 30 days\n"
+        f"  call log    {tmp_path}/calls.db, for 30 days\n"
         f"  health      http://127.0.0.1:{server.port}/health\n"
         "  next        set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before real numbers"
         " are served\n"

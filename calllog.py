@@ -38,6 +38,7 @@ _PURGE_EVERY_S = 60.0
 _PURGE_STEP_S = 0.05
 _SCRUB_AGAIN_S = 1.0
 _PURGED_AT_ONCE = 50
+_MOST_REWRITTEN = 32 * 2**20  # bytes: less than half a second's work
 
 _let_others_go_first = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
@@ -119,6 +120,7 @@ class CallLog:
         self._failing = self._broken = self._is_busy = False
         self._unkept = self._dropped = 0
         self._purge_at = 0.0
+        self._rewrite_up_to: float | None = 0  # bytes; after a purge more; `None` if all is clean
         self._turn_since: float | None = None
         self._close_by: float | None = None
         store.open()
@@ -350,8 +352,12 @@ class CallLog:
             if old := self._store.older_than(before, _PURGED_AT_ONCE):
                 self._store.purge(old)
                 self._purge_at = now.monotonic_s + _PURGE_STEP_S
-            elif not self._store.scrub():
-                self._purge_at = now.monotonic_s + _SCRUB_AGAIN_S
+                self._rewrite_up_to = _MOST_REWRITTEN
+            elif self._rewrite_up_to is not None:
+                if self._store.scrub(rewrite_up_to=self._rewrite_up_to):
+                    self._rewrite_up_to = None
+                else:
+                    self._purge_at = now.monotonic_s + _SCRUB_AGAIN_S
         except StoreError as error:
             self._broken = True
             self._tell(f"old calls are not purged: {error}")

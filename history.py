@@ -7,6 +7,7 @@ ours and shown whole. The log is only read, but to forget.
 import argparse
 import csv
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -75,7 +76,7 @@ def forget(settings: Settings, text: str) -> int:
 
 def _scrub(store: Store) -> bool:
     deadline = time.monotonic() + _MOST_SCRUB_S
-    while not store.scrub(wholly=True):
+    while not store.scrub(rewrite_up_to=math.inf):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)

@@ -174,8 +174,11 @@ class Store(ABC):
         """Tell whether what is open is no longer what others would open."""
 
     @abstractmethod
-    def scrub(self, *, wholly: bool = False) -> bool:
-        """Take what was deleted out of the files as well; false if that has to wait."""
+    def scrub(self, *, rewrite_up_to: float = 0) -> bool:
+        """Take what was deleted out of the files as well; false if that has to wait.
+
+        A file of at most so many bytes is written anew for that.
+        """
 
     @abstractmethod
     def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:

@@ -138,7 +138,7 @@ class PostgresStore(Store):
         """Say no: where a server is, is the server's own affair."""
         return False
 
-    def scrub(self, *, wholly: bool = False) -> bool:  # noqa: ARG002
+    def scrub(self, *, rewrite_up_to: float = 0) -> bool:  # noqa: ARG002
         """Leave it to the database, which clears out deleted rows in its own time."""
         return True
 

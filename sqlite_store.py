@@ -25,7 +25,6 @@ _START_BUSY_S = 5.0
 _BUSY_MS = 400
 _SCRUB_BUSY_MS = 20
 _COPIED_AT_ONCE = 1_000
-_MOST_REWRITTEN = 64 * 2**20  # bytes: a second's work
 
 _SCHEMA = """
 CREATE TABLE call_event (
@@ -204,15 +203,15 @@ class SqliteStore(Store):
         """Tell whether the file was deleted, renamed or replaced."""
         return self._connection is not None and _identity(self._path) != self._identity
 
-    def scrub(self, *, wholly: bool = False) -> bool:
+    def scrub(self, *, rewrite_up_to: float = 0) -> bool:
         """Empty the write-ahead log, where deleted rows are still to be read.
 
-        Copies of them may also be left where rows have moved from page to page; writing the file
-        anew leaves them behind. It is done `wholly`, or where it takes no time.
+        Copies of them may also be left where rows have moved from page to page. To write the file
+        anew leaves them behind; that is done if it has no more bytes than this.
         """
         self._execute(f"PRAGMA busy_timeout = {_SCRUB_BUSY_MS}")
         try:
-            if wholly or self._size() <= _MOST_REWRITTEN:
+            if self._size() <= rewrite_up_to:
                 self._execute("VACUUM")
             ((busy, _, _),) = self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except BusyError:

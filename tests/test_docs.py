@@ -124,7 +124,9 @@ def test_the_backup_of_the_readme_holds_the_calls(tmp_path: Path) -> None:
     line = command.replace("python ", f"{sys.executable} ")
     subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
     asking = [sys.executable, str(ROOT / "app.py"), "calls", "--json"]
-    backup = {**os.environ, "MASKING_CALL_LOG": "sqlite:///backup.db"}
+    (made,) = tmp_path.glob("backup-*.db")
+    assert made.stat().st_mode & 0o777 == 0o600
+    backup = {**os.environ, "MASKING_CALL_LOG": f"sqlite:///{made}"}
     told = subprocess.run(asking, cwd=tmp_path, env=backup, capture_output=True, check=True)
     assert [each["reference_id"] for each in json.loads(told.stdout)] == ["one"]
 
@@ -232,6 +234,7 @@ def test_the_figures_in_the_readme_are_those_of_the_code() -> None:
     assert f"within {REPEAT_WINDOW_S} s" in README
     assert f"the last {_MOST_STORIES:,} of them" in README
     assert f"{calllog._MOST_IN_LINE:,} of them at the most" in README
+    assert f"over {calllog._MOST_REWRITTEN >> 20} MB" in README
     assert f"GET {config.HEALTH_PATH}" in README
 
 

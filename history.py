@@ -70,7 +70,10 @@ def forget(settings: Settings, text: str) -> int:
         return 1
     print(f"{len(found)} call(s) with {phone.redact(number)} are forgotten")
     if not scrubbed:
-        print("forget: somebody reads the log; the server clears the rest out", file=sys.stderr)
+        print(
+            "forget: the log is in use; say it again, or a copy may stay in the file",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -1,4 +1,6 @@
 import json
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import facts
@@ -100,6 +102,16 @@ def test_both_parts_of_a_bridged_call_are_found_however_they_are_laid_out(data: 
     assert outbound.answered == datetime(2026, 3, 15, 6, 48, 24, tzinfo=UTC)
 
 
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The server's own clock shows the time of another zone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XYZ-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 @pytest.mark.parametrize(
     "time", [7, None, "yesterday", "", "0001-01-01T00:00:00+14:00", ["2026-03-15T06:48:20"]]
 )
@@ -116,6 +128,39 @@ def test_a_duration_is_a_number_that_is_not_negative(
 ) -> None:
     (part,) = completed({"ended_on_utc": None, "duration": duration})
     assert part.duration_s == seconds
+
+
+def test_a_part_of_a_call_is_read_whole() -> None:
+    part = {
+        "direction": "inbound",
+        "from": "2025550123",
+        "to": "2025550100",
+        "created_on_utc": "2026-03-15T06:48:20",
+        "answered_on_utc": "2026-03-15T06:48:24Z",
+        "ended_on_utc": "2026-03-15T07:48:28+01:00",
+        "duration": 8,
+        "audio_recording_file_name": "call.wav",
+    }
+    assert completed({"parts": [part]}) == (
+        CallPart(
+            direction="inbound",
+            calling=CALLER,
+            called=DIALLED,
+            created=datetime(2026, 3, 15, 6, 48, 20, tzinfo=UTC),
+            answered=datetime(2026, 3, 15, 6, 48, 24, tzinfo=UTC),
+            ended=datetime(2026, 3, 15, 6, 48, 28, tzinfo=UTC),
+            duration_s=8,
+            recording="call.wav",
+        ),
+    )
+
+
+@pytest.mark.usefixtures("far_east")
+@pytest.mark.parametrize("text", ["2026-03-15T06:48:20", "2026-03-15T08:48:20+02:00"])
+def test_a_time_is_utc_wherever_the_server_stands(text: str) -> None:
+    (part,) = completed({"ended_on_utc": text})
+    assert part.ended is not None
+    assert part.ended.isoformat() == "2026-03-15T06:48:20+00:00"
 
 
 def test_a_completed_call_without_times_has_no_parts() -> None:
@@ -219,6 +264,7 @@ REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
         (b'{"a": "\\ud800"}', "bad_text", "wanted text without NUL and lone surrogates"),
         (b'{"\\uDFFF": 1}', "bad_text", "wanted text without NUL and lone surrogates"),
         (b'{"a": ["\\u0000"]}', "bad_text", "wanted text without NUL and lone surrogates"),
+        (b'{"a": "\\ud800", "b": []}', "bad_text", "wanted text without NUL and lone surrogates"),
         (b"[]", "bad_event", "wanted a JSON object"),
         (b"null", "bad_event", "wanted a JSON object"),
         (b'"incoming_call"', "bad_event", "wanted a JSON object"),

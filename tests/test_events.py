@@ -1,6 +1,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime
 
 import facts
@@ -72,6 +73,26 @@ def test_each_event_of_telesign_is_read_whole(name: str, event: events.Event) ->
 )
 def test_an_event_knows_its_name(event: events.Event, name: str) -> None:
     assert event.name == name
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        IncomingCall(ID, DIALLED, CALLER),
+        DialCompleted(ID, None),
+        SpeakCompleted(ID, ""),
+        PlayCompleted(ID, ""),
+        CallLegCompleted(ID),
+        CallCompleted(ID),
+        UnknownEvent(ID, "x"),
+        PART,
+    ],
+    ids=lambda said: type(said).__name__,
+)
+def test_what_telesign_said_cannot_be_changed(said: events.Event | CallPart) -> None:
+    for member in fields(said):
+        with pytest.raises(FrozenInstanceError):
+            setattr(said, member.name, "another")
 
 
 def completed(data: object) -> tuple[CallPart, ...]:
@@ -165,6 +186,7 @@ def test_a_time_is_utc_wherever_the_server_stands(text: str) -> None:
 
 def test_a_completed_call_without_times_has_no_parts() -> None:
     assert completed({"duration": 6, "legs": [1, "x", None, {}]}) == ()
+    assert events.parse(message(event="call_completed")) == CallCompleted(ID)
 
 
 def message(**members: object) -> bytes:
@@ -257,6 +279,7 @@ REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
         (b'{"a":' * 10000 + b"1" + b"}" * 10000, "bad_json", "wanted strict JSON"),
         (b'{"a": "\n"}', "bad_json", "wanted strict JSON"),
         (b"\0", "bad_json", "wanted strict JSON"),
+        ("\ufec0".encode(), "bad_json", "wanted strict JSON"),  # begins as a byte order mark does
         (b"\xef\xbb\xbf{}", "bad_text", "wanted UTF-8 without a byte order mark"),
         (b"\xff\xfe{\0}\0", "bad_text", "wanted UTF-8"),
         (b'{"a": "\xe9"}', "bad_text", "wanted UTF-8"),

@@ -9,8 +9,8 @@ import pytest
 from conftest import START, read_list
 
 from calls import UNKNOWN, Moment
-from commands import Dial, Hangup
-from events import IncomingCall
+from commands import Command, Dial, Hangup, NoAction
+from events import DialCompleted, Event, IncomingCall, PlayCompleted, SpeakCompleted
 from phone import NoNumber, PhoneNumber
 from routing import (
     AllowList,
@@ -159,6 +159,29 @@ def test_a_caller_without_a_route_is_refused_with_the_reason(
 ) -> None:
     event = IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.PAIR_NUMBER), caller)
     assert decide(event, UNKNOWN, read_list(PAIRS), Script(), NOW) == Decision(Hangup(), reason)
+
+
+@pytest.mark.parametrize(
+    ("event", "command"),
+    [
+        (DialCompleted(facts.REFERENCE_ID, "answered"), NoAction()),
+        (DialCompleted(facts.REFERENCE_ID, "busy"), Hangup()),
+        (SpeakCompleted(facts.REFERENCE_ID, ""), NoAction()),
+        (PlayCompleted(facts.REFERENCE_ID, ""), NoAction()),
+    ],
+)
+def test_without_a_script_nothing_is_said_and_no_digit_asked_for(
+    event: Event, command: Command
+) -> None:
+    assert decide(event, UNKNOWN, read_list(PAIRS), Script(), NOW) == Decision(command)
+
+
+def test_a_route_of_no_file_stands_in_no_line() -> None:
+    dial = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
+    with pytest.raises(AllowListError) as caught:
+        AllowList([Route(PhoneNumber(facts.DIALLED), None, dial) for _ in range(2)])
+    message = "to, from: wanted each pair once, got that of line 0 again"
+    assert caught.value.faults == [RowFault(0, message)]
 
 
 def test_a_list_lists_what_anybody_may_dial() -> None:

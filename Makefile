@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run call test faults lint bench
+.PHONY: run call test faults lint bench mutants
 
 run: $(VENV)/ready
 	$(BIN)/python app.py
@@ -25,6 +25,13 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready benchmarks/.venv/ready
 	$(BIN)/python -m benchmarks.run_all
+
+# From the beginning each time: what was found with other tests says nothing about these.
+mutants: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-mutants.txt
+	rm -rf mutants
+	$(BIN)/mutmut run --max-children 1
+	$(BIN)/mutmut results
 
 $(VENV)/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

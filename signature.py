@@ -8,7 +8,7 @@ Source: TeleSign, "Authenticate callbacks" (developer.telesign.com/enterprise/do
 """
 
 import base64
-import binascii
+import hashlib
 import hmac
 from collections.abc import Sequence
 from functools import lru_cache
@@ -39,8 +39,8 @@ def decode_key(text: str) -> bytes:
     accept a mistyped key as another, weaker one.
     """
     try:
-        key = base64.b64decode(text.encode("ascii"), validate=True)
-    except (UnicodeEncodeError, binascii.Error):
+        key = base64.b64decode(text, validate=True)
+    except ValueError:  # also of a text that is not ASCII
         raise KeyFormError("wanted the key in base64, as TeleSign shows it") from None
     if len(key) < _LEAST_KEY_BYTES:
         raise KeyFormError(f"wanted at least {_LEAST_KEY_BYTES} bytes of key, got {len(key)}")
@@ -51,13 +51,13 @@ def sign(body: bytes, *, key: bytes) -> str:
     """Return the signature that TeleSign puts on this body."""
     digest = _keyed(key).copy()
     digest.update(body)
-    return base64.b64encode(digest.digest()).decode("ascii")
+    return base64.b64encode(digest.digest()).decode()
 
 
 @lru_cache(maxsize=8)
 def _keyed(key: bytes) -> hmac.HMAC:
     """Return the beginning of each signature; `hmac.digest` would let other threads in each time."""
-    return hmac.new(key, digestmod="sha256")
+    return hmac.new(key, digestmod=hashlib.sha256)
 
 
 def verify(
@@ -82,7 +82,7 @@ def verify(
     if not candidates:
         raise SignatureError("unsigned")
     signatures = {_signature_in(candidate, customer_id) for candidate in candidates}
-    expected = [sign(body, key=key).encode("ascii") for key in keys]
+    expected = [sign(body, key=key).encode() for key in keys]
     for given in signatures:
         # A list, not a generator: every key is compared, whichever one fits.
         if not any([hmac.compare_digest(given, own) for own in expected]):  # noqa: C419
@@ -95,4 +95,4 @@ def _signature_in(candidate: str, customer_id: str) -> bytes:
         sender, _, candidate = candidate.removeprefix(_SCHEME).partition(":")
         if sender != customer_id:
             raise SignatureError("wrong customer id")
-    return candidate.encode("ascii", "replace")
+    return candidate.encode(errors="replace")

@@ -249,6 +249,19 @@ def test_the_setting_for_masking_ids_may_be_nobodys_number_either() -> None:
     assert faults_of(*rows, caller_id_number=B) == [(2, f"{place}, {OURS}")]
 
 
+def test_the_setting_for_masking_ids_is_nobodys_number_even_when_no_row_uses_it() -> None:
+    rows = [
+        "to,from,destination,caller_id_number",
+        f"{A},,{B},{C}",
+        f"{D},,,{C}",
+        f"{A},{D},{B},{C}",
+    ]
+    assert faults_of(*rows, caller_id_number=D) == [
+        (3, f"destination: wanted a person's number, got ...0104, {OURS}"),
+        (4, f"from: wanted a person's number, got ...0104, {OURS}"),
+    ]
+
+
 def test_all_faults_come_at_once_in_the_order_of_lines() -> None:
     rows = [HEADER, f"{A},,{B},{C},,,", "x,,,,,,", f"{D},,{C},,,,", f"{D},,{B},,x,y,"]
     assert [line for line, _ in faults_of(*rows)] == [3, 4, 5]

@@ -83,8 +83,13 @@ def test_a_dial_that_telesign_would_not_take_cannot_be_built(
         ((" \n",), "message: wanted a text to speak, got an empty or broken one"),
         (("a\0",), "message: wanted a text to speak, got an empty or broken one"),
         (("a\ud800",), "message: wanted a text to speak, got an empty or broken one"),
+        (("\udfff",), "message: wanted a text to speak, got an empty or broken one"),
         (("Hello", "english"), "language: wanted a tag such as en-US, got 'english'"),
         (("Hello", "en-US\n"), "language: wanted a tag such as en-US, got 'en-US\\n'"),
+        *(
+            (("Hello", tag), f"language: wanted a tag such as en-US, got '{tag}'")
+            for tag in ("e-US", "eng-US", "En-US", "en-U", "en-USA", "en-us")
+        ),
     ],
 )
 def test_a_speak_that_says_nothing_cannot_be_built(

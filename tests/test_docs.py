@@ -239,7 +239,7 @@ def test_the_figures_in_the_readme_are_those_of_the_code() -> None:
 
 
 def test_every_package_is_named_with_its_reason() -> None:
-    files = ("requirements.txt", "requirements-postgresql.txt")
+    files = ("requirements.txt", "requirements-postgresql.txt", "requirements-mutants.txt")
     text = "".join((ROOT / name).read_text() for name in files)
     required = re.findall(r"^([a-z-]+)(?:\[.*\])?==", text, re.MULTILINE)
     named = [cells[0] for cells in first_cells(section("For developers"))]

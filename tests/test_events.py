@@ -1,4 +1,7 @@
 import json
+import time
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime
 
 import facts
@@ -72,6 +75,26 @@ def test_an_event_knows_its_name(event: events.Event, name: str) -> None:
     assert event.name == name
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        IncomingCall(ID, DIALLED, CALLER),
+        DialCompleted(ID, None),
+        SpeakCompleted(ID, ""),
+        PlayCompleted(ID, ""),
+        CallLegCompleted(ID),
+        CallCompleted(ID),
+        UnknownEvent(ID, "x"),
+        PART,
+    ],
+    ids=lambda said: type(said).__name__,
+)
+def test_what_telesign_said_cannot_be_changed(said: events.Event | CallPart) -> None:
+    for member in fields(said):
+        with pytest.raises(FrozenInstanceError):
+            setattr(said, member.name, "another")
+
+
 def completed(data: object) -> tuple[CallPart, ...]:
     event = events.parse(message(event="call_completed", data=data), home_country_code="1")
     assert isinstance(event, CallCompleted)
@@ -100,6 +123,16 @@ def test_both_parts_of_a_bridged_call_are_found_however_they_are_laid_out(data: 
     assert outbound.answered == datetime(2026, 3, 15, 6, 48, 24, tzinfo=UTC)
 
 
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The server's own clock shows the time of another zone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XYZ-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 @pytest.mark.parametrize(
     "time", [7, None, "yesterday", "", "0001-01-01T00:00:00+14:00", ["2026-03-15T06:48:20"]]
 )
@@ -118,8 +151,42 @@ def test_a_duration_is_a_number_that_is_not_negative(
     assert part.duration_s == seconds
 
 
+def test_a_part_of_a_call_is_read_whole() -> None:
+    part = {
+        "direction": "inbound",
+        "from": "2025550123",
+        "to": "2025550100",
+        "created_on_utc": "2026-03-15T06:48:20",
+        "answered_on_utc": "2026-03-15T06:48:24Z",
+        "ended_on_utc": "2026-03-15T07:48:28+01:00",
+        "duration": 8,
+        "audio_recording_file_name": "call.wav",
+    }
+    assert completed({"parts": [part]}) == (
+        CallPart(
+            direction="inbound",
+            calling=CALLER,
+            called=DIALLED,
+            created=datetime(2026, 3, 15, 6, 48, 20, tzinfo=UTC),
+            answered=datetime(2026, 3, 15, 6, 48, 24, tzinfo=UTC),
+            ended=datetime(2026, 3, 15, 6, 48, 28, tzinfo=UTC),
+            duration_s=8,
+            recording="call.wav",
+        ),
+    )
+
+
+@pytest.mark.usefixtures("far_east")
+@pytest.mark.parametrize("text", ["2026-03-15T06:48:20", "2026-03-15T08:48:20+02:00"])
+def test_a_time_is_utc_wherever_the_server_stands(text: str) -> None:
+    (part,) = completed({"ended_on_utc": text})
+    assert part.ended is not None
+    assert part.ended.isoformat() == "2026-03-15T06:48:20+00:00"
+
+
 def test_a_completed_call_without_times_has_no_parts() -> None:
     assert completed({"duration": 6, "legs": [1, "x", None, {}]}) == ()
+    assert events.parse(message(event="call_completed")) == CallCompleted(ID)
 
 
 def message(**members: object) -> bytes:
@@ -212,6 +279,7 @@ REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
         (b'{"a":' * 10000 + b"1" + b"}" * 10000, "bad_json", "wanted strict JSON"),
         (b'{"a": "\n"}', "bad_json", "wanted strict JSON"),
         (b"\0", "bad_json", "wanted strict JSON"),
+        ("\ufec0".encode(), "bad_json", "wanted strict JSON"),  # begins as a byte order mark does
         (b"\xef\xbb\xbf{}", "bad_text", "wanted UTF-8 without a byte order mark"),
         (b"\xff\xfe{\0}\0", "bad_text", "wanted UTF-8"),
         (b'{"a": "\xe9"}', "bad_text", "wanted UTF-8"),
@@ -219,6 +287,7 @@ REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
         (b'{"a": "\\ud800"}', "bad_text", "wanted text without NUL and lone surrogates"),
         (b'{"\\uDFFF": 1}', "bad_text", "wanted text without NUL and lone surrogates"),
         (b'{"a": ["\\u0000"]}', "bad_text", "wanted text without NUL and lone surrogates"),
+        (b'{"a": "\\ud800", "b": []}', "bad_text", "wanted text without NUL and lone surrogates"),
         (b"[]", "bad_event", "wanted a JSON object"),
         (b"null", "bad_event", "wanted a JSON object"),
         (b'"incoming_call"', "bad_event", "wanted a JSON object"),

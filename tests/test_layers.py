@@ -18,7 +18,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "records": ({"events", "commands", "calls", "phone"}, WEB | IO | {"json"}),
     "logstore": ({"calls", "events", "commands", "phone"}, WEB | IO),
     "sqlite_store": ({"logstore"}, WEB | {"json", "time", "threading"}),
-    "postgres_store": ({"logstore"}, WEB | IO | {"json"}),
+    "postgres_store": ({"logstore"}, (WEB - {"socket"}) | (IO - {"os"}) | {"json"}),
     "calllog": (
         {"calls", "events", "logstore", "postgres_store", "sqlite_store"},
         WEB | {"json", "sqlite3", "psycopg"},

@@ -1,4 +1,4 @@
-"""Look-ups in the allow-list: each reason for a refusal, and what a look-up costs."""
+"""Look-ups in the allow-list: each reason for a refusal, what is decided, and what they cost."""
 
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -8,12 +8,24 @@ import facts
 import pytest
 from conftest import START, read_list
 
-from commands import Dial
+from calls import UNKNOWN, Moment
+from commands import Command, Dial, Hangup, NoAction
+from events import DialCompleted, Event, IncomingCall, PlayCompleted, SpeakCompleted
 from phone import NoNumber, PhoneNumber
-from routing import AllowList, Reason, Route
+from routing import (
+    AllowList,
+    AllowListError,
+    Decision,
+    Reason,
+    Route,
+    RowFault,
+    Script,
+    decide,
+)
 
 LIST = read_list(facts.ALLOW_LIST)
 EXPIRED = "12025550102"
+NOW = Moment(START, 1000.0)
 EXPIRY = datetime(2027, 1, 31, 18, tzinfo=UTC)
 
 
@@ -109,6 +121,84 @@ def test_the_masking_id_of_the_settings_is_ours_even_when_no_row_uses_it() -> No
 def test_a_list_has_a_length_and_its_routes_in_order() -> None:
     assert len(LIST) == 4
     assert [route.line for route in LIST] == [2, 3, 4, 5]
+
+
+PAIRS = f"""\
+to,from,destination
+{facts.PAIR_NUMBER},{facts.RIDER},{facts.DRIVER}
+{facts.PAIR_NUMBER},{facts.DRIVER},{facts.RIDER}
+{facts.DIALLED},,{facts.DESTINATION}
+"""
+
+
+@pytest.mark.parametrize(
+    ("caller", "destination", "line"),
+    [(facts.RIDER, facts.DRIVER, 2), (facts.DRIVER, facts.RIDER, 3)],
+)
+def test_a_call_is_connected_along_the_route_of_its_caller(
+    caller: str, destination: str, line: int
+) -> None:
+    own, pair_number = PhoneNumber(caller), PhoneNumber(facts.PAIR_NUMBER)
+    dial = Dial(PhoneNumber(destination), pair_number)
+    event = IncomingCall(facts.REFERENCE_ID, pair_number, own)
+    assert decide(event, UNKNOWN, read_list(PAIRS), Script(), NOW) == Decision(
+        dial, route=Route(pair_number, own, dial, line=line)
+    )
+
+
+@pytest.mark.parametrize(
+    ("caller", "reason"),
+    [
+        (PhoneNumber(facts.STRANGER), Reason.CALLER_NOT_LISTED),
+        (NoNumber.WITHHELD, Reason.CALLER_WITHHELD),
+        (NoNumber.BAD, Reason.BAD_NUMBER),
+    ],
+)
+def test_a_caller_without_a_route_is_refused_with_the_reason(
+    caller: PhoneNumber | NoNumber, reason: Reason
+) -> None:
+    event = IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.PAIR_NUMBER), caller)
+    assert decide(event, UNKNOWN, read_list(PAIRS), Script(), NOW) == Decision(Hangup(), reason)
+
+
+@pytest.mark.parametrize(
+    ("event", "command"),
+    [
+        (DialCompleted(facts.REFERENCE_ID, "answered"), NoAction()),
+        (DialCompleted(facts.REFERENCE_ID, "busy"), Hangup()),
+        (SpeakCompleted(facts.REFERENCE_ID, ""), NoAction()),
+        (PlayCompleted(facts.REFERENCE_ID, ""), NoAction()),
+    ],
+)
+def test_without_a_script_nothing_is_said_and_no_digit_asked_for(
+    event: Event, command: Command
+) -> None:
+    assert decide(event, UNKNOWN, read_list(PAIRS), Script(), NOW) == Decision(command)
+
+
+def test_a_route_of_no_file_stands_in_no_line() -> None:
+    dial = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
+    with pytest.raises(AllowListError) as caught:
+        AllowList([Route(PhoneNumber(facts.DIALLED), None, dial) for _ in range(2)])
+    message = "to, from: wanted each pair once, got that of line 0 again"
+    assert caught.value.faults == [RowFault(0, message)]
+
+
+def test_a_list_lists_what_anybody_may_dial() -> None:
+    listed = read_list(PAIRS)
+    numbers = facts.PAIR_NUMBER, facts.DIALLED, facts.DESTINATION, facts.RIDER
+    assert [listed.lists(PhoneNumber(number)) for number in numbers] == [True, True, False, False]
+
+
+def test_a_fault_is_told_with_its_file_and_line() -> None:
+    assert RowFault(3, "to: wanted a number").at("list.csv") == "list.csv:3: to: wanted a number"
+    assert RowFault(0, "wanted a file").at("list.csv") == "list.csv: wanted a file"
+
+
+def test_a_list_with_faults_was_read_unless_it_says_otherwise() -> None:
+    fault = RowFault(0, "wanted a file")
+    assert AllowListError([fault]).unread is False
+    assert AllowListError([fault], unread=True).unread is True
 
 
 def steps_of_a_look_up(listed: AllowList, dialled: str) -> int:

@@ -117,6 +117,7 @@ def test_any_of_several_keys_fits(keys: tuple[bytes, ...]) -> None:
         (None, SIGNATURE[:10] + "-" + SIGNATURE[10:], "wrong signature"),
         (None, "\u00e9" + SIGNATURE, "wrong signature"),
         (None, SIGNATURE[:-1] + "\u20ac", "wrong signature"),
+        (None, SIGNATURE[:-1] + "\udc80", "wrong signature"),
         (None, base64.b64decode(SIGNATURE).hex(), "wrong signature"),
     ],
 )

@@ -56,7 +56,7 @@ def sign(body: bytes, *, key: bytes) -> str:
 
 @lru_cache(maxsize=8)
 def _keyed(key: bytes) -> hmac.HMAC:
-    """Return the beginning of each signature; `hmac.digest` would let other threads in each time."""
+    """Return the beginning of every signature; `hmac.digest` would let other threads in."""
     return hmac.new(key, digestmod=hashlib.sha256)
 
 

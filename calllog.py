@@ -120,10 +120,11 @@ class CallLog:
         self._failing = self._broken = self._is_busy = False
         self._unkept = self._dropped = 0
         self._purge_at = 0.0
-        self._rewrite_up_to: float | None = 0  # bytes; after a purge more; `None` if all is clean
+        self._to_scrub = False
         self._turn_since: float | None = None
         self._close_by: float | None = None
         store.open()
+        store.scrub()  # in case that whoever purged last was ended before
         self._opened = clock()
         self._newest = store.newest()
         self._thread = threading.Thread(target=self._run, name="call-log", daemon=True)
@@ -212,9 +213,10 @@ class CallLog:
     def _run(self) -> None:
         """Keep what comes, and try again until it is kept."""
         while not self._may_close():
+            again = bool(self._batch)
             self._batch = self._batch or self._next_in_line(_TICK_S)
             try:
-                self._turn()
+                self._turn(again=again)
             except Exception as error:  # noqa: BLE001 - without this thread nothing is kept
                 self._broken, self._turn_since = True, None
                 self._fails(str(error) if isinstance(error, StoreError) else type(error).__name__)
@@ -240,13 +242,13 @@ class CallLog:
         self._is_busy = len(jobs) > 1
         return [job for job in jobs if job is not None]
 
-    def _turn(self) -> None:
-        """Do what there is to do, once."""
+    def _turn(self, *, again: bool) -> None:
+        """Do what there is to do, once; `again` is for a batch that could not be kept before."""
         self._turn_since = time.monotonic()
         if self._broken or self._store.is_displaced():
             self._mend()
         self._keep_or_mend()
-        if len(self._batch) < _MOST_IN_ONE:  # all who stood in line
+        if not again and len(self._batch) < _MOST_IN_ONE:  # all who stood in line
             self._is_well()
         self._batch = []
         self._clear_out()
@@ -352,11 +354,10 @@ class CallLog:
             if old := self._store.older_than(before, _PURGED_AT_ONCE):
                 self._store.purge(old)
                 self._purge_at = now.monotonic_s + _PURGE_STEP_S
-                self._rewrite_up_to = _MOST_REWRITTEN
-            elif self._rewrite_up_to is not None:
-                if self._store.scrub(rewrite_up_to=self._rewrite_up_to):
-                    self._rewrite_up_to = None
-                else:
+                self._to_scrub = True
+            elif self._to_scrub:
+                self._to_scrub = not self._store.scrub(rewrite_up_to=_MOST_REWRITTEN)
+                if self._to_scrub:
                     self._purge_at = now.monotonic_s + _SCRUB_AGAIN_S
         except StoreError as error:
             self._broken = True

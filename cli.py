@@ -7,6 +7,7 @@ faults in the settings or the allow-list. What it draws with is imported only wh
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -116,7 +117,7 @@ def _number(text: str) -> PhoneNumber:
 
 
 def _count(text: str) -> int:
-    if not (text.isdecimal() and 0 < int(text[:10]) <= _MOST_SHOWN):
+    if not re.fullmatch("[0-9]{1,10}", text) or not 0 < int(text) <= _MOST_SHOWN:
         raise argparse.ArgumentTypeError(f"wanted a whole number, 1 to {_MOST_SHOWN}, got {text!r}")
     return int(text)
 

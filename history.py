@@ -66,7 +66,8 @@ def forget(settings: Settings, text: str) -> int:
         print(f"forget: {error}", file=sys.stderr)
         return 1
     if not found:
-        print("forget: wanted a number in the log, with its country code; no call has this one")
+        wanted = "wanted a number in the log, with its country code"
+        print(f"forget: {wanted}; no call has this one", file=sys.stderr)
         return 1
     print(f"{len(found)} call(s) with {phone.redact(number)} are forgotten")
     if not scrubbed:

@@ -1,20 +1,28 @@
 """Runs a WSGI app for real, on waitress, until it is told to stop; knows nothing of the app.
 
-The limits are those under which a thousand slow clients did not keep a good one waiting; waitress's
-own let about a hundred do so. The body limit is above the app's, so that the app's answer is given.
-At its limit of connections waitress lets new clients wait for as long as the old ones stay; here
-those that keep us waiting longest make room. waitress itself drops what is under way when it is
-stopped; here that is answered first.
+waitress reads requests and writes answers. Ours is what waits and what wakes: its own loop asks
+every connection at each turn what it waits for, which a thousand slow clients make dear, and its
+threads wake each other up twice as often as these.
+
+The limits are those under which a thousand slow clients did not keep a good one waiting. The body
+limit is above the app's, so that the app's answer is given. At its limit of connections waitress
+lets new clients wait for as long as the old ones stay; here those that keep us waiting longest make
+room. waitress itself drops what is under way when it is stopped; here that is answered first.
 """
 
 import contextlib
 import errno
 import logging
 import os
+import queue
+import select
 import signal
 import socket
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from types import FrameType
 from typing import Any
@@ -51,11 +59,14 @@ _SETTLE_S = 0.1
 _HALF_SENT_S = 1.0
 _MOST_SETTLE_S = 0.5
 _MOST_STOP_S = 8.0
+_MOST_END_S = 1.0
 
 _REMEDIES = {
     errno.EADDRINUSE: "end what runs there, or set another port",
     errno.EACCES: "set a port above 1023, or let a proxy take this one",
 }
+
+_IN, _OUT = 1, 4  # as poll and epoll have them
 
 Sockets = dict[int, Any]
 
@@ -89,7 +100,7 @@ def serve(
             map=sockets,
             host=host,
             port=port,
-            threads=threads,
+            threads=0,  # ours are below
             connection_limit=most,
             **LIMITS,
         )
@@ -98,30 +109,176 @@ def serve(
         cause = getattr(error, "strerror", None) or error
         remedy = _REMEDIES.get(code or 0, "set host to a name or an address of this machine")
         raise ServeError(f"cannot listen on {host}:{port}: {cause}; {remedy}") from None
-    for listening in _listening(sockets):
-        listening.channel_class = _Channel
     _hear_of_trouble(on_trouble)
+    workers = _Threads(threads, on_trouble)
+    watch = _Epoll(sockets, workers) if hasattr(select, "epoll") else _Poll(sockets, workers)
     crowd = _Crowd(sockets, most, tell)
     with _signals() as told_to_stop:
         on_listening(_port(server))
         while not told_to_stop():
-            _turn(sockets, _TURN_S)
+            watch.turn(_TURN_S)
             crowd.let_in()
             crowd.make_room()
             crowd.close_overdue()
-        _take_the_rest(sockets, crowd)
-        _answer_the_rest(sockets)
-        server.task_dispatcher.shutdown(timeout=1)
+        _take_the_rest(sockets, watch, crowd)
+        _answer_the_rest(sockets, watch)
+        workers.end()
     wasyncore.close_all(sockets)
+
+
+class _Threads:
+    """Answers requests, each thread one at a time."""
+
+    def __init__(self, count: int, on_trouble: Callable[[], None]) -> None:
+        self._on_trouble = on_trouble
+        self._line: queue.SimpleQueue[HTTPChannel | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def add_task(self, channel: HTTPChannel) -> None:
+        """Have the first request of a connection answered by the next thread that is free."""
+        self._line.put(channel)
+
+    def end(self) -> None:
+        """Let the threads end, and wait for that, though not for one that is stuck."""
+        for _ in self._threads:
+            self._line.put(None)
+        by = time.monotonic() + _MOST_END_S
+        for thread in self._threads:
+            thread.join(max(0.0, by - time.monotonic()))
+
+    def _run(self) -> None:
+        while (channel := self._line.get()) is not None:
+            try:
+                channel.service()
+            except BaseException:  # noqa: BLE001 - as SystemExit; nobody else takes its place
+                self._on_trouble()
+
+
+class _Poll:
+    """Waits as waitress does, where there is no epoll."""
+
+    def __init__(self, sockets: Sockets, workers: _Threads) -> None:
+        self._sockets = sockets
+        for door in _listening(sockets):
+            door.task_dispatcher = workers
+            door.channel_class = partial(_Channel, self)
+
+    def turn(self, timeout_s: float) -> None:
+        """Accept, read and write what is ready; wait at most so long for something to be."""
+        wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._sockets, count=1)
+
+    def register(self, channel: Any) -> None:
+        """Hear of a new connection."""
+
+    def look_at(self, channel: Any) -> None:
+        """Send what a thread has left on a connection; it has pulled waitress's own trigger."""
+
+
+class _Epoll(_Poll):
+    """Waits with epoll: connections on which nothing happens cost nothing, however many they are.
+
+    The system is told anew what a connection waits for only when there is news that it does not
+    wait for, or when it waits for more than was told: for most requests not at all. All this is the
+    loop's own affair; a thread that has answered only says whom to look at.
+    """
+
+    def __init__(self, sockets: Sockets, workers: _Threads) -> None:
+        super().__init__(sockets, workers)
+        self._epoll = select.epoll()
+        self._known: dict[int | None, int] = {}
+        self._doors = _listening(sockets)
+        self._trigger = self._doors[0].trigger
+        self._to_look_at: deque[Any] = deque()
+        self._sleeps = False
+        self.register(self._trigger)
+        for door in self._doors:
+            self.register(door)
+            door.pull_trigger = lambda: None  # `look_at` says for whom
+
+    def turn(self, timeout_s: float) -> None:
+        for door in self._doors:
+            self._arm(door)
+        self._sleeps = True
+        news = self._epoll.poll(0 if self._to_look_at else timeout_s)
+        self._sleeps = False
+        for fd, flags in news:
+            self._handle(self._sockets.get(fd), flags)
+        while self._to_look_at:
+            channel = self._to_look_at.popleft()
+            self._handle(channel, _wanted(channel) & _OUT)
+
+    def register(self, channel: Any) -> None:
+        self._known[channel._fileno] = _IN
+        self._epoll.register(channel._fileno, _IN)
+
+    def look_at(self, channel: Any) -> None:
+        self._to_look_at.append(channel)  # first: the loop looks once more before it sleeps
+        if self._sleeps:
+            self._sleeps = False
+            self._trigger.pull_trigger()
+
+    def _handle(self, channel: Any, flags: int) -> None:
+        """Do what can be done on a connection, or have nothing more be heard of it for a while."""
+        if channel is None or channel._fileno is None:
+            return
+        wanted = _wanted(channel)
+        if flags & (_IN | _OUT) & ~wanted:
+            self._tell(channel, wanted)
+        else:
+            wasyncore.readwrite(channel, flags)
+            self._arm(channel)
+
+    def _arm(self, channel: Any) -> None:
+        wanted = _wanted(channel)
+        if wanted & ~self._known.get(channel._fileno, wanted):
+            self._tell(channel, wanted)
+
+    def _tell(self, channel: Any, wanted: int) -> None:
+        self._known[channel._fileno] = wanted
+        self._epoll.modify(channel._fileno, wanted)
+
+
+def _wanted(channel: Any) -> int:
+    return (_IN if channel.readable() else 0) | (_OUT if channel.writable() else 0)
 
 
 class _Channel(HTTPChannel):
     """A connection that has its time for a whole request, not for each byte of it."""
 
+    def __init__(self, watch: _Poll, *others: Any, **named: Any) -> None:
+        self._watch, self._served = watch, 0
+        super().__init__(*others, **named)
+        watch.register(self)
+
+    def service(self) -> None:
+        self._served += 1
+        try:
+            super().service()
+        except BaseException:
+            with self.requests_lock:  # type: ignore[attr-defined]
+                self.requests, self.close_when_flushed = [], True
+            raise
+        finally:
+            self._watch.look_at(self)
+
+    def _flush_some(self, *, do_close: bool = True) -> bool:
+        """Send, one thread at a time; only the loop closes, which may be going through them all."""
+        with self.outbuf_lock:
+            is_loop = threading.current_thread() is threading.main_thread()
+            return bool(super()._flush_some(do_close=do_close and is_loop))  # type: ignore[misc]
+
+    def write_soon(self, data: Any) -> int:
+        count: int = super().write_soon(data)
+        if self.total_outbufs_len >= self.adj.send_bytes:
+            self._watch.look_at(self)
+        return count
+
     def handle_read(self) -> None:
-        begun, since = self.request, self.last_activity
+        begun, since, served = self.request, self.last_activity, self._served
         super().handle_read()
-        if self.request is begun and not self.requests:
+        if self.request is begun and self._served == served:
             self.last_activity = since
 
     def writable(self) -> bool:
@@ -147,7 +304,7 @@ class _Crowd:
                 self._accept(listening)
         self._count = len(self._sockets)
 
-    def _accept(self, listening: BaseWSGIServer) -> None:
+    def _accept(self, listening: Any) -> None:
         for _ in range(_MOST_LET_IN):
             before = len(self._sockets)
             if before < self._most:
@@ -223,7 +380,7 @@ def _allowed_files(wanted: int) -> int:
     return raised
 
 
-def _listening(sockets: Sockets) -> list[BaseWSGIServer]:
+def _listening(sockets: Sockets) -> list[Any]:
     return [each for each in sockets.values() if isinstance(each, BaseWSGIServer)]
 
 
@@ -241,21 +398,14 @@ def _hear_of_trouble(on_trouble: Callable[[], None]) -> None:
 
     logger = logging.getLogger("waitress")
     logger.handlers, logger.propagate = [Handler()], False
-    queue = logging.getLogger("waitress.queue")  # a request that waits a moment is no news
-    queue.handlers, queue.propagate = [logging.NullHandler()], False
 
 
-def _turn(sockets: Sockets, timeout_s: float) -> None:
-    """Accept, read and write what is ready; wait at most so long for something to be."""
-    wasyncore.loop(timeout=timeout_s, use_poll=True, map=sockets, count=1)
-
-
-def _take_the_rest(sockets: Sockets, crowd: _Crowd) -> None:
+def _take_the_rest(sockets: Sockets, watch: _Poll, crowd: _Crowd) -> None:
     """Take what has already been sent, also on connections that still wait, then no more."""
     started = last = time.monotonic()
     while time.monotonic() < min(last + _SETTLE_S, started + _MOST_SETTLE_S):
         before = len(sockets)
-        _turn(sockets, _SETTLE_S / 10)
+        watch.turn(_SETTLE_S / 10)
         crowd.let_in()
         if len(sockets) > before:
             last = time.monotonic()
@@ -263,11 +413,11 @@ def _take_the_rest(sockets: Sockets, crowd: _Crowd) -> None:
         wasyncore.dispatcher.close(listening)
 
 
-def _answer_the_rest(sockets: Sockets) -> None:
+def _answer_the_rest(sockets: Sockets, watch: _Poll) -> None:
     """Answer what was taken; close each connection when that is done."""
     started = time.monotonic()
     while time.monotonic() < started + _MOST_STOP_S:
-        _turn(sockets, _SETTLE_S / 10)
+        watch.turn(_SETTLE_S / 10)
         channels = _channels(sockets)
         if not channels:
             return

@@ -4,9 +4,11 @@ Requests are sent when they are due, whatever the answers take; a time counts fr
 was due, so that a server that stands still cannot hide it.
 """
 
+import json
 import math
 import re
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,9 @@ from conftest import payload, signed
 CALL = payload("incoming_call")
 _LENGTH = re.compile(rb"Content-Length: (\d+)\r\n.*?\r\n\r\n", re.DOTALL)
 _numbers = iter(range(10**9))
+_AT_ONCE = 5
+_ATTEMPTS = 5
+_PAUSE_S = 4
 
 
 @dataclass
@@ -65,12 +70,24 @@ def connect(port: int) -> socket.socket:
     return client
 
 
-def keep_asking(port: int, seconds: float, rate: int, *, anew: bool = False) -> Answers:
-    """Ask so many times a second over one connection, or over a new one each time."""
+def keep_asking(
+    port: int,
+    seconds: float,
+    rate: float,
+    *,
+    anew: bool = False,
+    is_enough: Callable[[], bool] = lambda: False,
+) -> Answers:
+    """Ask so many times a second over one connection, or over a new one each time.
+
+    It goes on for so many seconds, or until it is enough.
+    """
     answers = Answers()
     requests = [new_call() for _ in range(int(seconds * rate))]
     client = connect(port)
     for due, request in zip(_times(rate), requests, strict=False):
+        if is_enough():
+            break
         try:
             if anew:
                 client.close()
@@ -90,20 +107,38 @@ def keep_asking(port: int, seconds: float, rate: int, *, anew: bool = False) -> 
 def assert_prompt(measure: Callable[[], list[Answers]], most_ms: float) -> None:
     """Check that nobody got an error and that 99 of 100 answers came in time.
 
-    Other work on the machine makes times longer, never shorter: what is too slow is measured up to
-    three times. An error is one at once.
+    The limit is for a machine of the usual speed, and as much longer on a slower one. Other work on
+    the machine makes times longer, never shorter: what is too slow is measured up to five times,
+    after longer and longer pauses. An error is one at once.
     """
-    for _ in range(3):
+    for attempt in range(_ATTEMPTS):
+        time.sleep(attempt * _PAUSE_S)
+        before = slowness()
         several = measure()
-        print(*several, sep="\n")
+        limit_ms = most_ms * max(1.0, before, slowness())
+        print(*several, f"limit {limit_ms:.0f} ms", sep="\n")
         assert [answers.errors for answers in several] == [[] for _ in several]
         worst_ms = max(answers.percentile_ms(99) for answers in several)
-        if worst_ms <= most_ms:
+        if worst_ms <= limit_ms:
             return
-    raise AssertionError(f"wanted a p99 of {most_ms} ms at most, got {worst_ms:.1f} ms")
+    raise AssertionError(f"wanted a p99 of {limit_ms:.0f} ms at most, got {worst_ms:.1f} ms")
 
 
-def _times(rate: int) -> Iterator[float]:
+def slowness() -> float:
+    """Return how many times longer a small work takes than at the usual speed.
+
+    That is where a core reads the JSON of an event in two microseconds.
+    """
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        for _ in range(1_000):
+            json.loads(CALL)
+        times.append((time.perf_counter() - started) / 1_000)
+    return statistics.median(times) / 2e-6
+
+
+def _times(rate: float) -> Iterator[float]:
     due = time.perf_counter()
     while True:
         time.sleep(max(0.0, due - time.perf_counter()))
@@ -112,14 +147,23 @@ def _times(rate: int) -> Iterator[float]:
 
 
 def both_kinds(port: int, seconds: float, rate: int) -> list[Answers]:
-    """Ask over one connection and, at the same time, over a new one each time."""
-    results: list[Answers] = []
+    """Ask over one connection and, at the same time, over a new one each time.
 
-    def ask_anew() -> None:
-        results.append(keep_asking(port, seconds, rate, anew=True))
+    New ones do not wait for one another, as their clients know nothing of each other.
+    """
+    anew = Answers()
 
-    asking = threading.Thread(target=ask_anew)
-    asking.start()
+    def ask_anew(number: int) -> None:
+        time.sleep(number / rate)
+        got = keep_asking(port, seconds, rate / _AT_ONCE, anew=True)
+        anew.seconds.extend(got.seconds)
+        anew.errors.extend(got.errors)
+        anew.texts.extend(got.texts)
+
+    asking = [threading.Thread(target=ask_anew, args=(number,)) for number in range(_AT_ONCE)]
+    for each in asking:
+        each.start()
     kept = keep_asking(port, seconds, rate)
-    asking.join()
-    return [kept, *results]
+    for each in asking:
+        each.join()
+    return [kept, anew]

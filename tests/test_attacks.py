@@ -1,7 +1,7 @@
 """The server under attack and at its limits: a good client is answered soon, whatever others do.
 
 The figures are those of the README. Attackers are a process of their own, on this machine only. The
-good client sends fifty events a second over one connection, and as many over new ones.
+good client sends twenty events a second over one connection, and as many over new ones.
 """
 
 import contextlib
@@ -18,15 +18,16 @@ from pathlib import Path
 import facts
 import pytest
 import requests
-from conftest import ROOT, ServerProcess
+from conftest import ROOT, ServerProcess, processor_s
 from goodclient import Answers, ask, assert_prompt, both_kinds, connect, keep_asking, new_call
 
 from server import MOST_CONNECTIONS
 
 pytestmark = pytest.mark.faults
 
-RATE = 50
+RATE = 20
 SECONDS = 15
+FLOOD_SECONDS = 10
 TOO_MANY = MOST_CONNECTIONS + 100
 LIMIT_LINE = f"the limit of {MOST_CONNECTIONS} connections is reached"
 
@@ -79,12 +80,6 @@ def resident_mb(server: ServerProcess) -> float:
     return int(kb) / 1024
 
 
-def processor_s(server: ServerProcess) -> float:
-    """Return how much of a processor's time the server has used."""
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
     with ServerProcess(tmp_path, facts.KEYS) as running:
@@ -106,12 +101,12 @@ def test_a_flood_of_badly_signed_requests_does_not_either_and_takes_no_memory(
     server: ServerProcess,
 ) -> None:
     def measure() -> list[Answers]:
-        with attack(server, "flood", 32, SECONDS + 2) as attacker:
+        with attack(server, "flood", 32, FLOOD_SECONDS + 2) as attacker:
             time.sleep(1)
-            answers = both_kinds(server.port, SECONDS, RATE)
+            answers = both_kinds(server.port, FLOOD_SECONDS, RATE)
             done = told(attacker)
         assert list(done) == ["401"]
-        assert done["401"] > 100 * SECONDS
+        assert done["401"] > 100 * FLOOD_SECONDS
         return answers
 
     keep_asking(server.port, 2, RATE)
@@ -131,7 +126,7 @@ def test_at_the_limit_of_connections_a_line_says_so_and_new_clients_are_served(
         waited = [answered_anew(server) for _ in range(5)]
         print("new clients waited", *(f"{seconds:.2f}" for seconds in waited), "s")
         assert max(waited) < 15
-        kept = keep_asking(server.port, 5, RATE)
+        kept = keep_asking(server.port, 3, RATE)
         print(kept)
         assert kept.errors == []
         attacker.kill()
@@ -164,16 +159,17 @@ def test_with_few_files_allowed_the_server_says_so_serves_and_recovers(tmp_path:
         ServerProcess(tmp_path, facts.KEYS, most_files=64) as server,
         connect(server.port) as good,
     ):
-        assert says(server, "only 32 connections at a time instead of 2000") == 1
+        few = "only 32 connections at a time instead of 2000"
+        wait_until(lambda: says(server, few) == 1, 5)
         assert says(server, "allow 2032 (ulimit -n 2032; systemd: LimitNOFILE=2032)") == 1
-        used_s = processor_s(server)
+        used_s = processor_s(server.process.pid)
         with attack(server, "idle", 200, 60):
             wait_until(lambda: says(server, "the limit of 32 connections is reached") > 0, 10)
             for _ in range(10):
                 assert facts.DESTINATION.encode() in ask(good, new_call())
                 time.sleep(0.5)
             assert answered_anew(server) < 30
-            used_s = processor_s(server) - used_s
+            used_s = processor_s(server.process.pid) - used_s
         print(f"{used_s:.1f} s of processor time")
         assert used_s < 3
         assert answered_anew(server) < 15

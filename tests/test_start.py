@@ -193,7 +193,7 @@ def test_a_request_that_cannot_be_read_prints_nothing_of_itself(tmp_path: Path) 
     assert "Traceback" not in server.output()
 
 
-def test_the_limits_and_threads_are_those_that_were_measured(
+def test_the_limits_are_those_that_were_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: dict[str, object] = {}
@@ -211,7 +211,7 @@ def test_the_limits_and_threads_are_those_that_were_measured(
         "map": {},
         "host": "h",
         "port": 1,
-        "threads": 3,
+        "threads": 0,
         "connection_limit": 2000,
         "cleanup_interval": 1_000_000_000,
         "asyncore_use_poll": True,

@@ -1,42 +1,18 @@
 """An orderly stop: what has been sent is answered, nothing new is taken, and the end comes soon."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import facts
 import pytest
 import requests
-from conftest import ROOT, ServerProcess, payload, signed
+from conftest import ServerProcess, payload, serving, signed
 
-SLOW_APP = ROOT / "tests" / "slow_app.py"
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
-
-
-@contextmanager
-def serving(seconds: float) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    """Run the slow app; yield its process and port."""
-    process = subprocess.Popen(
-        [sys.executable, SLOW_APP, str(seconds)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        assert process.stdout is not None
-        try:
-            yield process, int(process.stdout.readline())
-        finally:
-            if process.poll() is None:
-                process.kill()
 
 
 def connect(port: int) -> socket.socket:
@@ -53,9 +29,10 @@ def answer(client: socket.socket) -> bytes:
     return got
 
 
+@pytest.mark.parametrize("kind", ["epoll", "poll"])
 @pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)
-def test_twelve_requests_on_four_threads_are_answered(how: signal.Signals) -> None:
-    with serving(0.4) as (process, port), ExitStack() as stack:
+def test_twelve_requests_on_four_threads_are_answered(how: signal.Signals, kind: str) -> None:
+    with serving("0.4", kind) as (process, port), ExitStack() as stack:
         clients = [stack.enter_context(connect(port)) for _ in range(12)]
         for client in clients:
             client.sendall(REQUEST)
@@ -69,7 +46,7 @@ def test_twelve_requests_on_four_threads_are_answered(how: signal.Signals) -> No
 
 
 def test_forty_requests_that_were_just_sent_are_answered() -> None:
-    with serving(0.05) as (process, port), ExitStack() as stack:
+    with serving("0.05") as (process, port), ExitStack() as stack:
         clients = [stack.enter_context(connect(port)) for _ in range(40)]
         for client in clients:
             client.sendall(REQUEST)
@@ -84,7 +61,7 @@ def test_three_requests_on_each_of_three_hundred_connections_are_answered() -> N
     def everything(client: socket.socket) -> bytes:
         return b"".join(iter(lambda: client.recv(65_536), b""))
 
-    with serving(0.005) as (process, port), ExitStack() as stack:
+    with serving("0.005") as (process, port), ExitStack() as stack:
         clients = []
         for _ in range(300):
             clients.append(stack.enter_context(connect(port)))
@@ -96,7 +73,7 @@ def test_three_requests_on_each_of_three_hundred_connections_are_answered() -> N
 
 
 def test_new_connections_are_refused_while_the_rest_is_answered() -> None:
-    with serving(1.5) as (process, port), connect(port) as client:
+    with serving("1.5") as (process, port), connect(port) as client:
         client.sendall(REQUEST)
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
@@ -108,7 +85,7 @@ def test_new_connections_are_refused_while_the_rest_is_answered() -> None:
 
 
 def test_idle_and_half_sent_connections_do_not_hold_up_the_stop() -> None:
-    with serving(0.1) as (process, port), connect(port) as idle, connect(port) as half:
+    with serving("0.1") as (process, port), connect(port) as idle, connect(port) as half:
         half.sendall(REQUEST[:-1])
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
@@ -118,7 +95,7 @@ def test_idle_and_half_sent_connections_do_not_hold_up_the_stop() -> None:
 
 @pytest.mark.faults
 def test_a_request_that_never_ends_does_not_hold_up_the_stop_for_ever() -> None:
-    with serving(60) as (process, port), connect(port) as client:
+    with serving("60") as (process, port), connect(port) as client:
         client.sendall(REQUEST)
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
@@ -129,7 +106,7 @@ def test_a_request_that_never_ends_does_not_hold_up_the_stop_for_ever() -> None:
 
 @pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)
 def test_a_second_signal_ends_at_once(how: signal.Signals) -> None:
-    with serving(5) as (process, port), connect(port) as client:
+    with serving("5") as (process, port), connect(port) as client:
         client.sendall(REQUEST)
         time.sleep(0.2)
         process.send_signal(how)

@@ -15,10 +15,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bottle import Bottle, HTTPError, request, response
+from bottle import Bottle, HTTPError, HTTPResponse, request
 
 import allowlist
 import calllog
@@ -29,7 +30,7 @@ import signature
 from allowlist import RowDefaults
 from calllog import LogUnavailable
 from calls import Call, Calls, Delivery, Moment
-from commands import Hangup, NoAction, Speak
+from commands import Command, Hangup, NoAction, Speak
 from config import HEALTH_PATH, ConfigError, Settings
 from events import EventError
 from journal import Journal
@@ -43,6 +44,7 @@ BODY_LIMIT = 65_536
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 _ABSOLUTE = re.compile("^https?://[^/?]+")
 _WORKER_CANNOT_BOOT = 3  # gunicorn then ends, and does not try again and again
+_NO_SUCH_PAGE = "wanted POST on the event path"
 _WORDS = {404: "not_found", 405: "method_not_allowed"}
 _REFUSAL_HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
 
@@ -80,7 +82,7 @@ class Door:
         self._journal = journal
         self._clock = clock
 
-    def receive_event(self) -> bytes:
+    def receive_event(self) -> HTTPResponse:
         """Answer one event of TeleSign's with a command."""
         started = time.perf_counter()
         environ = request.environ
@@ -98,9 +100,9 @@ class Door:
         delivery = Delivery(event, body, self._clock())
         call, decision = self._calls.answer(delivery, lambda call: self._decide(delivery, call))
         self._journal.event(event, call, decision, time.perf_counter() - started)
-        return _answer(logstore.reply(decision.command))
+        return _reply(decision.command)
 
-    def health(self) -> bytes:
+    def health(self) -> HTTPResponse:
         """Tell whether the server is well, whom it answers, and what it has counted."""
         log = self._calls.health()
         failing = log["call_log"] == "failing"
@@ -110,8 +112,7 @@ class Door:
             "routes": len(self._allow_list.current),
             "allow_list": "stale" if self._allow_list.is_stale else "ok",
         }
-        response.status = 503 if failing else 200
-        return _answer(_compact(facts | log | self._journal.counts()))
+        return _answer(_compact(facts | log | self._journal.counts()), 503 if failing else 200)
 
     def _decide(self, delivery: Delivery, call: Call) -> Decision:
         allow_list = self._allow_list.current
@@ -131,9 +132,11 @@ def create_app(
     What is answered depends on what `calls` remembers, and is kept there.
     """
 
-    def answered(handler: Callable[[], bytes]) -> Callable[[], bytes]:
-        def handle() -> bytes:
+    def answered(handler: Callable[[], HTTPResponse]) -> Callable[[], HTTPResponse]:
+        def handle() -> HTTPResponse:
             try:
+                if not _is_exact_path(request.environ):
+                    raise RequestError(404, _WORDS[404], _NO_SUCH_PAGE)
                 return handler()
             except (RequestError, SignatureError, EventError, LogUnavailable) as error:
                 journal.rejected(error.word, error.cause)
@@ -144,15 +147,18 @@ def create_app(
 
         return handle
 
-    def no_such_page(error: HTTPError) -> bytes:
-        word = _WORDS.get(error.status_code, "internal")
-        journal.rejected(word, "wanted POST on the event path")
-        return _refusal(error.status_code, word)
+    def no_such_page(error: HTTPError) -> HTTPResponse:
+        status = error.status_code if _is_exact_path(request.environ) else 404
+        word = _WORDS.get(status, "internal")
+        journal.rejected(word, _NO_SUCH_PAGE)
+        refusal = _refusal(status, word)
+        if status == 405:
+            refusal.set_header("Allow", error.get_header("Allow"))
+        return refusal
 
     door = Door(settings, allow_list, calls, journal, clock)
     app = Bottle()
     app.default_error_handler = no_such_page
-    app.add_hook("before_request", _refuse_inexact_path)
     app.route(settings.event_path, "POST", answered(door.receive_event))
     app.route(HEALTH_PATH, "GET", answered(door.health))
     return app
@@ -176,32 +182,31 @@ def script(settings: Settings) -> Script:
     )
 
 
-def _answer(text: str) -> bytes:
-    """Return the body of an answer, which is a 200 unless the status was set before."""
-    response.content_type = "application/json"
-    response.set_header("Cache-Control", "no-store")
-    return text.encode("ascii")
+@lru_cache
+def _reply(command: Command) -> HTTPResponse:
+    return _answer(logstore.reply(command))
 
 
-def _refusal(status: int, word: str) -> bytes:
-    for name, value in _REFUSAL_HEADERS.get(status, {}).items():
-        response.set_header(name, value)
-    response.status = status
-    return _answer(_compact({"error": word}))
+def _refusal(status: int, word: str) -> HTTPResponse:
+    return _answer(_compact({"error": word}), status)
 
 
-def _refuse_inexact_path() -> None:
-    """Take a path only as it is written: Bottle and waitress would mend `/%ff` and `//`."""
-    environ = request.environ
+def _answer(text: str, status: int = 200) -> HTTPResponse:
+    """Return a whole answer, to which nothing is added later: several threads may send it."""
+    body = text.encode("ascii")
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    headers |= {"Cache-Control": "no-store", **_REFUSAL_HEADERS.get(status, {})}
+    return HTTPResponse(body, status, headers)
+
+
+def _is_exact_path(environ: Mapping[str, Any]) -> bool:
+    """Tell whether the path is as it was written: Bottle and waitress mend `/%ff` and `//`."""
     uri = environ.get("REQUEST_URI") or environ.get("RAW_URI")
-    if uri:
-        path = uri if uri.startswith("/") else _ABSOLUTE.sub("", uri)
-        path = path.partition("?")[0]
-        exact = path == environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
-    else:
-        exact = environ["bottle.raw_path"] == environ["PATH_INFO"]
-    if not exact:
-        raise HTTPError(404)
+    if not uri:
+        return bool(environ["bottle.raw_path"] == environ["PATH_INFO"])
+    path = uri if uri.startswith("/") else _ABSOLUTE.sub("", uri)
+    seen = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+    return bool(path.partition("?")[0] == seen)
 
 
 def _read_body(environ: Mapping[str, Any]) -> bytes:

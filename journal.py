@@ -1,19 +1,21 @@
 """Tells the operator what happens: a line an event on standard output, and counts for `/health`.
 
 Numbers appear by their last four digits only. On a terminal a line is for reading, elsewhere it is
-a JSON object. A line that cannot be written at once is dropped and counted: output that is closed
-or blocked never holds up an answer.
+a JSON object. One thread words and writes them, some at a time: no answer waits for its line, and
+output that is closed or blocked holds nothing up. What cannot be written is dropped and counted.
 """
 
+import atexit
+import contextlib
 import json
 import os
-import select
-import stat
+import queue
 import threading
 import time
 import traceback
 from collections import Counter
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 
@@ -23,12 +25,16 @@ from events import DialCompleted, Event, IncomingCall, UnknownEvent
 from phone import NoNumber, PhoneNumber
 from routing import Decision
 
+MOST_WAITING = 4_000
+
+_GATHER_S = 0.01
+_MOST_CLOSING_S = 0.5
 _REPEAT_S = 10.0
-_PAGE = 4096  # so much a pipe takes without waiting, if it takes anything
 _LONGEST_STATUS = 64
 _LONGEST_NOTICE = 500
 
 _Line = dict[str, str | float]
+_Told = tuple[float, Callable[[], _Line]]
 
 
 class Journal:
@@ -39,75 +45,121 @@ class Journal:
 
     def __init__(self, fd: int = 1, *, readable: bool | None = None) -> None:
         self._fd = fd
-        self._readable = _is_terminal(fd) if readable is None else readable
-        self._never_waits = _is_file(fd)
+        readable = os.isatty(fd) if readable is None else readable
+        self._worded = _for_people if readable else _for_machines
         self._lock = threading.Lock()
-        self._counts = {"events": Counter[str](), "rejected": Counter[str]()}
-        self._errors = 0
-        self._dropped_lines = 0
+        self._events, self._rejected = Counter[str](), Counter[str]()
+        self._errors = self._dropped = 0
+        self._cut = b""  # what ends a line of which only a part could be written
         self._shown: dict[tuple[str, str], tuple[float, int]] = {}
+        self._waiting: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
 
     def counts(self) -> dict[str, object]:
         """Return what has been counted since the start; no names but our own, no numbers."""
         with self._lock:
-            counts = {name: dict(sorted(each.items())) for name, each in self._counts.items()}
-            return {**counts, "errors": self._errors, "dropped_lines": self._dropped_lines}
+            return {
+                "events": dict(sorted(self._events.items())),
+                "rejected": dict(sorted(self._rejected.items())),
+                "errors": self._errors,
+                "dropped_lines": self._dropped,
+            }
 
     def event(self, event: Event, call: Call, decision: Decision, seconds: float) -> None:
         """Tell of an event that was answered; `call` is what was known of it before."""
-        is_known = not isinstance(event, UnknownEvent)
-        name = event.name if is_known else phone.outline(event.name)
-        incoming = event if isinstance(event, IncomingCall) else call.incoming
-        line: _Line = {"event": name, "reference_id": event.reference_id}
-        if incoming is not None:
-            line["caller"] = _redacted(incoming.caller)
-            line["dialled"] = _redacted(incoming.dialled)
-        if isinstance(event, DialCompleted) and event.status is not None:
-            line["status"] = phone.outline(event.status)[:_LONGEST_STATUS]
-        line["reply"] = decision.command.name
-        if decision.reason is not None:
-            line["reason"] = decision.reason
-        line["ms"] = round(seconds * 1000, 2)
         with self._lock:
-            self._counts["events"][name if is_known else "unknown"] += 1
-            self._write(line)
+            self._events["unknown" if isinstance(event, UnknownEvent) else event.name] += 1
+        self._tell(partial(_of_event, event, call, decision, seconds))
 
     def rejected(self, word: str, cause: str) -> None:
         """Tell of a request that was turned away: one line for each cause in ten seconds."""
         now = time.monotonic()
         with self._lock:
-            self._counts["rejected"][word] += 1
+            self._rejected[word] += 1
             last, count = self._shown.get((word, cause), (-_REPEAT_S, 0))
             if now - last < _REPEAT_S:
                 self._shown[word, cause] = last, count + 1
-            else:
-                self._shown[word, cause] = now, 0
-                self._write({"rejected": word, "cause": cause, "more_before": count})
+                return
+            self._shown[word, cause] = now, 0
+        self._tell(lambda: {"rejected": word, "cause": cause, "more_before": count})
 
     def failed(self, error: BaseException) -> None:
         """Tell of an exception that nobody foresaw: its type and place, not its text."""
         place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
+        name, where = type(error).__name__, f"{Path(place.filename).name}:{place.lineno}"
         with self._lock:
             self._errors += 1
-            self._write({"error": type(error).__name__, "where": where})
+        self._tell(lambda: {"error": name, "where": where})
 
     def notice(self, text: str) -> None:
         """Tell something of the server itself."""
-        with self._lock:
-            self._write({"notice": text[:_LONGEST_NOTICE]})
+        self._tell(lambda: {"notice": text[:_LONGEST_NOTICE]})
 
-    def _write(self, line: _Line) -> None:
-        now = time.time()
-        text = _for_people(line, now) if self._readable else _for_machines(line, now)
-        data = text.encode("utf-8", "backslashreplace") + b"\n"
+    def close(self) -> None:
+        """Write what waits, for half a second at most; what is told later is not written."""
+        self._waiting.put(None)
+        self._thread.join(_MOST_CLOSING_S)
+
+    def _tell(self, line: Callable[[], _Line]) -> None:
+        if self._waiting.qsize() < MOST_WAITING:
+            self._waiting.put((time.time(), line))
+        else:
+            self._drop(1)
+
+    def _drop(self, lines: int) -> None:
+        with self._lock:
+            self._dropped += lines
+
+    def _run(self) -> None:
+        """Write what is told until told to end, with one system call for all that has gathered."""
+        ended = False
+        while not ended:
+            told = [self._waiting.get()]
+            time.sleep(_GATHER_S)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    told.append(self._waiting.get_nowait())
+            ended = None in told
+            self._write("".join(self._line(*each) for each in told if each is not None))
+
+    def _line(self, now: float, line: Callable[[], _Line]) -> str:
         try:
-            if len(data) > _PAGE or not (self._never_waits or _takes_a_page(self._fd)):
-                raise BlockingIOError
-            written = os.write(self._fd, data)
-        except OSError:
-            written = 0
-        self._dropped_lines += written < len(data)
+            return self._worded(line(), now) + "\n"
+        except Exception:  # noqa: BLE001 - without this thread nobody is told anything
+            self._drop(1)
+            return ""
+
+    def _write(self, text: str) -> None:
+        data = self._cut + text.encode("utf-8", "backslashreplace")
+        while data:
+            try:
+                written = os.write(self._fd, data)
+            except BlockingIOError:  # nobody has told it to wait by itself
+                time.sleep(_GATHER_S)
+                continue
+            except OSError:
+                self._drop(data.removeprefix(self._cut).count(b"\n"))
+                return
+            self._cut = b"" if data[written - 1 : written] == b"\n" else b"\n"
+            data = data[written:]
+
+
+def _of_event(event: Event, call: Call, decision: Decision, seconds: float) -> _Line:
+    name = phone.outline(event.name) if isinstance(event, UnknownEvent) else event.name
+    incoming = event if isinstance(event, IncomingCall) else call.incoming
+    line: _Line = {"event": name, "reference_id": event.reference_id}
+    if incoming is not None:
+        line["caller"] = _redacted(incoming.caller)
+        line["dialled"] = _redacted(incoming.dialled)
+    if isinstance(event, DialCompleted) and event.status is not None:
+        line["status"] = phone.outline(event.status)[:_LONGEST_STATUS]
+    line["reply"] = decision.command.name
+    if decision.reason is not None:
+        line["reason"] = decision.reason
+    line["ms"] = round(seconds * 1000, 2)
+    return line
 
 
 def _for_machines(line: _Line, now: float) -> str:
@@ -141,27 +193,3 @@ def _for_people(line: _Line, now: float) -> str:
 
 def _redacted(number: PhoneNumber | NoNumber) -> str:
     return number.value if isinstance(number, NoNumber) else phone.redact(number)
-
-
-def _is_terminal(fd: int) -> bool:
-    try:
-        return os.isatty(fd)
-    except OSError:
-        return False
-
-
-def _is_file(fd: int) -> bool:
-    """Tell whether writing never waits for a reader."""
-    try:
-        return stat.S_ISREG(os.fstat(fd).st_mode)
-    except OSError:
-        return False
-
-
-def _takes_a_page(fd: int) -> bool:
-    """Tell whether a page can be written without waiting; where nobody can tell, it is tried."""
-    if not hasattr(select, "poll"):
-        return True
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return bool(poll.poll(0))

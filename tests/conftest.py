@@ -94,7 +94,7 @@ def read_list(text: str, **defaults: Any) -> AllowList:
 
 def live(text: str, **defaults: Any) -> LiveAllowList:
     """Return an allow-list as the app takes it, of a file that never changes."""
-    return LiveAllowList(Path(os.devnull), lambda: read_list(text, **defaults))
+    return LiveAllowList(Path(os.devnull), lambda _: read_list(text, **defaults))
 
 
 def settings_of(**values: str) -> config.Settings:
@@ -142,19 +142,23 @@ class Lines:
     """A journal that writes JSON lines to a file, and what it wrote."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w+b", buffering=0)
+        self._path, self._file = path, path.open("wb")
         self.journal = Journal(self._file.fileno(), readable=False)
 
     def __enter__(self) -> "Lines":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.journal.close()
         self._file.close()
 
     def read(self) -> list[dict[str, Any]]:
-        """Return every line so far."""
-        self._file.seek(0)
-        return [json.loads(line) for line in self._file]
+        """Return every line so far: a line is written a moment after it is told."""
+        mark = f"read at {time.monotonic_ns()}"
+        self.journal.notice(mark)
+        assert eventually(lambda: mark in self._path.read_text())
+        lines = [json.loads(line) for line in self._path.read_text().splitlines()]
+        return [line for line in lines if not line.get("notice", "").startswith("read at ")]
 
 
 TEST_DATABASE = os.environ.get("TEST_DATABASE_URL", "")
@@ -326,6 +330,31 @@ class Load:
             self.answered.append((call, json.loads(body)["event"]))
         else:
             self.refused.append(answer.status)
+
+
+@contextlib.contextmanager
+def serving(*words: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """Run the slow app; yield its process and port."""
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "tests" / "slow_app.py", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        try:
+            yield process, int(process.stdout.readline())
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def processor_s(pid: int) -> float:
+    """Return how much of a processor's time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 5) -> bool:

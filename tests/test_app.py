@@ -3,20 +3,36 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import facts
 import pytest
-from conftest import Clock, Door, Lines, live, payload, post, settings_of, web
+from conftest import (
+    ROOT,
+    START,
+    Clock,
+    Door,
+    Lines,
+    eventually,
+    live,
+    payload,
+    post,
+    settings_of,
+    web,
+)
 
 import app as app_module
 import config
 from app import create_app
+from calllog import LogUnavailable
 from calls import Moment, RecentCalls
-from journal import Journal
+from journal import MOST_WAITING, Journal
 
 CALL = payload("incoming_call")
 NUMBER = "12025550123"
@@ -74,6 +90,22 @@ def test_health_of_a_server_with_a_key(lines: Lines) -> None:
     assert app.post("/", b"", status=401).json == {"error": "unauthorized"}
 
 
+def test_while_events_cannot_be_kept_senders_hear_when_to_come_again(lines: Lines) -> None:
+    class Failing(RecentCalls):
+        def answer(self, *_: Any, **__: Any) -> Any:
+            raise LogUnavailable
+
+        def health(self) -> dict[str, object]:
+            return {"call_log": "failing"}
+
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Failing(), lines.journal))
+    refused = app.post("/", CALL, content_type="application/json", status=503)
+    assert (refused.json, refused.headers["Retry-After"]) == ({"error": "log_unavailable"}, "5")
+    health = app.get("/health", status=503)
+    assert (health.json["status"], health.headers["Retry-After"]) == ("degraded", "5")
+    assert lines.journal.counts()["rejected"] == {"log_unavailable": 1}
+
+
 def test_a_secret_path_is_the_only_one(door: Door) -> None:
     app = door(event_path="/events/x7Kq2")
     assert app.post("/events/x7Kq2", CALL, content_type="application/json").json == facts.DIAL
@@ -92,8 +124,8 @@ def test_an_app_below_a_prefix_takes_its_paths_exactly(door: Door) -> None:
 @pytest.mark.parametrize("uri", ["REQUEST_URI", "RAW_URI"])
 def test_the_path_as_it_was_sent_counts(uri: str, door: Door) -> None:
     app, length = door().app, {"CONTENT_LENGTH": str(len(CALL))}
-    assert call(app, environ(CALL, **{uri: "/"}, **length))[0] == 200
-    assert call(app, environ(CALL, **{uri: "//"}, **length))[0] == 404
+    sent = {"/": 200, "//": 404, "http://x/": 200, "https://x/": 200, "https://x?a=/": 404}
+    assert {each: call(app, environ(CALL, **{uri: each}, **length))[0] for each in sent} == sent
 
 
 def test_without_the_path_as_it_was_sent_the_decoded_one_counts(door: Door) -> None:
@@ -112,23 +144,67 @@ def test_a_body_that_is_declared_too_large_is_not_read(door: Door) -> None:
 def test_a_long_status_is_cut_and_never_blocks(clock: Clock) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"a line that nobody reads\n")
-    app = app_of(Journal(writer), clock)
+    journal = Journal(writer)
+    app = app_of(journal, clock)
     post(app, payload("dial_completed_busy").replace(b"busy", "\u00e9".encode() * 11_000))
+    journal.close()
     os.close(writer)
     with os.fdopen(reader) as stream:
         (_, line) = stream
     assert json.loads(line)["status"] == "\u00e9" * 64
 
 
-def test_a_line_longer_than_a_page_is_dropped_and_counted() -> None:
+def test_a_long_notice_is_cut(lines: Lines) -> None:
+    lines.journal.notice("y" * 5000)
+    assert [line["notice"] for line in lines.read()] == ["y" * 500]
+
+
+def test_a_line_that_cannot_be_worded_is_counted_and_the_next_is_written(lines: Lines) -> None:
+    lines.journal.notice(None)  # type: ignore[arg-type]
+    lines.journal.notice("still here")
+    assert [line["notice"] for line in lines.read()] == ["still here"]
+    assert lines.journal.counts()["dropped_lines"] == 1
+
+
+def test_output_that_does_not_wait_loses_no_line_as_long_as_somebody_reads() -> None:
     reader, writer = os.pipe()
+    os.set_blocking(writer, False)
     journal = Journal(writer)
-    journal.rejected("bad_json", "x" * 5000)
-    journal.notice("y" * 5000)
-    assert journal.counts()["dropped_lines"] == 1
-    os.close(writer)
+    told = [f"{n} {'x' * 400}" for n in range(600)]
+    for text in told:
+        journal.notice(text)
+    time.sleep(0.1)
     with os.fdopen(reader) as stream:
-        assert [json.loads(line)["notice"] for line in stream] == ["y" * 500]
+        assert [json.loads(stream.readline())["notice"] for _ in told] == told
+    assert journal.counts()["dropped_lines"] == 0
+    journal.close()
+    os.close(writer)
+
+
+def test_a_line_that_is_cut_off_does_not_spoil_the_next(
+    lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full for a while."""
+    write, room = os.write, [20]
+
+    def some(fd: int, data: bytes) -> int:
+        if not room:
+            return write(fd, data)
+        left = room.pop()
+        if not left:
+            raise OSError
+        room.append(0)
+        return write(fd, data[:left])
+
+    with monkeypatch.context() as patched:
+        patched.setattr("journal.os.write", some)
+        lines.journal.notice("cut off")
+        assert eventually(lambda: lines.journal.counts()["dropped_lines"] == 1)
+    lines.journal.notice("whole")
+    lines.journal.close()
+    cut, whole = (tmp_path / "lines").read_text().splitlines()
+    assert len(cut) == 20
+    assert json.loads(whole)["notice"] == "whole"
 
 
 def test_the_home_country_code_is_put_before_numbers_in_events(door: Door) -> None:
@@ -223,9 +299,9 @@ def test_rejected_requests_are_told_once_and_counted(
     door: Door, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = door()
-    seconds = [1000.0]
+    seconds = [1.0]  # as soon after the start of the machine
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])
-    for wait_s in (0, 1, 1, 8, 1):
+    for wait_s in (0, 1, 8, 1, 1, 9):
         seconds[0] += wait_s
         app.post("/", b"{", content_type="application/json", status=400)
     app.post("/", b"{}", content_type="application/json", status=400)
@@ -233,14 +309,17 @@ def test_rejected_requests_are_told_once_and_counted(
     assert told == [
         ("bad_json", "wanted strict JSON", 0),
         ("bad_json", "wanted strict JSON", 2),
+        ("bad_json", "wanted strict JSON", 1),
         ("bad_event", "event: wanted 1 to 64 printable ASCII characters", 0),
     ]
-    assert app.get("/health").json["rejected"] == {"bad_event": 1, "bad_json": 5}
+    assert app.get("/health").json["rejected"] == {"bad_event": 1, "bad_json": 6}
 
 
 def written_to_a_terminal(write: Any) -> list[str]:
     reader, writer = os.pipe()
-    write(Journal(writer, readable=True))
+    journal = Journal(writer, readable=True)
+    write(journal)
+    journal.close()
     os.close(writer)
     with os.fdopen(reader, encoding="utf-8") as stream:
         return [line[9:].rstrip("\n") for line in stream]
@@ -271,19 +350,117 @@ def test_lines_for_people(clock: Clock) -> None:
     assert told[4].startswith(" error: KeyError (where test_app.py:")
 
 
+def test_a_cause_that_comes_again_is_shown_to_people_with_its_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def write(journal: Journal) -> None:
+        for seconds in 1000.0, 1001.0, 1010.0:
+            monkeypatch.setattr("time.monotonic", lambda now=seconds: now)
+            journal.rejected("bad_json", "wanted JSON")
+
+    assert written_to_a_terminal(write) == [
+        " rejected: bad_json (cause wanted JSON)",
+        " rejected: bad_json (cause wanted JSON, more before 1)",
+    ]
+
+
+def test_lines_are_for_people_on_a_terminal_alone() -> None:
+    told = []
+    for reader, writer in os.openpty(), os.pipe():
+        journal = Journal(writer)
+        journal.notice("ready")
+        journal.close()
+        told.append(os.read(reader, 1000)[:1] == b"{")
+        os.close(reader)
+        os.close(writer)
+    assert told == [False, True]
+
+
+def test_a_text_that_nothing_can_encode_is_shown_escaped() -> None:
+    def write(journal: Journal) -> None:
+        journal.notice("list\udcff.csv")
+
+    assert written_to_a_terminal(write) == [" notice: list\\udcff.csv"]
+
+
+@pytest.mark.parametrize(
+    ("readable", "line"),
+    [
+        (False, '{"time": "2026-11-23T12:00:00.062Z", "notice": "ready"}\n'),
+        (True, "15:00:00  notice: ready\n"),
+    ],
+    ids=["programs", "people"],
+)
+def test_a_line_has_its_time_whole_for_programs_in_utc_for_people_as_on_their_clocks(
+    readable: bool, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", lambda: START.timestamp() + 0.0625)
+    monkeypatch.setattr("time.localtime", lambda now: time.gmtime(now + 3 * 3600))
+    reader, writer = os.pipe()
+    journal = Journal(writer, readable=readable)
+    journal.notice("ready")
+    journal.close()
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        assert stream.read() == line
+
+
+def test_a_line_says_how_many_milliseconds_the_answer_took(
+    door: Door, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.perf_counter", iter([1000.0, 1000.0123]).__next__)
+    post(door(), CALL)
+    assert [line["ms"] for line in lines.read()] == [12.3]
+
+
+def test_output_that_takes_a_few_bytes_at_a_time_gets_all(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr("os.write", lambda fd, data: write(fd, data[:7]))
+    lines.journal.notice("one")
+    lines.journal.notice("two")
+    assert [line["notice"] for line in lines.read()] == ["one", "two"]
+
+
+def test_closing_takes_no_longer_than_writing(lines: Lines) -> None:
+    lines.journal.notice("ready")
+    started = time.monotonic()
+    lines.journal.close()
+    assert time.monotonic() - started < 0.4
+
+
+def dropped(app: Any) -> int:
+    count: int = app.get("/health").json["dropped_lines"]
+    return count
+
+
 def test_output_that_is_blocked_or_closed_holds_nothing_up(clock: Clock) -> None:
     reader, writer = os.pipe()
     journal = Journal(writer)
     app = app_of(journal, clock)
-    for _ in range(1000):
+    while not dropped(app):
         post(app, payload("call_completed"))
-    dropped = app.get("/health").json["dropped_lines"]
-    assert 0 < dropped < 1000
     os.close(reader)
+    assert eventually(lambda: dropped(app) > MOST_WAITING)
+    told_before = dropped(app)
     post(app, payload("call_completed"))
     os.close(writer)
     post(app, payload("call_completed"))
-    assert app.get("/health").json["dropped_lines"] == dropped + 2
+    assert eventually(lambda: dropped(app) == told_before + 2)
+
+
+def test_what_was_told_is_written_before_the_process_ends() -> None:
+    words = "from journal import Journal; Journal().notice('the last word')"
+    ended = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, check=True)
+    assert json.loads(ended.stdout)["notice"] == "the last word"
+
+
+def test_output_that_is_blocked_does_not_hold_up_the_end() -> None:
+    words = "from journal import Journal; j = Journal(); [j.notice('x' * 500) for _ in range(400)]"
+    command = [sys.executable, "-c", words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.wait(timeout=5) == 0
 
 
 def test_fifty_copies_at_once_get_one_dial(door: Door) -> None:
@@ -307,16 +484,25 @@ def test_fifty_copies_at_once_get_one_dial(door: Door) -> None:
 
 
 def test_the_callable_for_other_servers_is_made_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "list.csv").write_text(facts.ALLOW_LIST)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MASKING_ALLOW_LIST", "list.csv")
     application = app_module.application
     assert post(web(application), CALL) == facts.DIAL
+    told: list[str] = []
+
+    def all_told() -> bool:
+        told.extend(capfd.readouterr().out.splitlines())
+        return len(told) == 2
+
+    assert eventually(all_told)
+    assert "NOT VERIFIED" in told[0]
+    assert json.loads(told[1])["reply"] == "dial"
     with pytest.raises(AttributeError):
         _ = app_module.no_such_name
     monkeypatch.setenv("MASKING_ALLOW_LIST", "none.csv")
     with pytest.raises(SystemExit, match="3"):
         _ = app_module.application
-    assert "does not start:\n  none.csv: wanted a CSV file" in capsys.readouterr().err
+    assert "does not start:\n  none.csv: wanted a CSV file" in capfd.readouterr().err

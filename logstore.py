@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from calls import Answer, Delivery
@@ -25,6 +26,7 @@ SCHEMA_VERSION = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _PAGE = 1_000
+_KEPT_AT_ONCE = 200  # of twelve values each, of which no database takes any number
 
 
 class StoreError(Exception):
@@ -131,8 +133,13 @@ def _number(text: str | None) -> PhoneNumber | NoNumber:
 
 
 _COLUMNS = ", ".join(Row._fields)
-_KEEP = f"""
-INSERT INTO call_event ({_COLUMNS}) VALUES ({", ".join("?" * len(Row._fields))})
+_ONE = f"({', '.join('?' * len(Row._fields))})"
+
+
+def keeping(rows: int) -> str:
+    """Return the statement that keeps so many rows, no two of one delivery key."""
+    return f"""
+INSERT INTO call_event ({_COLUMNS}) VALUES {", ".join([_ONE] * rows)}
 ON CONFLICT (reference_id, event, sha256) DO UPDATE
 SET deliveries = call_event.deliveries + excluded.deliveries, last_seen = excluded.last_seen
 """  # noqa: S608 - our own columns
@@ -207,8 +214,21 @@ class Store(ABC):
         return {prints[found] for (found,) in self._execute(sql, list(prints))}
 
     def keep(self, rows: Sequence[Row]) -> None:
-        """Add rows; of one that is there already, count its deliveries as well."""
-        self._execute_many(_KEEP, rows)
+        """Add rows; of one that is there already, count its deliveries as well.
+
+        Many in one statement: the driver lets other threads in at each, and waits for them then.
+        """
+        merged: dict[tuple[str, str, bytes], Row] = {}
+        for each in rows:
+            key = each.reference_id, each.event, each.sha256
+            first = merged.setdefault(key, each)
+            if first is not each:
+                count = first.deliveries + each.deliveries
+                merged[key] = first._replace(deliveries=count, last_seen=each.last_seen)
+        kept = list(merged.values())
+        for begin in range(0, len(kept), _KEPT_AT_ONCE):
+            some = kept[begin : begin + _KEPT_AT_ONCE]
+            self._execute(keeping(len(some)), list(chain.from_iterable(some)))
 
     def newest(self) -> int | None:
         """Return when the newest event was first seen."""

@@ -134,6 +134,41 @@ def test_a_repeated_delivery_is_counted_and_its_first_reply_stays(
     assert rows(log_url) == [first._replace(last_seen=later, deliveries=2)]
 
 
+def kept_at_once(url: str, some: list[logstore.Row]) -> list[logstore.Row]:
+    """Return what is kept when a log is given all of these together."""
+    store = calllog.store_of(url)
+    store.open()
+    try:
+        with store.transaction():
+            store.keep(some)
+        return store.rows({row.reference_id for row in some})
+    finally:
+        store.close()
+
+
+def test_of_events_that_are_kept_at_once_only_true_copies_are_one_row(
+    log_url: str, clock: Clock
+) -> None:
+    one = logstore.row(Delivery(events.parse(INCOMING), INCOMING, clock()), DIAL)
+    different = [
+        one,
+        one._replace(sha256=sha256(b"another body").digest()),
+        one._replace(event="dial_completed"),
+        one._replace(reference_id="another call"),
+    ]
+    later = one.last_seen + 1_000_000
+    copies = [row._replace(last_seen=later) for row in different]
+    assert kept_at_once(log_url, different + copies) == [
+        row._replace(deliveries=2, last_seen=later) for row in different
+    ]
+
+
+def test_of_many_events_that_are_kept_at_once_none_is_lost(log_url: str, clock: Clock) -> None:
+    one = logstore.row(Delivery(events.parse(INCOMING), INCOMING, clock()), DIAL)
+    many = [one._replace(reference_id=f"call-{n}") for n in range(450)]
+    assert kept_at_once(log_url, many) == many
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.event}-{'-'.join(row.before)}")
 def test_the_reply_table_holds_across_restarts(servers: Servers, row: Row) -> None:
     for name in row.before:

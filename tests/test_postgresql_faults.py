@@ -7,6 +7,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -138,6 +139,42 @@ def test_a_database_that_was_away_is_used_within_a_second(tmp_path: Path, cluste
         cluster.start()
         assert eventually(lambda: is_well(server), 1)
     assert set(kept(cluster.url)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
+
+
+@needs_programs
+def test_a_connection_that_goes_silent_is_cut_off(tmp_path: Path, cluster: Cluster) -> None:
+    """As when the other end hangs: the system still acknowledges, and no time-out of its helps."""
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": cluster.url}) as server:
+        server.deliver(numbered(1))
+        with psycopg.connect(cluster.url) as other:
+            found = other.execute(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'masked-calls'"
+            )
+            ((backend,),) = found.fetchall()
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            assert server.deliver(numbered(2)) == (200, facts.DIAL)
+            assert not is_well(server)
+            assert eventually(lambda: is_well(server), 4)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+    assert set(kept(cluster.url)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
+
+
+@needs_programs
+def test_a_database_in_another_encoding_is_refused(tmp_path: Path, cluster: Cluster) -> None:
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE DATABASE old ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
+    where = cluster.url.removesuffix("postgres") + "old"
+    server = ServerProcess(tmp_path, {"MASKING_CALL_LOG": where})
+    with pytest.raises(AssertionError, match="did not start"), server:
+        pass
+    assert server.stderr.read_text() == (
+        "The server does not start: PostgreSQL old on 127.0.0.1: wanted a database in UTF8, got"
+        " another encoding\n"
+    )
 
 
 def test_a_server_that_is_killed_has_kept_what_it_answered(tmp_path: Path, url: str) -> None:

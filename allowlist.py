@@ -4,7 +4,9 @@ One line is one row: a cell never spans lines, so that a quote left open cannot 
 below it, and a row cut short (a file half-written) never passes for a whole one.
 """
 
+import contextlib
 import csv
+import gc
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pathlib import Path
 import phone
 from commands import MOST_CALL_SECONDS, Dial
 from phone import PhoneNumber
-from routing import AllowList, AllowListError, Route, RowFault
+from routing import AllowList, AllowListError, Pace, Route, RowFault
 
 COLUMNS = (
     "to",
@@ -43,7 +45,25 @@ class RowDefaults:
     home_country_code: str = ""
 
 
-def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Have no collection go through what is read, neither meanwhile nor, if it is good, ever after.
+
+    Neither reading a list nor answering events leaves cycles behind, so nothing of them is missed.
+    """
+    gc.collect(1)  # what others have left would stay as well
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+@_uncollected()
+def read(
+    path: Path, defaults: RowDefaults, *, only_fictional: bool, pace: Pace = iter
+) -> AllowList:
     """Read the file. Raises `AllowListError` with all faults, also when there is no such file.
 
     With `only_fictional`, as long as requests are not verified, one real number is a fault.
@@ -60,7 +80,7 @@ def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowLis
     if text and not text.endswith("\n"):
         message = "wanted a line end after the last row, got none: it may be cut short"
         raise AllowListError([RowFault(text.count("\n") + 1, message)])
-    return parse(_lines(text), defaults, only_fictional=only_fictional)
+    return parse(_lines(text), defaults, only_fictional=only_fictional, pace=pace)
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -74,19 +94,21 @@ def _lines(text: str) -> Iterator[str]:
         start = end + 1
 
 
-def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
+def parse(
+    lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool, pace: Pace = iter
+) -> AllowList:
     """Read an allow-list from its lines. Raises `AllowListError` with all faults at once.
 
     Blank lines and lines that begin with `#` are passed over; the first other line is the header.
     """
     faults: list[RowFault] = []
-    routes = list(_routes(lines, defaults, faults))
+    routes = _routes(pace(lines), defaults, faults)
+    if only_fictional:
+        routes = _noting_real_numbers(routes, faults)
     try:
-        allow_list = AllowList(routes, default_masking_id=defaults.caller_id_number)
+        allow_list = AllowList(routes, default_masking_id=defaults.caller_id_number, pace=pace)
     except AllowListError as error:
         raise AllowListError([*faults, *error.faults]) from None
-    if only_fictional:
-        faults += _real_numbers(routes)
     if faults:
         raise AllowListError(faults)
     return allow_list
@@ -250,17 +272,21 @@ def _expires(text: str) -> datetime | None:
     return expires
 
 
-def _real_numbers(routes: list[Route]) -> Iterator[RowFault]:
-    """Yield one fault if any row holds a number that could be somebody's."""
-    lines = [route.line for route in routes if not all(map(phone.is_fictional, _numbers(route)))]
+def _noting_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> Iterator[Route]:
+    """Yield the routes, and add one fault if any holds a number that could be somebody's."""
+    lines = []
+    for route in routes:
+        if not all(map(phone.is_fictional, _numbers(route))):
+            lines.append(route.line)
+        yield route
     if lines:
-        yield RowFault(
-            lines[0],
+        wanted = (
             "wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as TELESIGN_API_KEY is"
             f" not set, got {len(lines)} row(s) with real ones, the first one here;"
             " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
-            " write verify_signatures = false to serve everybody who finds the address",
+            " write verify_signatures = false to serve everybody who finds the address"
         )
+        faults.append(RowFault(lines[0], wanted))
 
 
 def _numbers(route: Route) -> Iterator[PhoneNumber]:

@@ -247,7 +247,8 @@ def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, L
     file = Path(settings.allow_list)
     try:
         live = LiveAllowList(
-            file, lambda: allowlist.read(file, defaults, only_fictional=only_fictional)
+            file,
+            lambda pace: allowlist.read(file, defaults, only_fictional=only_fictional, pace=pace),
         )
     except AllowListError as error:
         faults += [fault.at(settings.allow_list) for fault in error.faults]

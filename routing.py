@@ -5,11 +5,11 @@ route's masking ID. `AllowList` cannot be built from routes that would show a re
 No I/O, no clock, no settings: what a decision depends on is passed in.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from calls import ANSWERED, Call, Moment
 from commands import Command, Dial, Hangup, NoAction, Speak
@@ -89,6 +89,17 @@ class AllowListError(Exception):
         super().__init__(f"{len(self.faults)} faults in the allow-list")
 
 
+_Item = TypeVar("_Item")
+
+
+class Pace(Protocol):
+    """How fast a list is made: `iter` is as fast as can be."""
+
+    def __call__(self, items: Iterable[_Item], /) -> Iterator[_Item]:
+        """Yield the items, now and then after a while."""
+        ...
+
+
 _Key = PhoneNumber | tuple[PhoneNumber, PhoneNumber]
 
 
@@ -101,24 +112,34 @@ class AllowList:
     """Every route there is. Raises `AllowListError` for routes that cannot stand together.
 
     `default_masking_id` is the setting `caller_id_number`: a masking ID of ours even while no route
-    uses it. A look-up costs two dictionary reads, however long the list is.
+    uses it. Each route is looked at twice; `pace` is that of the second look, the first one has
+    that of `routes`. A look-up costs two dictionary reads, however long the list is.
     """
 
     def __init__(
-        self, routes: Iterable[Route], *, default_masking_id: PhoneNumber | None = None
+        self,
+        routes: Iterable[Route],
+        *,
+        default_masking_id: PhoneNumber | None = None,
+        pace: Pace = iter,
     ) -> None:
         self._routes: dict[_Key, Route] = {}
+        self._for_named: set[PhoneNumber] = set()
         faults = []
+        parts = _Parts(default_masking_id)
         for route in routes:
             first = self._routes.setdefault(_key(route.dialled, route.caller), route)
             if first is not route:
                 message = f"to, from: wanted each pair once, got that of line {first.line} again"
                 faults.append(RowFault(route.line, message))
-        self.own_numbers = frozenset(_own_numbers(self, default_masking_id))
-        self._for_named = frozenset(each.dialled for each in self if each.caller is not None)
-        faults += _shared_numbers(self, default_masking_id, self.own_numbers)
+            if route.caller is not None:
+                self._for_named.add(route.dialled)
+            parts.add(route)
+        for route in pace(self):
+            faults += parts.faults(route)
         if faults:
             raise AllowListError(faults)
+        self.own_numbers: Set[PhoneNumber] = parts.own_numbers
 
     def __iter__(self) -> Iterator[Route]:
         return iter(self._routes.values())
@@ -155,39 +176,37 @@ class AllowList:
         return route
 
 
-def _own_numbers(
-    routes: Iterable[Route], default_masking_id: PhoneNumber | None
-) -> Iterator[PhoneNumber]:
-    """Yield the numbers that are ours and nobody's: masking IDs and virtual numbers."""
-    if default_masking_id is not None:
-        yield default_masking_id
-    for route in routes:
-        yield route.masking_id
-        if route.dialled != route.destination:
-            yield route.dialled
+class _Parts:
+    """The parts that numbers play in a list, of which some exclude each other.
 
+    `own_numbers` are ours and nobody's: masking IDs and virtual numbers.
+    """
 
-def _shared_numbers(
-    routes: Iterable[Route],
-    default_masking_id: PhoneNumber | None,
-    own_numbers: frozenset[PhoneNumber],
-) -> Iterator[RowFault]:
-    """Yield a fault for each number that has two parts to play which exclude each other."""
-    masking_ids = {default_masking_id}
-    masking_ids.update(route.masking_id for route in routes)
-    themselves = {route.dialled for route in routes if route.dialled == route.destination}
-    for route in routes:
-        if route.dialled in themselves and route.dialled != route.destination:
+    def __init__(self, default_masking_id: PhoneNumber | None) -> None:
+        self._masking_ids = set() if default_masking_id is None else {default_masking_id}
+        self._themselves: set[PhoneNumber] = set()
+        self.own_numbers = set(self._masking_ids)
+
+    def add(self, route: Route) -> None:
+        self._masking_ids.add(route.masking_id)
+        self.own_numbers.add(route.masking_id)
+        if route.dialled == route.destination:
+            self._themselves.add(route.dialled)
+        else:
+            self.own_numbers.add(route.dialled)
+
+    def faults(self, route: Route) -> Iterator[RowFault]:
+        """Yield a fault for each number of a route that has another part to play as well."""
+        is_virtual = route.dialled != route.destination
+        if is_virtual and route.dialled in self._themselves:
             yield RowFault(
                 route.line,
                 f"destination: wanted {redact(route.dialled)} itself, as in another row of this"
                 f" `to`, got {redact(route.destination)}",
             )
-        if route.destination in masking_ids or (
-            route.destination in own_numbers and route.destination != route.dialled
-        ):
+        if route.destination in (self.own_numbers if is_virtual else self._masking_ids):
             yield RowFault(route.line, _not_a_person("destination", route.destination))
-        if route.caller in masking_ids and route.caller is not None:
+        if route.caller in self._masking_ids:
             yield RowFault(route.line, _not_a_person("from", route.caller))
 
 

@@ -5,19 +5,22 @@ at once. As long as it has a fault, or is not there, the last good list stays. R
 reading: a long list is read in the gaps that they leave.
 """
 
-import contextlib
-import gc
-import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from routing import AllowList, AllowListError
+from routing import AllowList, AllowListError, Pace
 
 _LOOK_EVERY_S = 0.25
 _MOST_MOVING = 3  # looks: a file that is written again and again is read all the same
 
-_GIVE_WAY_AFTER_S = 0.0001
+_WORK_S = 0.001
+_LEAST_REST_S, _MOST_REST_S = 0.0005, 0.01
+_ITEMS_A_LOOK = 16
+
+_Item = TypeVar("_Item")
 
 Stamp = tuple[int, int, int] | None
 
@@ -25,22 +28,22 @@ Stamp = tuple[int, int, int] | None
 class LiveAllowList:
     """The allow-list of a file: `current` is the last good one; `is_stale` if the file differs.
 
-    `read` reads the file and raises `AllowListError`, also at once if the first list is not good.
+    `read` reads the file at the pace that it is given, and raises `AllowListError`, also at once if
+    the first list is not good.
     """
 
-    def __init__(self, path: Path, read: Callable[[], AllowList]) -> None:
+    def __init__(self, path: Path, read: Callable[[Pace], AllowList]) -> None:
         self._path, self._read = path, read
         self._seen = self._last = stamp_of(path)
         self._moving = 0
         self._again = False
         self._fault = ""
         self._wake = threading.Event()
-        self.current = read()
+        self.current = read(iter)
         self.is_stale = False
 
     def watch(self, tell: Callable[[str], None]) -> None:
         """Look at the file four times a second from now on; `tell` hears of each change once."""
-        gc.freeze()  # what is there by now stays: no collection need ever go through it
 
         def look() -> None:
             while True:
@@ -75,8 +78,7 @@ class LiveAllowList:
         """Read the file and swap the list; what has no cause in its content is tried again."""
         self._fault, self._again = "", False
         try:
-            with _giving_way():
-                self.current = self._read()
+            self.current = self._read(_in_gaps)
         except AllowListError as error:
             first, *more = error.faults
             self._fault = first.at(self._path) + (f" (and {len(more)} more)" if more else "")
@@ -86,21 +88,24 @@ class LiveAllowList:
         self.is_stale = bool(self._fault)
 
 
-@contextlib.contextmanager
-def _giving_way() -> Iterator[None]:
-    """Let other threads interrupt this one at once, and have no collection stop them all.
+def _in_gaps(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Pass the items on, with a rest after each millisecond of work.
 
-    Neither reading a list nor answering requests leaves cycles behind, so nothing is missed.
+    Work of one thread holds up all others at every step they take, so a rest lasts for as long as
+    this thread was kept waiting since the last one: the busier the others, the slower the reading.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_GIVE_WAY_AFTER_S)
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-        sys.setswitchinterval(before)
+    rest_s = 0.0
+    since, worked = time.perf_counter(), time.thread_time()
+    until = since + _WORK_S
+    for count, item in enumerate(items, start=1):
+        yield item
+        if count % _ITEMS_A_LOOK == 0 and (now := time.perf_counter()) > until:
+            before, worked = worked, time.thread_time()
+            waited_s = (now - since) - (worked - before) - rest_s
+            rest_s = min(max(waited_s, _LEAST_REST_S), _MOST_REST_S)
+            since = now
+            time.sleep(rest_s)
+            until = time.perf_counter() + _WORK_S
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -28,7 +28,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         WEB | {"sqlite3", "psycopg"},
     ),
     "allowlist": ({"phone", "commands", "routing"}, WEB | (IO - {"pathlib"}) | {"json"}),
-    "watch": ({"routing"}, WEB | {"json", "time"}),
+    "watch": ({"routing"}, WEB | {"json"}),
     "config": ({"phone", "commands", "signature"}, WEB | (IO - {"pathlib"}) | {"json"}),
     "journal": ({"phone", "calls", "events", "routing"}, WEB),
     "server": (set(), {"bottle", "json"}),

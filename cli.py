@@ -247,7 +247,7 @@ def explain(settings: Settings, allow_list: AllowList, caller: str, dialled: str
         console.print_wrapped(out, f"refused: {decision.reason}", "bold red")
         cause = advice.nearest_cause(event.dialled, event.caller, decision.reason, allow_list)
         console.print_wrapped(out, cause)
-    console.print_wrapped(out, json.dumps(decision.command.to_wire(), separators=(",", ":")))
+    print(json.dumps(decision.command.to_wire(), separators=(",", ":")))
     return 0
 
 

@@ -181,11 +181,16 @@ def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
 # A server, if there is none --------------------------------------------------------------------
 
 
+def usual_address(environment: dict[str, str]) -> str:
+    """Return where a server runs that has its host and port from the environment, if any runs."""
+    host = environment.get("MASKING_HOST", "127.0.0.1")
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{environment.get('MASKING_PORT', '8080')}"
+
+
 def running_server(environment: dict[str, str]) -> str | None:
     """Return the URL of the server that `make run` has started, if it runs."""
-    host = environment.get("MASKING_HOST", "127.0.0.1")
-    port = environment.get("MASKING_PORT", "8080")
-    base = f"http://{host}:{port}"
+    base = usual_address(environment)
     try:
         health = requests.get(f"{base}/health", timeout=1).json()
     except (requests.RequestException, ValueError):
@@ -299,6 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         try:
             url = options.url or running_server(environment)
+            is_own = url is None
             if url is None:
                 _prepare(environment, scenarios)
                 url = stack.enter_context(own_server(environment))
@@ -308,7 +314,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         stage = Stage(url, sender, options.to, options.caller, options.digit)
         if not options.json:
-            console.print_wrapped(out, f"server: {url}", "dim")
+            where = usual_address(environment)
+            own = f", started for this: none runs on {where} (--url names another)"
+            console.print_wrapped(out, f"server: {url}{own if is_own else ''}", "dim")
         if options.calls is not None:
             return 0 if play_load(stage, options.calls, options.rate, out) else 1
         if options.event is not None:
@@ -349,6 +357,8 @@ def _refuse_nonsense(options: argparse.Namespace, parser: argparse.ArgumentParse
     alone = "--calls" if options.calls is not None else "--event" if options.event else ""
     if alone and options.scenarios:
         parser.error(f"{alone} takes no scenarios")
+    if options.calls is not None and options.json:
+        parser.error("--calls tells its figures as a table, not with --json")
     if options.url is not None:
         address = urlsplit(options.url)
         if address.scheme not in {"http", "https"} or not address.hostname:

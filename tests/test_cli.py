@@ -159,8 +159,7 @@ def test_a_row_for_a_number_of_ours_never_connects() -> None:
 
 CONNECTED = """\
 connected by line 2: 12025550111 is called and sees 12025550199
-{"method":"dial","params":{"to":"12025550111","caller_id_number":"12025550199",
-    "max_call_duration":"3600"}}
+{"method":"dial","params":{"to":"12025550111","caller_id_number":"12025550199","max_call_duration":"3600"}}
 """
 
 

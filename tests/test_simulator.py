@@ -1,5 +1,6 @@
 """The simulator at the real server, where every call goes well, and at servers that lie."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -339,6 +340,7 @@ def test_the_scenarios_are_listed_with_a_sentence_each(capsys: pytest.CaptureFix
         (["--calls", "9", "--rate", "1001"], "wanted 1 to 100000 calls at a rate of up to 1000"),
         (["--calls", "9", "--url", "https://example.com/"], "load is for a server on this machine"),
         (["--calls", "9", "busy"], "--calls takes no scenarios"),
+        (["--calls", "9", "--json"], "--calls tells its figures as a table, not with --json"),
         (["--event", "x.json", "busy"], "--event takes no scenarios"),
         (["--event", "x.json", "--calls", "9"], "not allowed with argument"),
         (["--no-signature", "--bad-signature"], "not allowed with argument"),
@@ -444,9 +446,27 @@ def test_alone_it_starts_a_server_with_a_key_and_stops_it(tmp_path: Path) -> Non
 
 def test_beside_a_server_it_uses_that_one(verified_server: ServerProcess, tmp_path: Path) -> None:
     environment = {"MASKING_PORT": str(verified_server.port), **facts.KEYS}
-    before = verified_server.stdout.read_text().count("\n")
+
+    def events() -> int:
+        counts: dict[str, int] = verified_server.health()["events"]
+        return sum(counts.values())
+
+    before = events()
     assert simulate(tmp_path, **environment)[0] == 0
-    assert verified_server.stdout.read_text().count("\n") == before + 6
+    assert events() == before + 6
+
+
+def test_without_one_it_says_where_it_looked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MASKING_HOST", "::1")
+    monkeypatch.setenv("MASKING_PORT", "1")
+    own = contextlib.nullcontext("http://127.0.0.1:9/")
+    monkeypatch.setattr(simulator, "own_server", lambda _: own)
+    assert simulator.main(["connected"]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith("server: http://127.0.0.1:9/, started for this: none runs on")
+    assert "http://[::1]:1 (--url names another)" in told
 
 
 def test_a_server_that_does_not_start_is_said(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ class SqliteStore(Store):
             )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
         with self.transaction():
@@ -278,6 +278,24 @@ _KINDS = {
     sqlite3.SQLITE_CONSTRAINT: RefusedError,
     sqlite3.SQLITE_MISMATCH: RefusedError,
 }
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Have the file written to by way of a log.
+
+    SQLite does not wait for another server that does the same to a new file; it waits with a
+    transaction.
+    """
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            return
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("COMMIT")
 
 
 @contextlib.contextmanager

@@ -61,10 +61,10 @@ _SETTINGS = {"MASKING_PORT": "{port}", **wire.KEYS}
 
 PRODUCT = Variant("this product, everything on", _PRODUCT, _SETTINGS)
 LOG_OFF = Variant("this product, call log off", _PRODUCT, {**_SETTINGS, "MASKING_CALL_LOG": ""})
-BARE = Variant(
-    "bare Bottle handler, same server",
-    (sys.executable, "-m", "benchmarks.peers.bare_bottle", "{port}"),
-    {"PYTHONPATH": str(ROOT)},
+_BARE = (sys.executable, "-m", "benchmarks.peers.bare_bottle", "{port}")
+BARE = Variant("bare Bottle handler on waitress", _BARE, {"PYTHONPATH": str(ROOT)})
+BARE_ON_OURS = Variant(
+    "bare Bottle handler on this product's server", (*_BARE, "ours"), {"PYTHONPATH": str(ROOT)}
 )
 OTHERS = (
     Variant(

@@ -162,6 +162,19 @@ def test_side_by_side_runs_and_its_page_is_made_from_it() -> None:
     assert servers.CEILING.name not in run_all.picture(seen)
 
 
+def test_the_readme_gets_what_is_wanted_in_the_place_of_what_was_there() -> None:
+    first = [Figure("start", 0.1, "s", at_most=0.5), Figure("half", 2.0, "ms")]
+    marks = "before\n<!-- made by `make bench` -->\n<!-- up to here -->\nafter\n"
+    once = run_all.renewed(marks, "a machine", first)
+    assert once == (
+        "before\n<!-- made by `make bench` -->\na machine:\n\n"
+        "| what | measured | wanted | holds |\n| --- | ---: | ---: | ---: |\n"
+        "| start | 0.10 s | at most 0.50 s | yes |\n<!-- up to here -->\nafter\n"
+    )
+    again = run_all.renewed(once, "another", [Figure("start", 0.2, "s", at_most=0.5)])
+    assert again == once.replace("a machine", "another").replace("0.10", "0.20")
+
+
 def test_in_process_runs() -> None:
     bare, product, ratio = in_process.measure(batch=20, rounds=10)
     assert ratio.value == pytest.approx(product.value / bare.value, rel=0.5)

@@ -1,16 +1,20 @@
-"""A bare Bottle handler on the product's own server: the measure for what the product adds.
+"""A bare Bottle handler on waitress: the measure for what the product adds.
 
-It reads the JSON and returns a dict, as the shortest example of Bottle would; threads and limits
-are the product's. Run as a module from the project's folder, with the port: it never looks at the
+It reads the JSON and returns a dict, as the shortest example of Bottle would; waitress has the
+product's settings and threads, and says nothing of its queue. With `ours` it runs on the product's
+own server instead. Run as a module from the project's folder, with the port: it never looks at the
 signature, keeps nothing and checks nothing.
 """
 
+import logging
 import sys
 
+import waitress
 from bottle import Bottle, request
 
 import server
 
+THREADS = 16
 ROUTES = {"12025550100": ("12025550111", "12025550199")}
 
 
@@ -27,13 +31,26 @@ def make_app() -> Bottle:
     return app
 
 
+def main() -> None:
+    """Serve on this port until ended."""
+    port, ours = int(sys.argv[1]), "ours" in sys.argv
+    if ours:
+        server.serve(
+            make_app(),
+            host="127.0.0.1",
+            port=port,
+            threads=THREADS,
+            on_listening=lambda _port: None,
+            on_trouble=lambda: None,
+            tell=lambda _text: None,
+        )
+    else:
+        logging.getLogger("waitress.queue").setLevel(logging.CRITICAL)
+        limits = server.LIMITS | {"connection_limit": server.MOST_CONNECTIONS}
+        waitress.serve(
+            make_app(), host="127.0.0.1", port=port, threads=THREADS, _quiet=True, **limits
+        )
+
+
 if __name__ == "__main__":
-    server.serve(
-        make_app(),
-        host="127.0.0.1",
-        port=int(sys.argv[1]),
-        threads=16,
-        on_listening=lambda _port: None,
-        on_trouble=lambda: None,
-        tell=lambda _text: None,
-    )
+    main()

@@ -13,7 +13,7 @@ from pathlib import Path
 import facts
 import pytest
 import requests
-from conftest import ROOT, ServerProcess, payload, signed
+from conftest import ROOT, ServerProcess, eventually, payload, signed
 from gunicorn_process import WORKERS, GunicornProcess
 from test_requests import BAD, GOOD, Bad, ask, whole
 
@@ -65,8 +65,10 @@ def test_two_workers_share_one_log_and_with_it_their_calls(gunicorn: GunicornPro
 
 def test_the_log_is_closed_when_gunicorn_stops(tmp_path: Path) -> None:
     with GunicornProcess(tmp_path) as server:
+        # A worker that is only just made does not hear the signal: both have to be ready.
+        assert eventually(lambda: server.output().count("NOT VERIFIED") == WORKERS)
         server.deliver(payload("incoming_call"))
-        assert server.stop() == 0
+        assert server.stop() == 0, server.output()
     assert [each.name for each in tmp_path.glob("calls.db*")] == ["calls.db"]
 
 

@@ -27,7 +27,7 @@ from benchmarks.figures import Figure
 
 COMMAND = "make bench"
 README = Path(__file__).parent.parent / "README.md"
-_BEGIN, _END = "<!-- made by `make bench` -->", "<!-- up to here -->"
+BEGIN, END = "<!-- made by `make bench` -->", "<!-- up to here -->"
 ALONE: Sequence[Callable[[], list[Figure]]] = (
     in_process.measure,
     allow_list.measure,
@@ -68,10 +68,10 @@ def picture(seen: over_http.Results) -> str:
 
 def renewed(readme: str, about: str, figures_: Sequence[Figure]) -> str:
     """Return the README with the figures of which something is wanted in the place of the old."""
-    head, _, rest = readme.partition(_BEGIN)
-    tail = rest.partition(_END)[2]
+    head, _, rest = readme.partition(BEGIN)
+    tail = rest.partition(END)[2]
     wanted = figures.table(figure for figure in figures_ if figure.wanted)
-    return f"{head}{_BEGIN}\n{about}:\n\n{wanted}\n{_END}{tail}"
+    return f"{head}{BEGIN}\n{about}:\n\n{wanted}\n{END}{tail}"
 
 
 def main() -> int:

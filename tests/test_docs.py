@@ -20,6 +20,7 @@ import config
 import events
 import phone
 from app import now
+from benchmarks import run_all
 from calllog import CallLog
 from calls import _MOST_STORIES, Delivery
 from commands import NoAction
@@ -73,6 +74,14 @@ def curls() -> Iterator[tuple[str, str]]:
 
 def test_the_sections_come_in_their_order() -> None:
     assert re.findall(r"^## (.*)$", README, re.MULTILINE) == SECTIONS
+
+
+def test_the_measured_figures_are_those_of_the_last_run() -> None:
+    made = README.split(run_all.BEGIN)[1].split(run_all.END)[0]
+    results = (ROOT / "benchmarks" / "results.md").read_text()
+    lines = [line for line in made.splitlines() if line]
+    assert len(lines) > 20
+    assert [line for line in lines if line.rstrip(":") not in results] == []
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")

@@ -77,6 +77,8 @@ class SqliteStore(Store):
             self._make()
         elif not self._path.exists():
             raise UnusableError(f"{self.place}: there is no call log yet")
+        if not self._path.is_file():
+            raise UnusableError(f"{self.place}: wanted a file, got a folder or a device")
         self._connection = connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode={'rw' if write else 'ro'}",
             uri=True,
@@ -85,22 +87,20 @@ class SqliteStore(Store):
             check_same_thread=False,
         )
         self._check_owner(connection)
+        side_files = [self._path.with_name(self._path.name + each) for each in ("-wal", "-shm")]
         if write:
+            for path in (self._path, *side_files):
+                _close_to_others(path)
             self._prepare(connection)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         self._identity = _identity(self._path)
-        side_files = [self._path.with_name(self._path.name + each) for each in ("-wal", "-shm")]
         self._side_files = {path: _identity(path) for path in side_files}
 
     def _make(self) -> None:
-        """Make the file if there is none; one that others may read, such as a copy, is closed."""
+        """Make the file if there is none."""
         with contextlib.suppress(FileExistsError):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             os.close(os.open(self._path, flags, 0o600))
-        mode = stat.S_IMODE(self._path.stat().st_mode)
-        if mode & 0o077:
-            with contextlib.suppress(PermissionError):
-                self._path.chmod(mode & 0o700)
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
         """Refuse a file that is not ours before anything in it is touched."""
@@ -278,6 +278,14 @@ _KINDS = {
     sqlite3.SQLITE_CONSTRAINT: RefusedError,
     sqlite3.SQLITE_MISMATCH: RefusedError,
 }
+
+
+def _close_to_others(path: Path) -> None:
+    """Let nobody but its owner read a file, such as one that was copied here."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            path.chmod(mode & 0o700)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

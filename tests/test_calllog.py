@@ -1,6 +1,7 @@
 """The call log, in each database: what is answered has been kept, and is decided by that."""
 
 import json
+import shutil
 import sqlite3
 import sys
 import threading
@@ -695,13 +696,24 @@ def test_a_lock_is_waited_for_as_long_as_before_after_scrubbing(tmp_path: Path) 
     store.close()
 
 
-def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+def test_files_that_others_could_read_are_closed_to_them(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "calls.db"
-    path.touch(0o644)
-    store = SqliteStore(path)
+    log = CallLog(SqliteStore(path), print, keep_days=1, clock=clock)
+    tell(log, INCOMING, clock)
+    copies = tmp_path / "copies"
+    shutil.copytree(tmp_path, copies, ignore=lambda *_: ["copies", "calls.db-shm"])
+    log.close()
+    for each in copies.iterdir():
+        each.chmod(0o644)
+    assert modes(copies) == {"calls.db": 0o644, "calls.db-wal": 0o644}
+    store = SqliteStore(copies / "calls.db")
     store.open()
-    assert path.stat().st_mode & 0o777 == 0o600
+    assert modes(copies) == dict.fromkeys(("calls.db", "calls.db-wal", "calls.db-shm"), 0o600)
     store.close()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {each.name: each.stat().st_mode & 0o777 for each in folder.iterdir()}
 
 
 @contextmanager
@@ -743,18 +755,31 @@ def test_what_is_no_log_of_ours_is_refused_and_left_as_it_is(
 ) -> None:
     path = tmp_path / "calls.db"
     make(path)
+    path.chmod(0o664)
     before = path.read_bytes()
     with pytest.raises(UnusableError, match=words):
         CallLog(SqliteStore(path), print, keep_days=1, clock=Clock())
     assert path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["calls.db"]
+    assert modes(tmp_path) == {"calls.db": 0o664}
+
+
+@pytest.mark.parametrize("write", [True, False], ids=["to write", "to read"])
+def test_a_folder_in_place_of_the_file_is_refused_and_left_as_it_is(
+    tmp_path: Path, write: bool
+) -> None:
+    folder = tmp_path / "calls.db"
+    folder.mkdir(0o755)
+    with pytest.raises(UnusableError, match="wanted a file, got a folder or a device"):
+        SqliteStore(folder).open(write=write)
+    assert modes(tmp_path) == {"calls.db": 0o755}
+    assert list(folder.iterdir()) == []
 
 
 def test_the_file_is_for_its_owner_only_and_alone_when_closed(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "calls.db"
     log = CallLog(SqliteStore(path), print, keep_days=1, clock=clock)
     tell(log, INCOMING, clock)
-    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
+    assert set(modes(tmp_path).values()) == {0o600}
     log.close()
     assert [each.name for each in tmp_path.iterdir()] == ["calls.db"]
 

@@ -43,7 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _look_back(options)
         settings, live = load(options.config, os.environ)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        if options.command is None:
+            print(error, file=sys.stderr)
+        else:
+            begin = f"{options.command}: this is to be mended first:"
+            print(begin, *error.faults, sep="\n  ", file=sys.stderr)
         return 2
     match options.command:
         case "check":

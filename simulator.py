@@ -35,6 +35,7 @@ from scenarios import SCENARIOS, Call, Exchange, Failed, Scenario, Sender, Turne
 
 _MOST_LOAD_CALLS = 100_000
 _MOST_LOAD_RATE = 1_000
+_ONLY_WITH = {"rate": "calls", "port": "api", "answer": "api", "unit": "api"}
 _LOAD_THREADS = 64
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -250,7 +251,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--url", help="the customer event URL (a server that runs here, else one is started)")
     add("--from", dest="caller", help="who calls, in place of the scenario's number")
     add("--to", help="what is dialled, in place of the scenario's number")
-    add("--digit", default="1", help="the key that is pressed when one is asked for (1)")
+    digits = [*"0123456789"]
+    add(
+        "--digit",
+        default="1",
+        choices=digits,
+        metavar="D",
+        help="the key that is pressed when one is asked for (1)",
+    )
     add("--api", action="store_true", help="serve TeleSign's session endpoint on this machine")
     add("--port", type=int, default=8081, help="the port of --api (8081)")
     add("--answer", choices=api_simulator.ANSWERS, default="", help="with --api: answer this")
@@ -289,6 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0 if every call went as it must, else 1."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    _refuse_nonsense(options, parser)
     out = console.terminal()
     if options.list:
         rows = [(each.name, each.sentence) for each in SCENARIOS.values()]
@@ -299,7 +308,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named_numbers = options.caller is not None or options.to is not None
     usual = ["connected"] if named_numbers else ["connected", "refused"]
     scenarios = _chosen(options.scenarios or usual, parser)
-    _refuse_nonsense(options, parser)
     environment = dict(os.environ)
     with contextlib.ExitStack() as stack:
         try:
@@ -354,9 +362,13 @@ def serve_api(options: argparse.Namespace) -> int:
 
 
 def _refuse_nonsense(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    alone = "--calls" if options.calls is not None else "--event" if options.event else ""
-    if alone and options.scenarios:
-        parser.error(f"{alone} takes no scenarios")
+    given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
+    for name in sorted(given & {"calls", "event", "api"}):
+        if options.scenarios:
+            parser.error(f"--{name} takes no scenarios")
+    for name in sorted(given & set(_ONLY_WITH)):
+        if _ONLY_WITH[name] not in given:
+            parser.error(f"--{name} goes with --{_ONLY_WITH[name]}")
     if options.calls is not None and options.json:
         parser.error("--calls tells its figures as a table, not with --json")
     if options.url is not None:

@@ -74,7 +74,7 @@ def test_check_tells_every_fault_with_its_line(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, "check", text="to\nx\ny\n", MASKING_PORT="x")
     assert (code, out) == (2, "")
     assert [line.partition(" wanted")[0] for line in err.splitlines()] == [
-        "The server does not start:",
+        "check: this is to be mended first:",
         "  MASKING_PORT:",
         "  allowlist.csv:2: to:",
         "  allowlist.csv:3: to:",

@@ -148,6 +148,7 @@ def create_app(
         return handle
 
     def no_such_page(error: HTTPError) -> HTTPResponse:
+        error.__traceback__ = None  # with what it was raised in it would be a cycle
         status = error.status_code if _is_exact_path(request.environ) else 404
         word = _WORDS.get(status, "internal")
         journal.rejected(word, _NO_SUCH_PAGE)

@@ -1,5 +1,6 @@
 """The web door without a socket: health, lines, unforeseen errors, the callable for others."""
 
+import gc
 import io
 import json
 import os
@@ -242,11 +243,45 @@ def test_no_more_than_the_limit_and_a_byte_is_read(door: Door) -> None:
     assert body.tell() == 65_537
 
 
-def test_an_unforeseen_error_is_told_without_its_values(lines: Lines) -> None:
-    def broken() -> Moment:
-        raise KeyError(NUMBER)
+def unforeseen() -> Moment:
+    raise KeyError(NUMBER)
 
-    app = app_of(lines.journal, broken)
+
+@pytest.mark.parametrize(
+    ("members", "clock", "status"),
+    [
+        ({}, Clock(), 200),
+        ({"PATH_INFO": "/health", "REQUEST_METHOD": "GET"}, Clock(), 200),
+        ({"wsgi.input": io.BytesIO(b"{")}, Clock(), 400),
+        ({"REQUEST_METHOD": "GET"}, Clock(), 405),
+        ({"PATH_INFO": "/wp-login.php"}, Clock(), 404),
+        ({"PATH_INFO": "/", "REQUEST_URI": "//"}, Clock(), 404),
+        ({}, unforeseen, 500),
+    ],
+    ids=["event", "health", "no JSON", "method", "path", "mended path", "unforeseen"],
+)
+def test_a_request_leaves_no_cycles_behind(
+    members: dict[str, Any], clock: Callable[[], Moment], status: int, lines: Lines
+) -> None:
+    """Nobody looks for them while a long list is read, and those of that time stay for ever."""
+    calls = RecentCalls()
+    app = create_app(settings_of(), live(facts.ALLOW_LIST), calls, lines.journal, clock=clock)
+    length = str(len(CALL))
+    call(app, environ(CALL, CONTENT_LENGTH=length) | members)
+    lines.read()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            assert call(app, environ(CALL, CONTENT_LENGTH=length) | members)[0] == status
+        lines.read()
+        assert gc.collect() < 10
+    finally:
+        gc.enable()
+
+
+def test_an_unforeseen_error_is_told_without_its_values(lines: Lines) -> None:
+    app = app_of(lines.journal, unforeseen)
     answer = app.post("/", CALL, content_type="application/json", status=500)
     assert answer.json == {"error": "internal"}
     (line,) = lines.read()

@@ -58,7 +58,7 @@ _TURN_S = 0.1
 _SETTLE_S = 0.1
 _HALF_SENT_S = 1.0
 _MOST_SETTLE_S = 0.5
-_MOST_STOP_S = 8.0
+_MOST_STOP_S = 7.0
 _MOST_END_S = 1.0
 
 _REMEDIES = {
@@ -248,9 +248,12 @@ class _Channel(HTTPChannel):
     """A connection that has its time for a whole request, not for each byte of it."""
 
     def __init__(self, watch: _Poll, *others: Any, **named: Any) -> None:
-        self._watch, self._served = watch, 0
+        self._watch, self._served, self._begun = watch, 0, False
         super().__init__(*others, **named)
-        watch.register(self)
+        try:
+            watch.register(self)
+        except OSError:  # the system waits for no more: this one goes, the others stay
+            self.handle_close()
 
     def service(self) -> None:
         self._served += 1
@@ -276,10 +279,14 @@ class _Channel(HTTPChannel):
         return count
 
     def handle_read(self) -> None:
-        begun, since, served = self.request, self.last_activity, self._served
+        since, served = self.last_activity, self._served
         super().handle_read()
-        if self.request is begun and self._served == served:
+        if self.requests or self._served != served:
+            self._begun = False
+        elif self._begun or self.request is None:  # an empty line is no request
             self.last_activity = since
+        else:
+            self._begun = True
 
     def writable(self) -> bool:
         """Leave an answer that is not whole to the thread that writes it, or poll would spin."""
@@ -343,7 +350,7 @@ class _Crowd:
         waiting = [
             channel
             for channel in _channels(self._sockets)
-            if channel.last_activity < latest and not _has_work(channel, patient=False)
+            if channel.last_activity < latest and not _is_owed(channel)
         ]
         waiting.sort(key=lambda channel: channel.last_activity)
         for channel in waiting[: self._most // 10]:
@@ -414,7 +421,7 @@ def _take_the_rest(sockets: Sockets, watch: _Poll, crowd: _Crowd) -> None:
 
 
 def _answer_the_rest(sockets: Sockets, watch: _Poll) -> None:
-    """Answer what was taken; close each connection when that is done."""
+    """Answer what was sent, half a request for a while only; close each connection then."""
     started = time.monotonic()
     while time.monotonic() < started + _MOST_STOP_S:
         watch.turn(_SETTLE_S / 10)
@@ -423,15 +430,14 @@ def _answer_the_rest(sockets: Sockets, watch: _Poll) -> None:
             return
         patient = time.monotonic() < started + _HALF_SENT_S
         for channel in channels:
-            if not _has_work(channel, patient=patient):
+            begun = patient and channel.request
+            if not (_is_owed(channel) or begun or _has_sent(channel.socket)):
                 channel.handle_close()
 
 
-def _has_work(channel: Any, *, patient: bool) -> bool:
-    """Tell whether an answer is owed; to one who has sent half a request, only for a while."""
-    if channel.requests or channel.total_outbufs_len:
-        return True
-    return patient and bool(channel.request or _has_sent(channel.socket))
+def _is_owed(channel: Any) -> bool:
+    """Tell whether an answer is under way."""
+    return bool(channel.requests or channel.total_outbufs_len)
 
 
 def _has_sent(client: socket.socket) -> bool:

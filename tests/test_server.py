@@ -1,5 +1,6 @@
 """Serving by itself, with epoll and on a system without it: every connection gets its answers."""
 
+import errno
 import re
 import select
 import socket
@@ -209,20 +210,67 @@ def in_process() -> tuple[Sockets, int, _Poll]:
     return sockets, _port(listening), watch(sockets, _Threads(0, lambda: None))
 
 
-def test_the_time_for_a_request_begins_with_its_first_byte_and_with_no_other() -> None:
+LONG_AGO = 0.0
+
+
+def activity(*parts: bytes) -> list[float]:
+    """Return when a connection was last active in the server's eyes, after each of some parts."""
     sockets, port, watch = in_process()
-    began = []
+    seen = []
     with connect(port) as client:
         watch.turn(5)
         (channel,) = _channels(sockets)
-        channel.last_activity = 0.0  # of a connection that has been open for long
-        for part in post("/")[:9], post("/")[9:20], post("/")[20:30]:
+        channel.last_activity = LONG_AGO
+        for part in parts:
             client.sendall(part)
             watch.turn(5)
-            began.append(channel.last_activity)
+            seen.append(channel.last_activity)
     wasyncore.close_all(sockets)
-    assert began == [began[0]] * 3
-    assert time.time() - began[0] < 5
+    return seen
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [(post("/")[:9], post("/")[9:20], post("/")[20:30]), (b"\r\n",) * 7],
+    ids=["a request", "empty lines"],
+)
+def test_the_time_for_a_request_begins_with_its_first_byte_and_with_no_other(
+    parts: tuple[bytes, ...],
+) -> None:
+    began, *later = activity(*parts)
+    assert time.time() - began < 5
+    assert later == [began] * len(later)
+
+
+def test_who_has_sent_a_whole_request_has_just_been_active() -> None:
+    """Whatever was sent before, and however late a thread gets to it."""
+    assert time.time() - activity(post("/"))[0] < 5
+    *_, before, after = activity(b"\r\n\r\n", b"\r\n", post("/"))
+    assert after > before
+
+
+def test_an_empty_line_alone_is_no_activity() -> None:
+    assert activity(b"\r\n\r\n") == [LONG_AGO]
+
+
+def test_a_connection_that_the_system_does_not_wait_for_is_closed_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sockets, port, watch = in_process()
+
+    def refuse(_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as once, connect(port) as first:
+        once.setattr(watch, "register", refuse)
+        watch.turn(5)
+        assert first.recv(1) == b""
+    with connect(port) as second:
+        watch.turn(5)
+        second.sendall(post("/"))
+        watch.turn(5)
+        assert [len(channel.requests) for channel in _channels(sockets)] == [1]
+    wasyncore.close_all(sockets)
 
 
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="this system has no epoll")

@@ -251,14 +251,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--url", help="the customer event URL (a server that runs here, else one is started)")
     add("--from", dest="caller", help="who calls, in place of the scenario's number")
     add("--to", help="what is dialled, in place of the scenario's number")
-    digits = [*"0123456789"]
-    add(
-        "--digit",
-        default="1",
-        choices=digits,
-        metavar="D",
-        help="the key that is pressed when one is asked for (1)",
-    )
+    pressed = "the key that is pressed when one is asked for (1)"
+    add("--digit", default="1", choices=[*"0123456789"], metavar="D", help=pressed)
     add("--api", action="store_true", help="serve TeleSign's session endpoint on this machine")
     add("--port", type=int, default=8081, help="the port of --api (8081)")
     add("--answer", choices=api_simulator.ANSWERS, default="", help="with --api: answer this")
@@ -363,12 +357,12 @@ def serve_api(options: argparse.Namespace) -> int:
 
 def _refuse_nonsense(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
-    for name in sorted(given & {"calls", "event", "api"}):
-        if options.scenarios:
-            parser.error(f"--{name} takes no scenarios")
-    for name in sorted(given & set(_ONLY_WITH)):
-        if _ONLY_WITH[name] not in given:
-            parser.error(f"--{name} goes with --{_ONLY_WITH[name]}")
+    alone = given & {"calls", "event", "api"}
+    if alone and options.scenarios:
+        parser.error(f"--{min(alone)} takes no scenarios")
+    for name, owner in _ONLY_WITH.items():
+        if name in given and owner not in given:
+            parser.error(f"--{name} goes with --{owner}")
     if options.calls is not None and options.json:
         parser.error("--calls tells its figures as a table, not with --json")
     if options.url is not None:

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, ServerProcess
 
 import allowlist
+import api_simulator
 import calllog
 import config
 import events
@@ -24,6 +25,7 @@ from benchmarks import run_all
 from calllog import CallLog
 from calls import _MOST_STORIES, Delivery
 from commands import NoAction
+from journal import MOST_WAITING
 from routing import REPEAT_WINDOW_S, Decision, Reason
 from scenarios import SCENARIOS
 
@@ -244,6 +246,9 @@ def test_the_figures_in_the_readme_are_those_of_the_code() -> None:
     assert f"the last {_MOST_STORIES:,} of them" in README
     assert f"{calllog._MOST_IN_LINE:,} of them at the most" in README
     assert f"over {calllog._MOST_REWRITTEN >> 20} MB" in README
+    assert f"up to {MOST_WAITING:,}\nlines wait" in README
+    assert len(api_simulator._POOL) == 10
+    assert "ten masking IDs and takes none back: after five sessions it answers 2702" in README
     assert f"GET {config.HEALTH_PATH}" in README
 
 

@@ -74,7 +74,7 @@ def _look_back(options: argparse.Namespace) -> int:
         return 1
     if options.command == "forget":
         return history.forget(settings, options.number)
-    return _quietly(lambda: history.calls(settings, options))
+    return _quietly(lambda: history.calls(settings, options, now().utc))
 
 
 def _quietly(command: Callable[[], int]) -> int:

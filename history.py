@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -33,13 +33,13 @@ _MOST_SCRUB_S = 5.0
 _CLOCKS_APART = timedelta(days=1)
 
 
-def calls(settings: Settings, options: argparse.Namespace) -> int:
+def calls(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     """Print one call or the last ones, as a table, JSON or CSV; return the exit status."""
     try:
         store = calllog.store_of(settings.call_log)
         store.open(write=False)
         try:
-            return _show(_History(store, settings, options), options)
+            return _show(_History(store, settings, options, now), options)
         finally:
             store.close()
     except StoreError as error:
@@ -90,10 +90,12 @@ def _scrub(store: Store) -> bool:
 class _History:
     """The calls of a log that somebody asks for."""
 
-    def __init__(self, store: Store, settings: Settings, options: argparse.Namespace) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, options: argparse.Namespace, now: datetime
+    ) -> None:
         self._store, self._options = store, options
         self._home = settings.home_country_code
-        self._now = datetime.now(UTC)
+        self._now = now
 
     def one(self, reference_id: str) -> list[Heard]:
         """Return what is kept of one call; nothing, if it is not known."""

@@ -48,7 +48,7 @@ def lines(rows: int) -> Iterator[str]:
     yield ",".join(allowlist.COLUMNS)
     for row in range(rows):
         dialled, destination = FIRST_DIALLED + row, FIRST_DESTINATION + row
-        yield f"{dialled},,{destination},,3600,2027-01-31T18:00:00Z,a note"
+        yield f"{dialled},,{destination},,3600,2099-01-31T18:00:00Z,a note"
 
 
 def load(path: Path) -> Loaded:

@@ -28,7 +28,7 @@ DIAL = {
 ALLOW_LIST = f"""\
 to,from,destination,caller_id_number,max_call_duration,expires,note
 {DIALLED},,{DESTINATION},{MASKING_ID},3600,,front desk
-{PAIR_NUMBER},{RIDER},{DRIVER},,,2027-01-31T18:00:00Z,rider to driver
+{PAIR_NUMBER},{RIDER},{DRIVER},,,2099-01-31T18:00:00Z,rider to driver
 {PAIR_NUMBER},{DRIVER},{RIDER},,,,driver to rider
 12025550102,,12025550112,,,2026-01-31T18:00:00Z,expired
 """

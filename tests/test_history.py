@@ -73,12 +73,14 @@ def log(log_url: str, clock: Clock, lines: Lines) -> Iterator[Any]:
 @pytest.fixture
 def ask(
     log_url: str,
+    clock: Clock,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Any:
-    """Return a function that runs the command line, in this process, on the log of this test."""
+    """Return a function that runs the command line in this process, on the log of this test."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "now", clock)
     monkeypatch.setenv("MASKING_CALL_LOG", log_url)
 
     def ask(*words: str) -> "subprocess.CompletedProcess[str]":

@@ -32,7 +32,7 @@ def long_list(masking_id: str) -> str:
     """Return a list whose last row is that of the good client, each row with this masking ID."""
     rows = [
         f"{number(row // 10)},{number(10_000 + row % 10)},{number(20_000 + row % 50_000)},"
-        f"{masking_id},3600,2027-01-31T18:00:00Z,row"
+        f"{masking_id},3600,2099-01-31T18:00:00Z,row"
         for row in range(ROWS - 1)
     ]
     header = "to,from,destination,caller_id_number,max_call_duration,expires,note"

@@ -1,9 +1,12 @@
 """The facts that the tests speak of, by name."""
 
+from datetime import UTC, datetime
+
 CALLER = "12025550123"
 DIALLED = "12025550100"
 DESTINATION = "12025550111"
 MASKING_ID = "12025550199"
+PAIR_EXPIRES = datetime(2099, 1, 31, 18, tzinfo=UTC)  # a test may run on any day before
 RIDER, DRIVER, PAIR_NUMBER = "12025550123", "12025550145", "12025550101"
 STRANGER = "12025550188"
 NOT_LISTED = "12025550177"
@@ -28,7 +31,7 @@ DIAL = {
 ALLOW_LIST = f"""\
 to,from,destination,caller_id_number,max_call_duration,expires,note
 {DIALLED},,{DESTINATION},{MASKING_ID},3600,,front desk
-{PAIR_NUMBER},{RIDER},{DRIVER},,,2099-01-31T18:00:00Z,rider to driver
+{PAIR_NUMBER},{RIDER},{DRIVER},,,{PAIR_EXPIRES:%Y-%m-%dT%H:%M:%SZ},rider to driver
 {PAIR_NUMBER},{DRIVER},{RIDER},,,,driver to rider
 12025550102,,12025550112,,,2026-01-31T18:00:00Z,expired
 """

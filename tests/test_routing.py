@@ -1,7 +1,7 @@
 """Look-ups in the allow-list: each reason for a refusal, what is decided, and what they cost."""
 
 import sys
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import facts
@@ -26,7 +26,7 @@ from routing import (
 LIST = read_list(facts.ALLOW_LIST)
 EXPIRED = "12025550102"
 NOW = Moment(START, 1000.0)
-EXPIRY = datetime(2027, 1, 31, 18, tzinfo=UTC)
+EXPIRY = facts.PAIR_EXPIRES
 
 
 def find(

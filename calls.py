@@ -12,7 +12,14 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from commands import Command, Wire
-from events import CallCompleted, DialCompleted, Event, IncomingCall
+from events import (
+    CallCompleted,
+    DialCompleted,
+    Event,
+    IncomingCall,
+    PlayCompleted,
+    SpeakCompleted,
+)
 
 ANSWERED = "answered"
 """The one `status` of `dial_completed` that is known. Source: TeleSign/voice_server_demo."""
@@ -35,6 +42,8 @@ class Call:
     `incoming` is the first `incoming_call` seen, `reply` our answer to it as it went over the wire
     and `first_seen_s` its time on the monotonic clock. A dial that was answered did not fail,
     whatever else is reported. `completed` is also a call so old that it has been purged.
+    `spoken` is true once a message was spoken, or audio played, to its end; `collected` are the
+    keys that were pressed first, empty while there are none.
     """
 
     incoming: IncomingCall | None = None
@@ -43,6 +52,8 @@ class Call:
     answered: bool = False
     failed: bool = False
     completed: bool = False
+    spoken: bool = False
+    collected: str = ""
 
     @property
     def was_refused(self) -> bool:
@@ -54,6 +65,11 @@ class Call:
         """Whether the called person was not reached."""
         return self.failed and not self.answered
 
+    @property
+    def is_talking(self) -> bool:
+        """Whether the called person answered and has heard the greeting to its end."""
+        return self.answered and self.spoken
+
     def age_s(self, now: Moment) -> float:
         """Seconds since the first `incoming_call`."""
         return now.monotonic_s - self.first_seen_s
@@ -62,11 +78,13 @@ class Call:
         """Return the story with an event, seen at this monotonic time, and our reply added."""
         match event:
             case IncomingCall() if self.incoming is None:
-                return Call(event, reply, seen_s, self.answered, self.failed, self.completed)
+                return replace(self, incoming=event, reply=reply, first_seen_s=seen_s)
             case DialCompleted(status=str() as status):
                 if status == ANSWERED:
                     return replace(self, answered=True)
                 return replace(self, failed=True)
+            case SpeakCompleted(collected_digits=digits) | PlayCompleted(collected_digits=digits):
+                return replace(self, spoken=True, collected=self.collected or digits)
             case CallCompleted():
                 return replace(self, completed=True)
             case _:
@@ -87,6 +105,8 @@ class Call:
             self.answered or memory.answered,
             self.failed or memory.failed,
             self.completed or memory.completed,
+            self.spoken or memory.spoken,
+            self.collected or memory.collected,
         )
 
 

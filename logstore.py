@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 
 from calls import Answer, Delivery
 from commands import Command, Wire
-from events import CallCompleted, DialCompleted, Event, IncomingCall, UnknownEvent
+from events import (
+    CallCompleted,
+    DialCompleted,
+    Event,
+    IncomingCall,
+    PlayCompleted,
+    SpeakCompleted,
+    UnknownEvent,
+)
 from phone import NoNumber, PhoneNumber
 
 SCHEMA_VERSION = 1
@@ -42,7 +50,10 @@ class RefusedError(StoreError):
 
 
 class Row(NamedTuple):
-    """What is kept of one delivery key. `caller`, `dialled` and `status` are as they were read."""
+    """What is kept of one delivery key. `caller`, `dialled` and `status` are as they were read.
+
+    `status` is a dial's, or the keys that were pressed; what an older program wrote holds no keys.
+    """
 
     reference_id: str
     event: str
@@ -70,6 +81,10 @@ class Row(NamedTuple):
                 return IncomingCall(self.reference_id, _number(self.dialled), _number(self.caller))
             case DialCompleted.name:
                 return DialCompleted(self.reference_id, self.status)
+            case SpeakCompleted.name:
+                return SpeakCompleted(self.reference_id, self.status or "")
+            case PlayCompleted.name:
+                return PlayCompleted(self.reference_id, self.status or "")
             case CallCompleted.name:
                 return CallCompleted(self.reference_id)
             case name:
@@ -86,7 +101,7 @@ def row(delivery: Delivery, answer: Answer) -> Row:
         hashlib.sha256(delivery.body).digest(),
         caller=_text(incoming.caller) if incoming else None,
         dialled=_text(incoming.dialled) if incoming else None,
-        status=event.status if isinstance(event, DialCompleted) else None,
+        status=_status(event),
         reply=reply(answer.command),
         reason=answer.reason,
         first_seen=seen,
@@ -120,6 +135,17 @@ def utc(time: int) -> datetime:
 def fingerprint(reference_id: str) -> str:
     """Return what stays of a call that has been purged."""
     return hashlib.sha256(reference_id.encode()).hexdigest()
+
+
+def _status(event: Event) -> str | None:
+    """Return what a story depends on beside the numbers: a dial's status, or the keys pressed."""
+    match event:
+        case DialCompleted(status=status):
+            return status
+        case SpeakCompleted(collected_digits=digits) | PlayCompleted(collected_digits=digits):
+            return digits or None
+        case _:
+            return None
 
 
 def _text(number: PhoneNumber | NoNumber) -> str:

@@ -250,14 +250,19 @@ def decide(
             return _repeat(event, call, _connect_or_refuse(event, allow_list, script, now), now)
         case DialCompleted(status=None):
             return Decision(NoAction())
+        case DialCompleted() if call.is_talking:
+            return Decision(NoAction())
         case DialCompleted(status=status) if status == ANSWERED:
             return Decision(script.greeting)
+        case DialCompleted() if call.answered or call.completed:
+            return Decision(NoAction())
         case DialCompleted():
             return Decision(script.unavailable)
         case SpeakCompleted() | PlayCompleted() if call.was_refused or call.dial_failed:
             return Decision(Hangup())
         case SpeakCompleted() | PlayCompleted():
-            return Decision(_screen(event.collected_digits, script.accept_digit))
+            pressed = {event.collected_digits, call.collected}
+            return Decision(_screen(pressed, script.accept_digit))
         case CallLegCompleted() if call.dial_failed:
             return Decision(NoAction())
         case CallLegCompleted():
@@ -286,8 +291,8 @@ def _repeat(event: IncomingCall, call: Call, today: Decision, now: Moment) -> De
     return Decision(Hangup(), reason=today.reason or Reason.CONFLICTING)
 
 
-def _screen(collected_digits: str, accept_digit: str | None) -> Command:
-    """Keep the call, unless the called person was asked for a digit and did not press it."""
-    if accept_digit is None or collected_digits == accept_digit:
+def _screen(pressed: Set[str], accept_digit: str | None) -> Command:
+    """Keep the call, unless the called person was asked for a digit and never pressed it."""
+    if accept_digit is None or accept_digit in pressed:
         return NoAction()
     return Hangup()

@@ -14,6 +14,7 @@ from events import (
     DialCompleted,
     Event,
     IncomingCall,
+    PlayCompleted,
     SpeakCompleted,
     UnknownEvent,
 )
@@ -68,12 +69,23 @@ def test_a_story_is_the_same_in_every_order() -> None:
 
 def test_events_that_change_nothing_leave_the_story() -> None:
     for event in (
-        SpeakCompleted(ID, "1"),
         CallLegCompleted(ID),
         UnknownEvent(ID, "x"),
         DialCompleted(ID, None),
     ):
         assert story(event) is UNKNOWN
+
+
+@pytest.mark.parametrize("kind", [SpeakCompleted, PlayCompleted])
+def test_the_keys_pressed_first_stay(kind: type[SpeakCompleted | PlayCompleted]) -> None:
+    assert story(kind(ID, "")) == Call(spoken=True)
+    assert story(kind(ID, ""), kind(ID, "1"), kind(ID, "2")) == Call(spoken=True, collected="1")
+
+
+def test_people_talk_once_the_greeting_was_spoken_to_its_end() -> None:
+    answered, spoken = DialCompleted(ID, "answered"), SpeakCompleted(ID, "")
+    assert [story(*events).is_talking for events in ((answered,), (spoken,))] == [False, False]
+    assert story(answered, spoken).is_talking
 
 
 def test_the_memory_tells_what_it_was_told() -> None:
@@ -144,6 +156,8 @@ FIRST = Call(INCOMING, A_DIAL, 900.0, answered=True)
             Call(first_seen_s=7.0, failed=True, completed=True),
             Call(INCOMING, A_DIAL, 900.0, answered=True, failed=True, completed=True),
         ),
+        (Call(spoken=True), Call(collected="1"), Call(spoken=True, collected="1")),
+        (Call(collected="1"), Call(spoken=True), Call(spoken=True, collected="1")),
         (Call(failed=True), Call(answered=True), Call(answered=True, failed=True)),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from calls import Delivery, Moment, RecentCalls
+from calls import Call, Delivery, Moment, RecentCalls
 from commands import Command, Dial, Hangup, NoAction, Speak
 from events import (
     CallCompleted,
@@ -92,6 +92,17 @@ def check(event: Event, decision: Decision, allow_list: AllowList) -> None:
         assert decision == Decision(command)
 
 
+def may_act_on_a_live_call(event: Event, call: Call, script: Script) -> bool:
+    """Tell whether an answer to this event may end a call that was answered, or speak into it."""
+    match event:
+        case SpeakCompleted(collected_digits=pressed) | PlayCompleted(collected_digits=pressed):
+            return script.accept_digit not in (None, pressed, call.collected)
+        case DialCompleted(status="answered"):
+            return not call.spoken  # the greeting, for an event that is delivered again
+        case _:
+            return isinstance(event, CallLegCompleted | IncomingCall)
+
+
 class AnyCall(RuleBasedStateMachine):
     """Events in any order, lists swapped between them, time passing."""
 
@@ -131,6 +142,8 @@ class AnyCall(RuleBasedStateMachine):
                 lambda call: decide(event, call, self.allow_list, self.script, now),
             )
             check(event, decision, self.allow_list)
+            if call.answered and not call.was_refused and decision.command != NoAction():
+                assert may_act_on_a_live_call(event, call, self.script), event
             if isinstance(decision.command, Dial):
                 assert not call.completed
                 self.dials.setdefault(event.reference_id, set()).add(decision.command)

@@ -34,6 +34,8 @@ SILENT = {"greeting": ""}
 
 CONNECTED = ["incoming_call"]
 ANSWERED = ["incoming_call", "dial_completed_answered"]
+TALKING = [*ANSWERED, "speak_completed"]
+ACCEPTED = [*ANSWERED, "speak_completed_digit_1"]
 REFUSED = ["incoming_call_not_listed"]
 FAILED = ["incoming_call", "dial_completed_busy"]
 
@@ -97,7 +99,22 @@ ROWS = [
     Row("incoming_call", facts.HANGUP, ["call_completed"]),
     Row("incoming_call_not_listed", facts.HANGUP, CONNECTED, MESSAGES),
     Row("incoming_call", facts.HANGUP, REFUSED, MESSAGES),
-    # Reports that contradict each other: a call that was answered is left alone.
+    # Late reports, and such as contradict each other: a call that was answered is left alone.
+    Row("dial_completed_busy", facts.NO_ACTION, ANSWERED),
+    Row("dial_completed_busy", facts.NO_ACTION, ANSWERED, MESSAGES),
+    Row("dial_completed_busy", facts.NO_ACTION, TALKING, MESSAGES),
+    Row("dial_completed_busy", facts.NO_ACTION, [*ANSWERED, "play_completed"], MESSAGES),
+    Row("dial_completed_busy", facts.NO_ACTION, [*FAILED, "dial_completed_answered"], MESSAGES),
+    Row("dial_completed_busy", facts.NO_ACTION, [*CONNECTED, "call_completed"], MESSAGES),
+    Row("dial_completed_busy", facts.NO_ACTION, ["call_completed"]),
+    Row("dial_completed_busy", speak("Not there."), FAILED, MESSAGES),
+    Row("dial_completed_answered", SPEAK_GREETING, ANSWERED),
+    Row("dial_completed_answered", facts.NO_ACTION, TALKING),
+    Row("dial_completed_answered", facts.NO_ACTION, ACCEPTED, SCREENING),
+    Row("dial_completed_without_status", facts.NO_ACTION, TALKING, MESSAGES),
+    Row("speak_completed", facts.NO_ACTION, ACCEPTED, SCREENING),
+    Row("play_completed", facts.NO_ACTION, ACCEPTED, SCREENING),
+    Row("speak_completed", facts.HANGUP, TALKING, SCREENING),
     Row("speak_completed", facts.NO_ACTION, [*FAILED, "dial_completed_answered"]),
     Row("speak_completed", facts.NO_ACTION, [*ANSWERED, "dial_completed_busy"]),
     Row("call_leg_completed", facts.HANGUP, [*FAILED, "dial_completed_answered"]),

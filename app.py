@@ -81,6 +81,8 @@ class Door:
         self._calls = calls
         self._journal = journal
         self._clock = clock
+        self._since = clock().utc
+        self._last_event: datetime | None = None
 
     def receive_event(self) -> HTTPResponse:
         """Answer one event of TeleSign's with a command."""
@@ -98,19 +100,25 @@ class Door:
         _check_media_type(environ)
         event = events.parse(body, home_country_code=self._settings.home_country_code)
         delivery = Delivery(event, body, self._clock())
+        self._last_event = delivery.moment.utc
         call, decision = self._calls.answer(delivery, lambda call: self._decide(delivery, call))
         self._journal.event(event, call, decision, time.perf_counter() - started)
         return _reply(decision.command)
 
     def health(self) -> HTTPResponse:
-        """Tell whether the server is well, whom it answers, and what it has counted."""
+        """Tell whether the server is well, whom it answers, and what it has counted.
+
+        A stale list is not `ok`, but is no 503: whoever takes servers away for that would take all.
+        """
         log = self._calls.health()
-        failing = log["call_log"] == "failing"
+        failing, stale = log["call_log"] == "failing", self._allow_list.is_stale
         facts = {
-            "status": "degraded" if failing else "ok",
+            "status": "degraded" if failing else "stale" if stale else "ok",
+            "since": _utc(self._since),
+            "last_event": _utc(self._last_event),
             "signatures": "verified" if self._settings.verified else "open",
             "routes": len(self._allow_list.current),
-            "allow_list": "stale" if self._allow_list.is_stale else "ok",
+            "allow_list": "stale" if stale else "ok",
         }
         return _answer(_compact(facts | log | self._journal.counts()), 503 if failing else 200)
 
@@ -200,6 +208,10 @@ def _answer(text: str, status: int = 200) -> HTTPResponse:
     return HTTPResponse(body, status, headers)
 
 
+def _utc(time: datetime | None) -> str | None:
+    return None if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def _is_exact_path(environ: Mapping[str, Any]) -> bool:
     """Tell whether the path is as it was written: Bottle and waitress mend `/%ff` and `//`."""
     uri = environ.get("REQUEST_URI") or environ.get("RAW_URI")
@@ -227,8 +239,9 @@ def _read_body(environ: Mapping[str, Any]) -> bytes:
 
 def _check_media_type(environ: Mapping[str, Any]) -> None:
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if media_type != "application/json" or "HTTP_CONTENT_ENCODING" in environ:
-        cause = "wanted application/json without Content-Encoding"
+    encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
+    if media_type != "application/json" or encoding not in ("", "identity"):
+        cause = "wanted application/json, not compressed"
         raise RequestError(415, "unsupported_media_type", cause)
 
 

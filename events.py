@@ -14,13 +14,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar, NoReturn, TypeGuard
+from typing import Any, ClassVar, NoReturn, TypeGuard
 
 import phone
 from phone import NoNumber, PhoneNumber
 
 _EVENT_NAME = re.compile(r"[ -~]{1,64}")
 _REFERENCE_ID = re.compile(r"[ -~]{1,128}")
+_UNCLEAN = re.compile("[\0\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_NUMBER = 100
 _TIMES = ("created_on_utc", "answered_on_utc", "ended_on_utc")
@@ -161,15 +162,15 @@ def parse(body: bytes, *, home_country_code: str = "") -> Event:
         case "incoming_call":
             return IncomingCall(
                 reference_id,
-                dialled=phone.read(data.get("to"), home_country_code=home_country_code),
-                caller=phone.read(data.get("from"), home_country_code=home_country_code),
+                dialled=phone.read(_member(data, "to"), home_country_code=home_country_code),
+                caller=phone.read(_member(data, "from"), home_country_code=home_country_code),
             )
         case "dial_completed":
-            return DialCompleted(reference_id, _text_or_none(data.get("status")))
+            return DialCompleted(reference_id, _text(data, "status"))
         case "speak_completed":
-            return SpeakCompleted(reference_id, _text_or_none(data.get("collected_digits")) or "")
+            return SpeakCompleted(reference_id, _text(data, "collected_digits") or "")
         case "play_completed":
-            return PlayCompleted(reference_id, _text_or_none(data.get("collected_digits")) or "")
+            return PlayCompleted(reference_id, _text(data, "collected_digits") or "")
         case "call_leg_completed":
             return CallLegCompleted(reference_id)
         case "call_completed":
@@ -182,7 +183,7 @@ def _envelope(message: object) -> tuple[str, str, dict[str, object]]:
     """Return event name, reference id and data of a message, each checked."""
     if not isinstance(message, dict):
         raise EventError("bad_event", "wanted a JSON object")
-    name, reference_id = message.get("event"), message.get("reference_id")
+    name, reference_id = _member(message, "event"), _member(message, "reference_id")
     data = message.get("data")
     if not (isinstance(name, str) and _EVENT_NAME.fullmatch(name)):
         raise EventError("bad_event", "event: wanted 1 to 64 printable ASCII characters")
@@ -193,24 +194,33 @@ def _envelope(message: object) -> tuple[str, str, dict[str, object]]:
     return name, reference_id, data
 
 
-def _text_or_none(value: object) -> str | None:
+def _member(members: dict[str, object], name: str) -> object:
+    """Return a member that we use; in any other, text that cannot be kept does no harm."""
+    value = members.get(name)
+    if isinstance(value, str) and _UNCLEAN.search(value):
+        raise EventError("bad_text", f"{name}: wanted text without NUL and lone surrogates")
+    return value
+
+
+def _text(members: dict[str, object], name: str) -> str | None:
+    value = _member(members, name)
     return value if isinstance(value, str) else None
 
 
 def _parts(data: dict[str, object], home_country_code: str) -> Iterator[CallPart]:
     for part in _objects(data):
         if not part.keys().isdisjoint(_TIMES):
-            created, answered, ended = (_time(part.get(name)) for name in _TIMES)
+            created, answered, ended = (_time(_member(part, name)) for name in _TIMES)
             duration = part.get("duration")
             yield CallPart(
-                _text_or_none(part.get("direction")),
-                calling=phone.read(part.get("from"), home_country_code=home_country_code),
-                called=phone.read(part.get("to"), home_country_code=home_country_code),
+                _text(part, "direction"),
+                calling=phone.read(_member(part, "from"), home_country_code=home_country_code),
+                called=phone.read(_member(part, "to"), home_country_code=home_country_code),
                 created=created,
                 answered=answered,
                 ended=ended,
                 duration_s=duration if _is_amount(duration) else None,
-                recording=_text_or_none(part.get("audio_recording_file_name")),
+                recording=_text(part, "audio_recording_file_name"),
             )
 
 
@@ -238,8 +248,8 @@ def _time(value: object) -> datetime | None:
         return None
 
 
-def _load(body: bytes) -> object:
-    """Read strict JSON: what two readers could understand differently is refused."""
+def _load(body: bytes) -> Any:
+    """Return strict JSON: what two readers could understand differently is refused."""
     if body.startswith(_BOM):
         raise EventError("bad_text", "wanted UTF-8 without a byte order mark")
     try:
@@ -247,12 +257,9 @@ def _load(body: bytes) -> object:
     except UnicodeDecodeError:
         raise EventError("bad_text", "wanted UTF-8") from None
     try:
-        message = _DECODER.decode(text)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise EventError("bad_json", "wanted strict JSON") from None
-    if "\\u" in text and not all(map(_is_clean, _texts(message))):
-        raise EventError("bad_text", "wanted text without NUL and lone surrogates")
-    return message
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -285,21 +292,3 @@ _DECODER = json.JSONDecoder(
     parse_float=_decimal,
     parse_constant=_no_constant,
 )
-
-
-def _is_clean(text: str) -> bool:
-    return "\0" not in text and not re.search("[\ud800-\udfff]", text)
-
-
-def _texts(message: object) -> Iterator[str]:
-    """Yield every text in a message, keys as well."""
-    waiting = [message]
-    while waiting:
-        match waiting.pop():
-            case str() as text:
-                yield text
-            case dict() as members:
-                waiting += members.keys()
-                waiting += members.values()
-            case list() as items:
-                waiting += items

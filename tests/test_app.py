@@ -24,7 +24,9 @@ from conftest import (
     live,
     payload,
     post,
+    read_list,
     settings_of,
+    signed,
     web,
 )
 
@@ -34,6 +36,7 @@ from app import create_app
 from calllog import LogUnavailable
 from calls import Moment, RecentCalls
 from journal import MOST_WAITING, Journal
+from watch import LiveAllowList
 
 CALL = payload("incoming_call")
 NUMBER = "12025550123"
@@ -63,16 +66,20 @@ def call(app: Any, request: dict[str, Any]) -> tuple[int, bytes]:
     return statuses[0], answer
 
 
-def test_health_counts_what_happened(door: Door) -> None:
+def test_health_counts_what_happened(door: Door, clock: Clock) -> None:
     app = door()
     for name in "incoming_call", "incoming_call", "call_completed", "unknown_event":
+        clock.sleep(60)
         post(app, payload(name))
+    clock.sleep(60)
     app.post("/", b"{", content_type="application/json", status=400)
     app.post("/", b"{}", content_type="application/json", status=400)
     app.get("/", status=405)
     app.get("/nowhere", status=404)
     assert app.get("/health").json == {
         "status": "ok",
+        "since": "2026-11-23T12:00:00Z",
+        "last_event": "2026-11-23T12:04:00Z",
         "signatures": "open",
         "routes": 4,
         "allow_list": "ok",
@@ -89,6 +96,23 @@ def test_health_of_a_server_with_a_key(lines: Lines) -> None:
     app = web(create_app(settings, live(facts.ALLOW_LIST), RecentCalls(), lines.journal))
     assert app.get("/health").json["signatures"] == "verified"
     assert app.post("/", b"", status=401).json == {"error": "unauthorized"}
+    assert app.get("/health").json["last_event"] is None
+    app.post("/", CALL, headers=signed(CALL))
+    assert app.get("/health").json["last_event"] is not None
+
+
+def test_health_is_not_ok_with_a_list_that_is_not_current(lines: Lines, tmp_path: Path) -> None:
+    file = tmp_path / "allowlist.csv"
+    file.write_text(facts.ALLOW_LIST)
+    listed = LiveAllowList(file, lambda _: read_list(file.read_text()))
+    app = web(create_app(settings_of(), listed, RecentCalls(), lines.journal))
+    found = []
+    for text in "broken\n", facts.ALLOW_LIST:
+        file.write_text(text)
+        listed.look(lines.journal.notice, asked=True)
+        health = app.get("/health").json
+        found.append((health["status"], health["allow_list"], health["routes"]))
+    assert found == [("stale", "stale", 4), ("ok", "ok", 4)]
 
 
 def test_while_events_cannot_be_kept_senders_hear_when_to_come_again(lines: Lines) -> None:
@@ -243,29 +267,31 @@ def test_no_more_than_the_limit_and_a_byte_is_read(door: Door) -> None:
     assert body.tell() == 65_537
 
 
-def unforeseen() -> Moment:
-    raise KeyError(NUMBER)
+class Unforeseen(RecentCalls):
+    """A store of calls with a fault that nobody foresaw."""
+
+    def answer(self, *_: Any, **__: Any) -> Any:
+        raise KeyError(NUMBER)
 
 
 @pytest.mark.parametrize(
-    ("members", "clock", "status"),
+    ("members", "calls", "status"),
     [
-        ({}, Clock(), 200),
-        ({"PATH_INFO": "/health", "REQUEST_METHOD": "GET"}, Clock(), 200),
-        ({"wsgi.input": io.BytesIO(b"{")}, Clock(), 400),
-        ({"REQUEST_METHOD": "GET"}, Clock(), 405),
-        ({"PATH_INFO": "/wp-login.php"}, Clock(), 404),
-        ({"PATH_INFO": "/", "REQUEST_URI": "//"}, Clock(), 404),
-        ({}, unforeseen, 500),
+        ({}, RecentCalls, 200),
+        ({"PATH_INFO": "/health", "REQUEST_METHOD": "GET"}, RecentCalls, 200),
+        ({"wsgi.input": io.BytesIO(b"{")}, RecentCalls, 400),
+        ({"REQUEST_METHOD": "GET"}, RecentCalls, 405),
+        ({"PATH_INFO": "/wp-login.php"}, RecentCalls, 404),
+        ({"PATH_INFO": "/", "REQUEST_URI": "//"}, RecentCalls, 404),
+        ({}, Unforeseen, 500),
     ],
     ids=["event", "health", "no JSON", "method", "path", "mended path", "unforeseen"],
 )
 def test_a_request_leaves_no_cycles_behind(
-    members: dict[str, Any], clock: Callable[[], Moment], status: int, lines: Lines
+    members: dict[str, Any], calls: type[RecentCalls], status: int, lines: Lines, clock: Clock
 ) -> None:
     """Nobody looks for them while a long list is read, and those of that time stay for ever."""
-    calls = RecentCalls()
-    app = create_app(settings_of(), live(facts.ALLOW_LIST), calls, lines.journal, clock=clock)
+    app = create_app(settings_of(), live(facts.ALLOW_LIST), calls(), lines.journal, clock=clock)
     length = str(len(CALL))
     call(app, environ(CALL, CONTENT_LENGTH=length) | members)
     lines.read()
@@ -281,7 +307,7 @@ def test_a_request_leaves_no_cycles_behind(
 
 
 def test_an_unforeseen_error_is_told_without_its_values(lines: Lines) -> None:
-    app = app_of(lines.journal, unforeseen)
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Unforeseen(), lines.journal))
     answer = app.post("/", CALL, content_type="application/json", status=500)
     assert answer.json == {"error": "internal"}
     (line,) = lines.read()

@@ -253,6 +253,7 @@ def test_names_may_be_as_long_as_this(members: dict[str, str]) -> None:
 
 
 NAME = "event: wanted 1 to 64 printable ASCII characters"
+CLEAN = "wanted text without NUL and lone surrogates"
 REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
 
 
@@ -284,10 +285,21 @@ REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
         (b"\xff\xfe{\0}\0", "bad_text", "wanted UTF-8"),
         (b'{"a": "\xe9"}', "bad_text", "wanted UTF-8"),
         (b'{"a": "\xed\xa0\x80"}', "bad_text", "wanted UTF-8"),
-        (b'{"a": "\\ud800"}', "bad_text", "wanted text without NUL and lone surrogates"),
-        (b'{"\\uDFFF": 1}', "bad_text", "wanted text without NUL and lone surrogates"),
-        (b'{"a": ["\\u0000"]}', "bad_text", "wanted text without NUL and lone surrogates"),
-        (b'{"a": "\\ud800", "b": []}', "bad_text", "wanted text without NUL and lone surrogates"),
+        (message(event="\0"), "bad_text", f"event: {CLEAN}"),
+        (message(reference_id="\ud800"), "bad_text", f"reference_id: {CLEAN}"),
+        (message(data={"to": "\0"}), "bad_text", f"to: {CLEAN}"),
+        (message(data={"from": "1202555\udfff"}), "bad_text", f"from: {CLEAN}"),
+        (message(event="dial_completed", data={"status": "\0"}), "bad_text", f"status: {CLEAN}"),
+        (
+            message(event="play_completed", data={"collected_digits": "\ud83d"}),
+            "bad_text",
+            f"collected_digits: {CLEAN}",
+        ),
+        (
+            message(event="call_completed", data={"parts": [INBOUND | {"direction": "\0"}]}),
+            "bad_text",
+            f"direction: {CLEAN}",
+        ),
         (b"[]", "bad_event", "wanted a JSON object"),
         (b"null", "bad_event", "wanted a JSON object"),
         (b'"incoming_call"', "bad_event", "wanted a JSON object"),
@@ -315,6 +327,14 @@ def test_what_is_no_event_is_refused_with_its_cause(body: bytes, word: str, caus
         events.parse(body)
     assert (caught.value.word, caught.value.cause, caught.value.status) == (word, cause, 400)
     assert str(caught.value) == cause
+
+
+@pytest.mark.parametrize("odd", ["\0", "\ud800", "\udfff a", "\ud83d\\"])
+def test_text_that_cannot_be_kept_does_no_harm_in_a_member_that_is_not_used(odd: str) -> None:
+    """A caller's name may hold anything, and the caller still waits for an answer."""
+    data = {"to": facts.DIALLED, "from": facts.CALLER, "caller_name": odd, odd: [{odd: odd}]}
+    event = events.parse(message(data=data, more=odd))
+    assert event == IncomingCall(ID, PhoneNumber(facts.DIALLED), PhoneNumber(facts.CALLER))
 
 
 @pytest.mark.parametrize("text", ["\\u00e9", "\\ud83d\\ude00", "\\\\u0000", "\\u0001"])

@@ -10,26 +10,24 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import allowlist
 import calllog
 import config
 import events
 import phone
 import server
-from app import create_app, load, now, open_log, row_defaults, script
+from app import create_app, load, now, open_log, script
 from calls import UNKNOWN
-from commands import Dial
 from config import API_KEY, CUSTOMER_ID, HEALTH_PATH, ConfigError, Settings
 from events import IncomingCall
 from journal import Journal
 from logstore import StoreError
 from phone import PhoneNumber
 from records import Disposition
-from routing import AllowList, AllowListError, Decision, Route, decide
+from routing import AllowList, Decision, decide
 from watch import LiveAllowList
 
 _MOST_SHOWN = 1_000_000_000
@@ -55,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "explain":
             return _quietly(lambda: explain(settings, live.current, options.caller, options.to))
         case "session":
-            return session(settings, live.current.own_numbers, options)
+            import session
+
+            return session.run(settings, live.current.own_numbers, options)
         case _:
             return serve(settings, live)
 
@@ -261,82 +261,3 @@ def _connection(decision: Decision) -> str:
     return (
         f"connected by line {route.line}: {route.destination} is called and sees {route.masking_id}"
     )
-
-
-def session(settings: Settings, own_numbers: Container[str], options: argparse.Namespace) -> int:
-    """Create a masked session, print who dials what and sees what, and add it to the list."""
-    import listwriter
-    import telesign_api
-
-    path = Path(settings.allow_list)
-    if not settings.api_keys:
-        print(f"session: wanted {CUSTOMER_ID} and {API_KEY}, got neither", file=sys.stderr)
-        return 2
-    credentials = telesign_api.Credentials(
-        settings.customer_id, settings.api_keys[0], signed=settings.api_signed
-    )
-    try:
-        numbers = phone.parse(options.number_1), phone.parse(options.number_2)
-        if options.append:
-            listwriter.check(path)
-            _refuse_own_numbers(numbers, own_numbers)
-        made = telesign_api.create_session(
-            settings.api_url, credentials, *numbers, options.validity
-        )
-    except (phone.PhoneError, listwriter.AppendError, telesign_api.SessionError) as error:
-        print(f"session: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("session: stopped; it may exist, so look at TeleSign", file=sys.stderr)
-        return 130
-    routes = [
-        Route(made.mask_2, made.number_1, Dial(made.number_2, made.mask_1), made.ends),
-        Route(made.mask_1, made.number_2, Dial(made.number_1, made.mask_2), made.ends),
-    ]
-    fault = _append(settings, routes, made.reference_id) if options.append else ""
-    ended = "it has ended already: the unit or the zone is not what you think"
-    warnings = [made.warning] if made.warning else []
-    warnings += [ended] if made.ends <= now().utc else []
-    print(_session_told(made.reference_id, routes, warnings))
-    if fault:
-        print(f"the session exists, but is not in the list:\n  {fault}", file=sys.stderr)
-    elif options.append:
-        print(f"{path}: both routes are added")
-    return 1 if fault else 0
-
-
-def _refuse_own_numbers(numbers: Iterable[PhoneNumber], own_numbers: Container[str]) -> None:
-    """Raise `PhoneError` for a number that could not be a person's in the list."""
-    for number in numbers:
-        if number in own_numbers:
-            raise phone.PhoneError(f"wanted a person's number, got {number}, a number of the list")
-
-
-def _session_told(reference_id: str, routes: Sequence[Route], warnings: Sequence[str]) -> str:
-    ends = f"{routes[0].expires:%Y-%m-%d %H:%M:%S}"
-    lines = [f"session {reference_id}, until {ends} (TeleSign names no zone: taken for UTC)"]
-    lines += [
-        f"{route.caller} dials {route.dialled} and reaches {route.destination},"
-        f" who sees {route.masking_id}"
-        for route in routes
-    ]
-    return "\n".join([*lines, *(f"warning: {text}" for text in warnings)])
-
-
-def _append(settings: Settings, routes: list[Route], reference_id: str) -> str:
-    """Add the routes to the allow-list; return what is in the way, if anything is."""
-    import listwriter
-
-    path = Path(settings.allow_list)
-
-    def parse(lines: list[str]) -> AllowList:
-        defaults = row_defaults(settings)
-        return allowlist.parse(lines, defaults, only_fictional=settings.only_fictional)
-
-    try:
-        listwriter.append(path, routes, parse, now=now().utc, note=f"session {reference_id}")
-    except AllowListError as error:
-        return "\n  ".join(fault.at(path) for fault in error.faults)
-    except listwriter.AppendError as error:
-        return str(error)
-    return ""

@@ -129,7 +129,6 @@ class Settings:
     )
     threads: int = _setting(16, int, _whole(1, 256))
     api_url: str = _setting("https://rest-ww.telesign.com", str, _api_url)
-    api_signed: bool = _setting(False, bool, _flag)  # noqa: FBT003
     customer_id: str = field(default="", repr=False)
     api_keys: tuple[bytes, ...] = field(default=(), repr=False)
 

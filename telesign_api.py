@@ -2,33 +2,27 @@
 
 A session may cost money and takes a number from the pool, so a request is made once: nothing that
 may have happened is tried again. Every refusal of TeleSign's is an error of its own that says what
-to do. The key is used as bytes and never shown.
+to do. TeleSign's own SDK makes and signs the request, so the key itself is never sent; how
+it goes over the wire is `http_client`'s.
 
-Sources: TeleSign, "Engage API (Number Masking)" v1.0 (developer.telesign.com/enterprise), and
-"Authentication" for both ways to sign; the order of what is signed: TeleSign/python_telesign.
+Source: TeleSign, "Engage API (Number Masking)" v1.0 (developer.telesign.com/enterprise).
 """
 
 import base64
-import json
+import math
 import re
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Any
 
-import requests
-import urllib3
-from requests.exceptions import InvalidURL, ProxyError, SSLError
+from telesign.rest import RestClient
 
+import http_client
 import phone
-import signature
 from phone import PhoneNumber
 
 SESSION_PATH = "/v1/anonymous/session/sms_voice"
 
-_JSON = "application/json"
-_AUTH_METHOD = "HMAC-SHA256"
 _TIMEOUT_S = 10.0
 _DATE_AND_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}"
 _CREATED = {2700, 2701}
@@ -112,44 +106,10 @@ class MaskedSession:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """Who asks: `key` is the decoded API key. With `signed`, requests carry a TSA signature."""
+    """Who asks: `key` is the decoded API key, with which requests are signed."""
 
     customer_id: str
     key: bytes
-    signed: bool = False
-
-    def headers(self, body: bytes, *, now: datetime, nonce: str) -> dict[str, str]:
-        """Return the headers that authorize a POST of a session."""
-        if not self.signed:
-            return {"Authorization": basic(self.customer_id, base64.b64encode(self.key).decode())}
-        date = format_datetime(now, usegmt=True)
-        return {
-            "Authorization": tsa(
-                self.customer_id,
-                self.key,
-                f"POST\n{_JSON}\n{date}\nx-ts-auth-method:{_AUTH_METHOD}\nx-ts-nonce:{nonce}\n",
-                body,
-                SESSION_PATH,
-            ),
-            "Date": date,
-            "x-ts-auth-method": _AUTH_METHOD,
-            "x-ts-nonce": nonce,
-        }
-
-
-def basic(customer_id: str, api_key: str) -> str:
-    """Return the Authorization header with the key itself. Source: Authentication, Basic."""
-    return "Basic " + base64.b64encode(f"{customer_id}:{api_key}".encode()).decode("ascii")
-
-
-def tsa(customer_id: str, key: bytes, head: str, body: bytes, path: str) -> str:
-    """Return the Authorization header with a signature of the request.
-
-    `head` are the signed lines before the body: method, content type, date, auth method and nonce,
-    each ended by a line break. Source: Authentication, Digest.
-    """
-    lines = head.encode() + (body + b"\n" if body else b"") + path.encode()
-    return f"TSA {customer_id}:{signature.sign(lines, key=key)}"
 
 
 def create_session(
@@ -166,54 +126,63 @@ def create_session(
     `validity` is in the unit that TeleSign has set for the account (seconds, minutes, hours or
     days); at most 720 hours, whatever the unit. Raises a `SessionError`, one class for each cause.
     """
-    body = json.dumps(
-        {"phone_number_1": number_1, "phone_number_2": number_2, "validity_period": validity}
-    ).encode()
-    headers = credentials.headers(body, now=datetime.now(UTC), nonce=str(uuid.uuid4()))
-    try:
-        with requests.Session() as session:
-            session.auth = lambda request: request  # or requests would ask .netrc
-            answer = session.post(
-                base_url + SESSION_PATH,
-                body,
-                headers={"Content-Type": _JSON, "Accept": _JSON} | headers,
-                timeout=timeout_s,
-                allow_redirects=False,
+    fields = {"phone_number_1": number_1, "phone_number_2": number_2, "validity_period": validity}
+    with http_client.Session() as http:
+        try:
+            answer = _client(base_url, credentials, http, timeout_s).post(
+                SESSION_PATH, json_fields=fields
             )
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        if _nothing_was_sent(error):
-            raise SessionError(f"no connection to {base_url}; nothing was asked") from error
-        raise SessionUnknownError(
-            f"no answer from {base_url} ({type(error).__name__}); the session may exist, so look at"
-            " TeleSign before you ask again"
-        ) from error
+        except http_client.FAILURES as error:
+            raise _unanswered(error, base_url, connected=http.connected) from error
     return _read(answer, number_1, number_2)
 
 
-def _nothing_was_sent(error: Exception) -> bool:
-    """Tell whether there was no connection; a refused one is a ConnectTimeoutError as well."""
-    if isinstance(
-        error, SSLError | ProxyError | InvalidURL | urllib3.exceptions.LocationParseError
-    ):
-        return True
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, urllib3.exceptions.ConnectTimeoutError)
+def _client(
+    base_url: str, credentials: Credentials, http: http_client.Session, timeout_s: float
+) -> RestClient:
+    """Return TeleSign's client, which makes its requests in our HTTP session.
+
+    Its own would let .netrc take the place of the signature, and would carry the request to where a
+    redirect points. It makes a new one of its own after `pool_recycle` seconds: never here.
+    """
+    client = RestClient(
+        credentials.customer_id,
+        base64.b64encode(credentials.key).decode(),
+        rest_endpoint=base_url,
+        timeout=timeout_s,
+        pool_recycle=math.inf,
+    )
+    client.session = http
+    return client
 
 
-def _read(answer: requests.Response, number_1: PhoneNumber, number_2: PhoneNumber) -> MaskedSession:
+def _unanswered(error: BaseException, base_url: str, *, connected: bool) -> SessionError:
+    """Return the error of a request without an answer: only what was never sent did nothing."""
+    what, remedy = http_client.cause(error, base_url)
+    if not connected:
+        return SessionError(f"no connection to {base_url}, so nothing was asked: {what}; {remedy}")
+    return SessionUnknownError(
+        f"no answer from {base_url}: {what}; the session may exist, so look at TeleSign before you"
+        " ask again"
+    )
+
+
+def _read(
+    answer: RestClient.Response, number_1: PhoneNumber, number_2: PhoneNumber
+) -> MaskedSession:
     if answer.status_code == 401:
         raise NotAuthorizedError("TeleSign refuses the customer id and key; check both")
     if answer.status_code == 429:
         raise TooManyRequestsError("too many requests; wait a while, nothing was created")
+    message = answer.json
     try:
-        message = answer.json()
         code = message["status"]["code"]
         if code in REFUSALS:
             error = REFUSALS[code]
             raise error(str(error.__doc__))
         if code in _CREATED:
             return _session(message, number_1, number_2)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         code = "none"
     raise SessionUnknownError(
         f"wanted a session or a known refusal, got HTTP {answer.status_code} with status code"

@@ -35,7 +35,6 @@ DEFAULTS = {
     "home_country_code": "",
     "threads": 16,
     "api_url": "https://rest-ww.telesign.com",
-    "api_signed": False,
 }
 
 OTHERS: dict[str, Any] = {
@@ -56,7 +55,6 @@ OTHERS: dict[str, Any] = {
     "home_country_code": "44",
     "threads": 4,
     "api_url": "http://127.0.0.1:9000",
-    "api_signed": True,
 }
 
 
@@ -159,7 +157,6 @@ PATH_WANTED = "a path such as /events/x7Kq2, of letters, digits and / _ . ~ -, o
         ("THREADS", "257", "a whole number, 1 to 256"),
         ("API_URL", "http://example.com", "https:// and a host, or http:// on this machine"),
         ("API_URL", "https://example.com/", "https:// and a host, or http:// on this machine"),
-        ("API_SIGNED", "yes", "true or false"),
     ],
 )
 def test_a_wrong_value_is_a_fault(name: str, text: str, wanted: str) -> None:

@@ -52,11 +52,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "cli": (
         {
             "advice",
-            "allowlist",
-            "commands",
-            "listwriter",
             "phone",
-            "telesign_api",
             "app",
             "calllog",
             "calls",
@@ -69,18 +65,39 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "records",
             "routing",
             "server",
+            "session",
             "watch",
         },
         {"bottle", "hmac", "sqlite3", "waitress", "requests"},
     ),
+    "session": (
+        {
+            "allowlist",
+            "app",
+            "commands",
+            "config",
+            "listwriter",
+            "phone",
+            "routing",
+            "telesign_api",
+        },
+        {"bottle", "hmac", "sqlite3", "waitress", "requests", "json"},
+    ),
     "advice": ({"phone", "routing"}, WEB | IO | {"json"}),
     "console": (set(), WEB | {"json"}),
     "telesign_reader": (set(), WEB | IO),
-    "scenarios": ({"console", "signature", "telesign_reader"}, {"bottle", "waitress"}),
-    "telesign_api": ({"phone", "signature"}, {"bottle", "waitress"}),
+    "http_client": (set(), {"bottle", "waitress", "json", "os"}),
+    "scenarios": (
+        {"console", "http_client", "signature", "telesign_reader"},
+        {"bottle", "waitress", "telesign"},
+    ),
+    "telesign_api": ({"http_client", "phone"}, {"bottle", "waitress", "hmac", "requests", "json"}),
     "listwriter": ({"routing", "watch"}, WEB | {"json"}),
-    "api_simulator": ({"signature"}, {"bottle", "waitress", "requests"}),
-    "simulator": ({"api_simulator", "console", "scenarios", "signature"}, {"bottle", "waitress"}),
+    "api_simulator": ({"signature"}, {"bottle", "waitress", "requests", "telesign"}),
+    "simulator": (
+        {"api_simulator", "console", "http_client", "scenarios", "signature"},
+        {"bottle", "waitress", "telesign"},
+    ),
 }
 
 
@@ -116,6 +133,7 @@ def test_what_the_simulator_uses_never_reads_telesign_as_the_server_does() -> No
     assert used == {
         "api_simulator",
         "console",
+        "http_client",
         "scenarios",
         "signature",
         "simulator",

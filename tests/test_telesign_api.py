@@ -1,16 +1,30 @@
-"""The client of TeleSign's session endpoint, at the simulated one and at one that answers badly."""
+"""The client of TeleSign's session endpoint, at the simulated one and at ones that answer badly."""
 
-import base64
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import facts
 import pytest
 import requests
+from raw_servers import (
+    OPENSSL,
+    Play,
+    breaking_tls,
+    hang_up,
+    make_certificate,
+    over_tls,
+    raw_server,
+    say_nothing,
+    saying,
+)
+from telesign.rest import RestClient
 
 import signature
 import telesign_api
@@ -21,53 +35,7 @@ from telesign_api import Credentials, MaskedSession, SessionError, create_sessio
 ONE, TWO = PhoneNumber(facts.RIDER), PhoneNumber(facts.DRIVER)
 KEY = signature.decode_key(facts.API_KEY)
 CREDENTIALS = Credentials(facts.CUSTOMER_ID, KEY)
-
-# TeleSign's SDK tests.
-SDK_API_KEY = (
-    "EXAMPLE----TE8sTgg45yusumoN6BYsBVkh+yRJ5czgsnCehZaOYldPJdmFh6NeX8kunZ2zU1YWaUw/0wV6xfw=="
-)
-SDK_KEY = base64.b64decode(SDK_API_KEY)
-SDK_LINES = (
-    "Wed, 14 Dec 2016 18:20:12 GMT\n"
-    "x-ts-auth-method:HMAC-SHA256\n"
-    "x-ts-nonce:A1592C6F-E384-4CDB-BC42-C3AB970369E9\n"
-)
-SDK_POST = f"POST\napplication/x-www-form-urlencoded\n{SDK_LINES}"
-
-
-@pytest.mark.parametrize(
-    ("head", "body", "known"),
-    [
-        (SDK_POST, b"test=param", "2xVlmbrxLjYrrPun3G3WMNG6Jon4yKcTeOoK9DjXJ/Q="),
-        (SDK_POST, b"test=%CF%BF", "h8d4I0RTxErbxYXuzCOtNqb/f0w3Ck8e5SEkGNj01+8="),
-        (f"GET\n\n{SDK_LINES}", b"", "aUm7I+9GKl3ww7PNeeJntCT0iS7b+EmRKEE4LnRzChQ="),
-    ],
-)
-def test_known_request_signatures(head: str, body: bytes, known: str) -> None:
-    made = telesign_api.tsa(facts.CUSTOMER_ID, SDK_KEY, head, body, "/v1/resource")
-    assert made == f"TSA {facts.CUSTOMER_ID}:{known}"
-
-
-def test_the_known_basic_header() -> None:
-    assert telesign_api.basic(facts.CUSTOMER_ID, SDK_API_KEY) == (
-        "Basic RkZGRkZGRkYtRUVFRS1ERERELTEyMzQtQUIxMjM0NTY3ODkwOkVYQU1QTEUtLS0tVEU4c1RnZzQ1eXVzdW1v"
-        "TjZCWXNCVmtoK3lSSjVjemdzbkNlaFphT1lsZFBKZG1GaDZOZVg4a3VuWjJ6VTFZV2FVdy8wd1Y2eGZ3PT0="
-    )
-
-
-def test_a_request_is_signed_in_the_order_that_is_known() -> None:
-    now = datetime(2016, 12, 14, 18, 20, 12, tzinfo=UTC)
-    signed = Credentials(facts.CUSTOMER_ID, SDK_KEY, signed=True)
-    headers = signed.headers(b"{}", now=now, nonce="A1592C6F-E384-4CDB-BC42-C3AB970369E9")
-    right = telesign_api.tsa(
-        facts.CUSTOMER_ID, SDK_KEY, f"POST\napplication/json\n{SDK_LINES}", b"{}", PATH
-    )
-    assert headers == {
-        "Authorization": right,
-        "Date": "Wed, 14 Dec 2016 18:20:12 GMT",
-        "x-ts-auth-method": "HMAC-SHA256",
-        "x-ts-nonce": "A1592C6F-E384-4CDB-BC42-C3AB970369E9",
-    }
+ASKED = {"phone_number_1": ONE, "phone_number_2": TWO, "validity_period": 1}
 
 
 def test_the_key_is_not_shown() -> None:
@@ -100,11 +68,10 @@ def endpoint(answer: str = "", **more: Any) -> Endpoint:
     return Endpoint(facts.CUSTOMER_ID, KEY, answer=answer, **more)
 
 
-@pytest.mark.parametrize("signed", [False, True], ids=["Basic", "TSA"])
-def test_a_session_is_created_once(signed: bool, serve: Serve) -> None:
+def test_a_session_is_created_once(serve: Serve) -> None:
     account = endpoint(unit_s=UNITS["minutes"])
-    credentials = Credentials(facts.CUSTOMER_ID, KEY, signed=signed)
-    made = create_session(serve(account), credentials, ONE, TWO, 90)
+    made = create_session(serve(account), CREDENTIALS, ONE, TWO, 90)
+    assert account.asked == 1
     masks = account.sessions[0]["masks"]
     assert account.sessions == [{"numbers": [ONE, TWO], "masks": masks}]
     assert made == MaskedSession(
@@ -166,17 +133,14 @@ def test_the_pool_runs_out(serve: Serve) -> None:
         create_session(url, CREDENTIALS, ONE, TWO, 1)
 
 
-@pytest.mark.parametrize("signed", [False, True], ids=["Basic", "TSA"])
 @pytest.mark.parametrize(
     ("customer_id", "key"),
     [(facts.CUSTOMER_ID, signature.decode_key(facts.OTHER_API_KEY)), ("another", KEY)],
 )
-def test_a_wrong_key_or_id_is_refused(
-    customer_id: str, key: bytes, signed: bool, serve: Serve
-) -> None:
+def test_a_wrong_key_or_id_is_refused(customer_id: str, key: bytes, serve: Serve) -> None:
     account = endpoint()
     with pytest.raises(telesign_api.NotAuthorizedError, match="check both"):
-        create_session(serve(account), Credentials(customer_id, key, signed=signed), ONE, TWO, 1)
+        create_session(serve(account), Credentials(customer_id, key), ONE, TWO, 1)
     assert account.sessions == []
 
 
@@ -194,28 +158,178 @@ def test_an_answer_that_says_nothing_leaves_it_open(answer: str, serve: Serve) -
 def test_a_slow_answer_leaves_it_open_and_is_not_asked_again(serve: Serve) -> None:
     account = endpoint("slow", slow_s=1.0)
     url = serve(account)
-    with pytest.raises(telesign_api.SessionUnknownError, match="ReadTimeout"):
+    with pytest.raises(
+        telesign_api.SessionUnknownError, match="no answer came in time; the session may exist"
+    ):
         create_session(url, CREDENTIALS, ONE, TWO, 1, timeout_s=0.2)
     time.sleep(1.0)
     assert account.asked == 1
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://a..b", "https://127.0.0.1:99999"])
+# What came of it: only a request that never had a connection has done nothing
+
+
+def ask_badly(url: str, timeout_s: float = 10) -> SessionError:
+    with pytest.raises(SessionError) as caught:
+        create_session(url, CREDENTIALS, ONE, TWO, 1, timeout_s=timeout_s)
+    assert facts.API_KEY not in str(caught.value)
+    return caught.value
+
+
+def nothing_was_asked(error: SessionError) -> bool:
+    known = "so nothing was asked: " in str(error) and "may exist" not in str(error)
+    assert known is (type(error) is SessionError)
+    return known
+
+
+def may_exist(error: SessionError) -> bool:
+    assert "nothing was asked" not in str(error)
+    return (
+        type(error) is telesign_api.SessionUnknownError
+        and "the session may exist, so look at TeleSign before you ask again" in str(error)
+    )
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if OPENSSL is None:
+        pytest.skip("no openssl here")
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9",
+        "https://127.0.0.1:9",
+        "https://no-such-name.invalid",
+        "https://a..b",
+        "https://127.0.0.1:99999",
+    ],
+)
 def test_no_connection_means_nothing_was_asked(url: str) -> None:
-    with pytest.raises(SessionError, match="nothing was asked") as caught:
-        create_session(url, CREDENTIALS, ONE, TWO, 1)
-    assert type(caught.value) is SessionError
+    assert nothing_was_asked(ask_badly(url))
+
+
+@pytest.mark.parametrize("play", [hang_up, say_nothing])
+def test_no_tls_means_nothing_was_asked(play: Play) -> None:
+    with raw_server(play) as server:
+        assert nothing_was_asked(ask_badly(f"https://localhost:{server.port}", timeout_s=0.5))
+        assert server.connections == 1
+
+
+def test_an_untrusted_certificate_means_nothing_was_asked(certificate: Path) -> None:
+    with raw_server(over_tls(certificate, saying(b""))) as server:
+        error = ask_badly(f"https://localhost:{server.port}")
+    assert nothing_was_asked(error)
+    assert "the certificate of localhost is not trusted (self-signed certificate); " in str(error)
+    assert server.got == []
+
+
+def test_a_proxy_that_refuses_means_nothing_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server(saying(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        assert nothing_was_asked(ask_badly("https://calls.example"))
+    (got,) = proxy.got
+    assert got.startswith(b"CONNECT calls.example:443 HTTP/1.")
+    assert b"Authorization" not in got
+
+
+def test_what_is_no_header_means_nothing_was_asked() -> None:
+    credentials = Credentials("no\r\nid", KEY)
+    with pytest.raises(SessionError, match="nothing was asked"):
+        create_session("http://127.0.0.1:9", credentials, ONE, TWO, 1)
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        hang_up,
+        saying(b""),
+        saying(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+        saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense"),
+        saying(b"nonsense"),
+    ],
+    ids=["at once", "after the request", "half an answer", "broken chunks", "nonsense"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connection_that_breaks_leaves_it_open(
+    scheme: str, play: Play, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    wrapped = over_tls(certificate, play) if scheme == "https" else play
+    with raw_server(wrapped) as server:
+        assert may_exist(ask_badly(f"{scheme}://localhost:{server.port}"))
+    assert server.connections == 1
+    assert len(server.got) == (play is not hang_up)
+
+
+def test_tls_that_breaks_after_the_request_leaves_it_open(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with raw_server(breaking_tls(certificate)) as server:
+        assert may_exist(ask_badly(f"https://localhost:{server.port}"))
+    assert json.loads(server.got[0].partition(b"\r\n\r\n")[2]) == ASKED
+
+
+# What is sent
+
+
+def test_a_redirect_is_not_followed_and_leaves_it_open() -> None:
+    with raw_server(saying(b"")) as elsewhere:
+        there = f"http://127.0.0.1:{elsewhere.port}/"
+        answer = f"HTTP/1.1 307 Go\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n"
+        with raw_server(saying(answer.encode())) as server:
+            error = ask_badly(f"http://127.0.0.1:{server.port}")
+    assert may_exist(error)
+    assert "got HTTP 307" in str(error)
+    assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize("jump_s", [0.0, 1e6], ids=["", "the clock jumps"])
+def test_a_netrc_file_does_not_take_the_place_of_the_signature(
+    jump_s: float, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK takes an HTTP session of its own, without our rules, when the old one seems old."""
+    times = iter([0.0])
+    monkeypatch.setattr("telesign.rest.time", SimpleNamespace(time=lambda: next(times, jump_s)))
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert create_session(serve(endpoint()), CREDENTIALS, ONE, TWO, 1).mask_1
+
+
+def test_a_proxy_of_the_environment_does_not_see_what_goes_to_this_machine(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with raw_server(saying(b"")) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+        assert create_session(serve(endpoint()), CREDENTIALS, ONE, TWO, 1).mask_1
+    assert proxy.connections == 0
+
+
+# What is answered
 
 
 def good_message() -> dict[str, Any]:
-    asked = {"phone_number_1": ONE, "phone_number_2": TWO, "validity_period": 1}
-    headers = {"Content-Type": "application/json"} | CREDENTIALS.headers(
-        b"", now=datetime.now(UTC), nonce=""
-    )
-    message: dict[str, Any] = json.loads(
-        endpoint().post(PATH, headers, json.dumps(asked).encode())[2]
-    )
+    body = json.dumps(ASKED).encode()
+    message: dict[str, Any] = json.loads(endpoint().post(PATH, signed_headers(body), body)[2])
     return message
+
+
+def signed_headers(body: bytes = b"{}") -> dict[str, str]:
+    """Return the headers that TeleSign's own client sends with a body."""
+    headers: dict[str, str] = RestClient.generate_telesign_headers(
+        facts.CUSTOMER_ID,
+        facts.API_KEY,
+        "POST",
+        PATH,
+        body.decode(),
+        date_rfc2616=format_datetime(datetime.now(UTC), usegmt=True),
+        nonce="nonce-1",
+        content_type="application/json",
+    )
+    return headers
 
 
 def broken(change: Callable[[dict[str, Any]], object]) -> bytes:
@@ -283,13 +397,6 @@ def ask(account: Endpoint, headers: dict[str, str], body: bytes = b"{}") -> tupl
     return status, json.loads(answer)["status"]["code"]
 
 
-def signed_headers(**changes: str) -> dict[str, str]:
-    credentials = Credentials(facts.CUSTOMER_ID, KEY, signed=True)
-    now = datetime.now(UTC)
-    headers = credentials.headers(b"{}", now=now, nonce="nonce-1")
-    return {"Content-Type": "application/json"} | headers | changes
-
-
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -300,12 +407,24 @@ def signed_headers(**changes: str) -> dict[str, str]:
         ({"x-ts-nonce": "nonce-2"}, -30006),
         ({"Content-Type": "text/plain"}, -30006),
         ({"Authorization": ""}, -30004),
-        ({"Authorization": "Basic nonsense"}, -30006),
+        ({"Authorization": "Basic nonsense"}, -30005),
         ({"Authorization": "TSA nonsense"}, -30006),
     ],
 )
 def test_the_endpoint_refuses_what_is_not_signed_right(changes: dict[str, str], code: int) -> None:
-    assert ask(endpoint(), signed_headers(**changes)) == (401, code)
+    assert ask(endpoint(), signed_headers() | changes) == (401, code)
+
+
+def test_the_endpoint_refuses_a_signature_that_leaves_the_body_out(serve: Serve) -> None:
+    """TeleSign's client signs so when it is given a `body`, and not `json_fields`."""
+    client = RestClient(facts.CUSTOMER_ID, facts.API_KEY, rest_endpoint=serve(endpoint()))
+    with client.session:
+        assert client.post(PATH, body=ASKED).status_code == 401
+        assert client.post(PATH, json_fields=ASKED).status_code == 200
+
+
+def test_the_endpoint_refuses_a_body_that_was_changed_on_its_way() -> None:
+    assert ask(endpoint(), signed_headers(b"{}"), b"{ }") == (401, -30006)
 
 
 def test_the_endpoint_takes_a_nonce_once() -> None:
@@ -327,9 +446,7 @@ def test_the_endpoint_takes_a_nonce_once() -> None:
     ],
 )
 def test_the_endpoint_is_strict_about_members(body: bytes) -> None:
-    headers = CREDENTIALS.headers(body, now=datetime.now(UTC), nonce="")
-    sent = {"Content-Type": "application/json"} | headers
-    assert ask(endpoint(), sent, body) == (400, 400)
+    assert ask(endpoint(), signed_headers(body), body) == (400, 400)
 
 
 def test_the_endpoint_has_one_path(serve: Serve) -> None:

@@ -2,7 +2,8 @@
 
 The file is the old one or the new one at every moment, never half: the new one is written beside
 it, checked by every rule of a start and then put in its place. Comments, order and line ends stay.
-Two writers at once wait for each other.
+Two writers at once wait for each other. All of that can be tried out before there is anything to
+add.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from routing import AllowList, Route
-from watch import stamp_of
+from watch import Stamp, stamp_of
 
 try:
     import fcntl
@@ -26,6 +27,7 @@ except ImportError:  # not on this system: then one writer at a time is up to th
 _NEEDED = ("to", "from", "destination", "caller_id_number", "expires")
 _BOM = "\ufeff"
 _MOST_TRIES = 3
+_SPARE_BYTES = 4096  # more than two rows and their note take
 
 Parse = Callable[[list[str]], AllowList]
 
@@ -35,11 +37,13 @@ class AppendError(Exception):
 
 
 def check(path: Path) -> None:
-    """Raise `AppendError` unless routes can be added to the file, as far as can be known before."""
-    header = _header(_text(path))
-    missing = [column for column in _NEEDED if column not in header]
-    if missing:
-        raise AppendError(f"{path}: wanted the columns {', '.join(missing)} in the header too")
+    """Raise `AppendError` unless routes can be added to the file, as far as can be known before.
+
+    Adding is tried out as well, so that nothing is found in the way only when there are routes to
+    add. The file is the same one afterwards.
+    """
+    with _alone(path):
+        _while_still(path, lambda stamp: _rehearse(path, _addable(path), stamp))
 
 
 def append(path: Path, routes: list[Route], parse: Parse, *, now: datetime, note: str) -> None:
@@ -48,15 +52,31 @@ def append(path: Path, routes: list[Route], parse: Parse, *, now: datetime, note
     `parse` reads an allow-list from its lines by every rule and raises `AllowListError`, which is
     passed on. Raises `AppendError` if the file cannot be read or written.
     """
+
+    def add(stamp: Stamp) -> bool:
+        new = _with(_addable(path), routes, parse, now=now, note=note)
+        return _replace(path, new, stamp)
+
     with _alone(path):
-        for _ in range(_MOST_TRIES):
-            check(path)
-            stamp = stamp_of(path)
-            new = _with(_text(path), routes, parse, now=now, note=note)
-            if stamp_of(path) == stamp:
-                _replace(path, new)
-                return
+        _while_still(path, add)
+
+
+def _while_still(path: Path, work: Callable[[Stamp], bool]) -> None:
+    """Do the work, and again while somebody else changes the file under it."""
+    for _ in range(_MOST_TRIES):
+        if work(stamp_of(path)):
+            return
     raise AppendError(f"{path}: is changed again and again by somebody else; it is as they left it")
+
+
+def _addable(path: Path) -> str:
+    """Return the text of the file. Raises `AppendError` if its header has no room for a route."""
+    text = _text(path)
+    header = _header(text)
+    missing = [column for column in _NEEDED if column not in header]
+    if missing:
+        raise AppendError(f"{path}: wanted the columns {', '.join(missing)} in the header too")
+    return text
 
 
 def _with(text: str, routes: list[Route], parse: Parse, *, now: datetime, note: str) -> str:
@@ -119,32 +139,88 @@ def _line(route: Route, header: list[str], note: str) -> str:
     return written.getvalue()
 
 
-def _replace(path: Path, text: str) -> None:
-    """Put the text in the place of the file, on the disk before it is seen."""
+def _rehearse(path: Path, text: str, stamp: Stamp) -> bool:
+    """Put the very same text in the place of the file, and then the file itself back.
+
+    This proves what no look at rights does: that the lock and a new file beside it can be made,
+    that the disk has room for the text and some rows more, and that the file can be replaced: one
+    that is mounted by itself, is immutable, or is another's in a sticky folder cannot. It does not
+    prove that all this is so for ever. Readers find the same text at every moment. The file that
+    comes back has its inode, times and owner, so the server, which looks at these four times a
+    second, hardly ever notices. Where it cannot be kept, the copy stays, with its times and, if we
+    may, its owner: then the server reads the same text once more.
+    """
     target = path.resolve()
-    handle, name = -1, ""
+    kept = _second_name(target)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".new", dir=target.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        _pass_on_rights(target, Path(name))
-        Path(name).replace(target)
+        is_done = _replace(path, text, stamp, rehearsal=True)
+        if is_done and kept is not None:
+            with contextlib.suppress(OSError):
+                kept.replace(target)
+        return is_done
+    finally:
+        if kept is not None:
+            _remove(kept)
+
+
+def _second_name(target: Path) -> Path | None:
+    """Return a second name of the file, under which it stays when it is replaced."""
+    kept = target.with_name(f".{target.name}.kept.new")
+    try:
+        kept.hardlink_to(target)
+    except (OSError, NotImplementedError):  # a file system without, or a file of somebody else's
+        return None
+    return kept
+
+
+def _replace(path: Path, text: str, stamp: Stamp, *, rehearsal: bool = False) -> bool:
+    """Put the text in the place of the file; return whether it still was as its stamp says."""
+    target, new = path.resolve(), None
+    try:
+        new = _write_beside(target, text.encode(), spare=_SPARE_BYTES if rehearsal else 0)
+        _pass_on_rights(target, new, times=rehearsal)
+        if stamp_of(path) != stamp:
+            return False
+        new.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
-        if name:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
         raise AppendError(
             f"{path}: cannot be written ({error.strerror}); it is as it was"
         ) from None
+    finally:
+        if new is not None:
+            _remove(new)
+    return True
 
 
-def _pass_on_rights(old: Path, new: Path) -> None:
+def _remove(path: Path) -> None:
+    """Remove a file of ours, if it is there: it holds numbers."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _write_beside(target: Path, content: bytes, *, spare: int) -> Path:
+    """Write a new file in the same folder, on the disk before it is seen."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".new", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content + b"\n" * spare)
+            file.flush()
+            os.fsync(handle)
+            file.truncate(len(content))
+            os.fsync(handle)
+    except BaseException:
+        _remove(Path(name))
+        raise
+    return Path(name)
+
+
+def _pass_on_rights(old: Path, new: Path, *, times: bool) -> None:
     """Give the new file the old one's rights and, if we may, its owner: the server reads it."""
     found = old.stat()
     new.chmod(found.st_mode)
+    if times:
+        os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns))
     with contextlib.suppress(OSError, AttributeError):
         os.chown(new, found.st_uid, found.st_gid)
 
@@ -166,11 +242,15 @@ def _alone(path: Path) -> Iterator[None]:
         return
     target = path.resolve()
     try:
-        lock = (target.parent / f".{target.name}.lock").open("w")
+        with (target.parent / f".{target.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Kept in another descriptor, so that what goes wrong below is not taken for the lock's.
+            held = os.dup(lock.fileno())
     except OSError as error:
         raise AppendError(f"{path}: cannot be locked ({error.strerror}); it is as it was") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         for left in target.parent.glob(f".{target.name}.*.new"):
-            left.unlink(missing_ok=True)  # by a writer that was killed: it holds numbers
+            _remove(left)  # of a writer that was killed
         yield
+    finally:
+        os.close(held)

@@ -1,12 +1,15 @@
 """Adding routes to the file: old or new at every moment, and nothing else lost."""
 
+import errno
 import os
 import random
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -144,6 +147,7 @@ for n in range(offset, offset + count):
     back = t.PhoneNumber(f"1404{{n:07}}")
     there = Route(to, t.ONE, Dial(t.TWO, back), t.ENDS)
     pair = [there, Route(back, t.TWO, Dial(t.ONE, to), t.ENDS)]
+    listwriter.check(path)
     listwriter.append(path, pair, t.parse, now=t.START, note="n")
 """.format(root=str(ROOT), tests=str(ROOT / "tests"))
 
@@ -274,6 +278,101 @@ def test_a_folder_that_cannot_be_written_is_told(
     ):
         append(path)
     assert path.read_text() == facts.ALLOW_LIST
+
+
+# The trial
+
+
+def state(path: Path) -> tuple[int, int, int, int, str]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_mode, found.st_uid, path.read_text()
+
+
+def test_a_trial_leaves_the_same_file_and_nothing_beside_it(path: Path) -> None:
+    os.utime(path, ns=(1, 1))
+    link = path.with_name("link.csv")
+    link.symlink_to(path)
+    before = state(path)
+    listwriter.check(link)
+    assert state(path) == before
+    assert link.is_symlink()
+    assert {each.name for each in path.parent.iterdir()} == {
+        "allowlist.csv", ".allowlist.csv.lock", "link.csv",
+    }  # fmt: skip
+
+
+def test_a_trial_without_hard_links_leaves_the_same_text_and_times(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", no)
+    os.utime(path, ns=(1, 1))
+    before = state(path)
+    listwriter.check(path)
+    assert state(path)[1:] == before[1:]
+
+
+def test_a_trial_replaces_the_file_as_adding_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is mounted by itself can be written, and so can its folder."""
+
+    def busy(*_: object) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr(Path, "replace", busy)
+    before = state(path)
+    with pytest.raises(AppendError, match=r"cannot be written \(Device or resource busy\)"):
+        listwriter.check(path)
+    assert state(path) == before
+    assert not list(path.parent.glob("*.new"))
+
+
+def test_a_trial_finds_that_the_disk_has_no_room_for_more_rows(path: Path) -> None:
+    room = len(facts.ALLOW_LIST) + 200
+
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    before = state(path)
+    code = f"import listwriter, pathlib; listwriter.check(pathlib.Path({str(path)!r}))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, preexec_fn=little_room, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert "cannot be written (File too large); it is as it was" in ended.stderr
+    assert state(path) == before
+
+
+def test_a_file_that_cannot_be_locked_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no)
+    for work in (listwriter.check, append):
+        with pytest.raises(AppendError, match=r"cannot be locked \(No locks available\)"):
+            work(path)
+
+
+@pytest.mark.parametrize("work", [listwriter.check, append])
+def test_a_change_by_somebody_else_while_the_new_file_is_written_is_kept(
+    work: Callable[[Path], None], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = facts.ALLOW_LIST.replace("front desk", "changed")
+    texts, make = [theirs], tempfile.mkstemp
+
+    def slow(**more: Any) -> tuple[int, str]:
+        if texts:
+            changed = path.with_name("theirs")
+            changed.write_text(texts.pop())
+            changed.replace(path)
+        return make(**more)
+
+    monkeypatch.setattr("tempfile.mkstemp", slow)
+    work(path)
+    assert path.read_text().startswith(theirs)
 
 
 def test_where_files_cannot_be_locked_it_still_writes(

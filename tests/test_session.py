@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from pathlib import Path
 import facts
 import pytest
 from conftest import ROOT, ServerProcess
+from raw_servers import raw_server, saying
 
+import cli
 import signature
 from scenarios import SCENARIOS, Sender
 from simulator import Stage
@@ -52,9 +55,7 @@ def session(
 @pytest.mark.faults
 def test_a_session_works_both_ways_at_once_and_stops_at_its_end(tmp_path: Path) -> None:
     with endpoint("--unit", "seconds") as url, ServerProcess(tmp_path, facts.KEYS) as server:
-        made = session(
-            tmp_path, url, RIDER, DRIVER, "--validity", "7", "--append", MASKING_API_SIGNED="true"
-        )
+        made = session(tmp_path, url, RIDER, DRIVER, "--validity", "7", "--append")
         ends = time.monotonic() + 7
         assert (made.returncode, made.stderr) == (0, "")
         head, first, second, added = made.stdout.splitlines()
@@ -137,6 +138,148 @@ def test_a_session_that_cannot_be_added_is_told_all_the_same(tmp_path: Path) -> 
         "the session exists, but is not in the list:\n"
         "  allowlist.csv:6: destination: wanted a person's number, got ...0180"
     )
+
+
+# What is in the way of adding is found before TeleSign is asked
+
+# Another user may not be able to read what is imported later.
+AS_SOMEBODY_ELSE = f"""
+import encodings.idna, encodings.utf_8_sig, os, sys
+sys.path.insert(0, {str(ROOT)!r})
+import cli, session
+if os.geteuid() == 0:
+    os.setuid(65534)
+sys.exit(cli.main(["session", "{RIDER}", "{DRIVER}", "--validity", "2", "--append"]))
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that other users may enter, with the list in it."""
+    with tempfile.TemporaryDirectory() as name:
+        made = Path(name)
+        (made / "allowlist.csv").write_text(facts.ALLOW_LIST)
+        made.chmod(0o755)
+        yield made
+        made.chmod(0o755)
+
+
+def session_of_somebody_else(folder: Path) -> tuple[str, int]:
+    """Have a user run `session --append`; return what is printed and how often one is asked for."""
+    with raw_server(saying(b"")) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        ended = subprocess.run(
+            [sys.executable, "-c", AS_SOMEBODY_ELSE],
+            cwd=folder,
+            env={
+                **os.environ,
+                **facts.KEYS,
+                "MASKING_API_URL": url,
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    return ended.stderr, server.connections
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_a_session_is_made(folder: Path) -> None:
+    folder.chmod(0o555)
+    assert session_of_somebody_else(folder) == (
+        "session: allowlist.csv: cannot be locked (Permission denied); it is as it was\n", 0
+    )  # fmt: skip
+
+
+def test_a_link_into_such_a_folder_is_no_way_round(folder: Path) -> None:
+    inside = folder / "inside"
+    inside.mkdir()
+    (folder / "allowlist.csv").rename(inside / "allowlist.csv")
+    (folder / "allowlist.csv").symlink_to(inside / "allowlist.csv")
+    inside.chmod(0o555)
+    folder.chmod(0o777)
+    assert session_of_somebody_else(folder) == (
+        "session: allowlist.csv: cannot be locked (Permission denied); it is as it was\n", 0
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root has a file that another user cannot replace"
+)
+def test_a_file_that_cannot_be_replaced_is_found_before_a_session_is_made(folder: Path) -> None:
+    """In a sticky folder a user makes files, and replaces no other user's."""
+    folder.chmod(0o1777)
+    assert session_of_somebody_else(folder) == (
+        "session: allowlist.csv: cannot be written (Operation not permitted); it is as it was\n", 0
+    )  # fmt: skip
+    assert (folder / "allowlist.csv").read_text() == facts.ALLOW_LIST
+
+
+def test_where_nothing_is_in_the_way_telesign_is_asked_once(folder: Path) -> None:
+    folder.chmod(0o777)
+    told, asked = session_of_somebody_else(folder)
+    assert told.endswith("; the session may exist, so look at TeleSign before you ask again\n")
+    assert asked == 1
+    assert (folder / "allowlist.csv").read_text() == facts.ALLOW_LIST
+
+
+# What happens when there is one
+
+
+def test_a_session_is_printed_where_standard_output_takes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    with endpoint() as url, Path("/dev/full").open("w") as full:
+        made = subprocess.run(
+            [
+                sys.executable,
+                ROOT / "app.py",
+                "session",
+                RIDER,
+                DRIVER,
+                "--validity",
+                "2",
+                "--append",
+            ],
+            cwd=tmp_path,
+            env={**os.environ, **facts.KEYS, "MASKING_API_URL": url},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert made.returncode == 0
+    assert made.stderr.startswith("session ")
+    assert made.stderr.count("\n") == 3
+    assert (tmp_path / "allowlist.csv").read_text().count(DRIVER) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "message", "printed"),
+    [
+        ("listwriter.check", "session: stopped; nothing was asked\n", 0),
+        ("telesign_api.create_session", "session: stopped; it may exist, so look at TeleSign\n", 0),
+        ("listwriter.append", "stopped; see whether allowlist.csv has its two rows\n", 3),
+    ],
+)
+def test_ctrl_c_is_told_with_what_it_leaves_open(
+    place: str, message: str, printed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(place, stop)
+    with endpoint() as url:
+        for name, value in {**facts.KEYS, "MASKING_API_URL": url}.items():
+            monkeypatch.setenv(name, value)
+        code = cli.main(["session", RIDER, DRIVER, "--validity", "2", "--append"])
+    out, err = capsys.readouterr()
+    assert (code, err, out.count("\n")) == (130, message, printed)
 
 
 @pytest.mark.parametrize(

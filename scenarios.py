@@ -18,6 +18,7 @@ from functools import partial
 
 import requests
 
+import http_client
 import signature
 from console import CALLED, CALLER, SERVER, TELESIGN, Arrow, Note, Step
 from telesign_reader import Json, Reply, read_reply
@@ -25,6 +26,9 @@ from telesign_reader import Json, Reply, read_reply
 # The numbers of the sample allow-list, and two that are not in it.
 DESK, PAIR, EXPIRED, UNLISTED = "12025550100", "12025550101", "12025550102", "12025550177"
 RIDER, STRANGER = "12025550123", "12025550188"
+
+SIMULATED = "SIMULATED"
+"""How the reference id of each simulated call begins, so that none is taken for a real one."""
 
 _LONGEST_WAIT_S = 30
 
@@ -67,6 +71,11 @@ class Sender:
         return self.how == "right"
 
 
+def new_reference_id() -> str:
+    """Return an id of 32 characters, as long as TeleSign's."""
+    return SIMULATED + uuid.uuid4().hex.upper()[len(SIMULATED) :]
+
+
 class Failed(Exception):  # noqa: N818 - a verdict, not an error
     """The call did not go as it must; the text says what was wanted and what was got."""
 
@@ -93,7 +102,7 @@ class Call:
         self.bridged = False
         self.destination = ""
         self._session, self._url, self.sender = session, url, sender
-        self.reference_id = uuid.uuid4().hex.upper()
+        self.reference_id = new_reference_id()
 
     # What happens, one step each
 
@@ -119,7 +128,7 @@ class Call:
     def turn_round(self) -> str:
         """Begin a call from the person who was called; return the first caller's number."""
         first, self.caller = self.caller, self.destination
-        self.bridged, self.reference_id = False, uuid.uuid4().hex.upper()
+        self.bridged, self.reference_id = False, new_reference_id()
         self.steps.append(Note(TELESIGN, "the other way round", "dim"))
         return first
 
@@ -212,10 +221,10 @@ class Call:
                 body,
                 headers=self.sender.headers(body),
                 timeout=_LONGEST_WAIT_S,
-                allow_redirects=False,
             )
-        except requests.RequestException as error:
-            fault = f"wanted an answer to {event}, got {_trouble(error)}"
+        except http_client.FAILURES as error:
+            what, remedy = http_client.cause(error, self._url)
+            fault = f"wanted an answer to {event}, got none: {what}; {remedy}"
             self._keep(event, body, assumed, 0, b"", started, (fault,))
             raise Failed(fault) from None
         reply = self._read(event, answer, time.perf_counter() - started)
@@ -281,14 +290,6 @@ def _part(caller: str, to: str, direction: str, seconds: int) -> Json:
         "from": caller,
         "direction": direction,
     }
-
-
-def _trouble(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
-        return f"none within {_LONGEST_WAIT_S} s"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection (does the server run there?)"
-    return type(error).__name__
 
 
 def _word(status: int, answer: str) -> str:

@@ -44,7 +44,7 @@ def run(settings: Settings, own_numbers: Container[str], options: argparse.Names
     except SessionError as error:
         return _failed(str(error))
     except KeyboardInterrupt:
-        return _failed("stopped; it may exist, so look at TeleSign", status=_STOPPED)
+        return _failed("stopped; the session may exist, so look at TeleSign", status=_STOPPED)
     return _conclude(settings, made, append=options.append)
 
 
@@ -95,10 +95,10 @@ def _conclude(settings: Settings, made: MaskedSession, *, append: bool) -> int:
 def _say(text: str) -> None:
     """Print to standard output; where that takes nothing, to standard error: nothing is lost."""
     try:
-        print(text, flush=True)
+        print(text, file=sys.stdout or sys.stderr, flush=True)  # none of the first if it is closed
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        print(text, file=sys.stderr)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        print(text, flush=True)
 
 
 def _in_words(made: MaskedSession, routes: Sequence[Route]) -> str:

@@ -17,11 +17,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import requests
@@ -29,15 +29,26 @@ from rich.console import Console
 
 import api_simulator
 import console
+import http_client
 import signature
 from console import Step
-from scenarios import SCENARIOS, Call, Exchange, Failed, Scenario, Sender, TurnedAway, named
+from scenarios import (
+    SCENARIOS,
+    SIMULATED,
+    Call,
+    Exchange,
+    Failed,
+    Scenario,
+    Sender,
+    TurnedAway,
+    named,
+)
 
 _MOST_LOAD_CALLS = 100_000
 _MOST_LOAD_RATE = 1_000
 _ONLY_WITH = {"rate": "calls", "port": "api", "answer": "api", "unit": "api"}
 _LOAD_THREADS = 64
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_ID_BEGINS = re.compile(rb'"reference_id"\s*:\s*"(?!%b|")' % SIMULATED.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class Stage:
 
     def play(self, scenario: Scenario, session: requests.Session | None = None) -> Played:
         """Play a scenario to its verdict."""
-        call = self.call(session or new_session(), scenario)
+        call = self.call(session or http_client.Session(), scenario)
         passed, verdict = True, ""
         try:
             verdict = scenario.play(call)
@@ -79,13 +90,6 @@ class Stage:
         except Failed as failed:
             passed, verdict = False, str(failed)
         return Played(scenario.name, scenario.sentence, passed, verdict, call.exchanges, call.steps)
-
-
-def new_session() -> requests.Session:
-    """Return a session that leaves our Authorization as it is: requests would ask .netrc."""
-    session = requests.Session()
-    session.auth = lambda request: request
-    return session
 
 
 def tell(out: Console, played: Played) -> None:
@@ -112,23 +116,35 @@ def as_json(played: Sequence[Played]) -> str:
     return json.dumps(told, indent=2)
 
 
-def _send_file(stage: Stage, path: Path, parser: argparse.ArgumentParser) -> Played:
-    """Send the bytes of a file as an event, and read the answer as TeleSign would."""
+def _event_in(path: Path) -> Scenario:
+    """Return a scenario that sends the bytes of a file, and reads the answer as TeleSign would.
+
+    The event is simulated like any other, so its reference id is made to say so; all other bytes
+    are sent as they are. Raises `Unplayable`.
+    """
     try:
         body = path.read_bytes()
     except OSError as error:
-        parser.error(f"{path}: {error.strerror}")
-    try:
-        message = json.loads(body)
-        event, caller = str(message["event"]), message.get("data", {}).get("from")
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        event, caller = "incoming_call", None
+        raise Unplayable(f"{path}: {error.strerror}") from None
+    message = _object(body)
+    event, data = message.get("event", "incoming_call"), message.get("data")
+    caller = data.get("from") if isinstance(data, dict) else None
+    sent = _ID_BEGINS.sub(rb"\g<0>" + SIMULATED.encode(), body)
 
     def play(call: Call) -> str:
         call.caller = caller if isinstance(caller, str) else ""
-        return f"{named(call.post(body, event))}: TeleSign would take it"
+        return f"{named(call.post(sent, str(event)))}: TeleSign would take it"
 
-    return stage.play(Scenario(path.name, "A file, sent as an event.", play))
+    return Scenario(path.name, "A file, sent as an event.", play)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a body, an empty one if there is none."""
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}
 
 
 # Load ------------------------------------------------------------------------------------------
@@ -147,7 +163,7 @@ def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
 
     def one(position: int) -> None:
         if not hasattr(local, "session"):
-            local.session = new_session()
+            local.session = http_client.Session()
         late_ms = max(0.0, time.perf_counter() - (started + position / rate)) * 1000
         played = stage.play(SCENARIOS["connected"], local.session)
         first, *others = (exchange.milliseconds for exchange in played.exchanges)
@@ -193,8 +209,9 @@ def running_server(environment: dict[str, str]) -> str | None:
     """Return the URL of the server that `make run` has started, if it runs."""
     base = usual_address(environment)
     try:
-        health = requests.get(f"{base}/health", timeout=1).json()
-    except (requests.RequestException, ValueError):
+        with http_client.Session() as session:
+            health = session.get(f"{base}/health", timeout=1).json()
+    except (*http_client.FAILURES, ValueError):
         return None
     if not isinstance(health, dict) or "signatures" not in health:
         return None
@@ -273,13 +290,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chosen(names: Sequence[str], parser: argparse.ArgumentParser) -> list[Scenario]:
-    unknown = [name for name in names if name not in {*SCENARIOS, "all"}]
-    if unknown:
-        parser.error(f"no scenario {unknown[0]!r}; --list tells their names")
-    return list(SCENARIOS.values()) if "all" in names else [SCENARIOS[name] for name in names]
-
-
 def _sender(environment: dict[str, str], options: argparse.Namespace) -> Sender:
     how = "unsigned" if options.no_signature else "forged" if options.bad_signature else "right"
     key_text = environment.get("TELESIGN_API_KEY", "").partition(",")[0].strip()
@@ -292,50 +302,94 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     _refuse_nonsense(options, parser)
-    out = console.terminal()
+    try:
+        return _mode(options)(options)
+    except Unplayable as error:
+        parser.error(str(error))
+    except (ServerDied, signature.KeyFormError) as error:
+        print(f"No call was played: {error}", file=sys.stderr)
+        return 1
+
+
+def _mode(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     if options.list:
-        rows = [(each.name, each.sentence) for each in SCENARIOS.values()]
-        console.print_table(out, ("scenario", "what happens"), rows)
-        return 0
+        return list_scenarios
     if options.api:
-        return serve_api(options)
-    named_numbers = options.caller is not None or options.to is not None
-    usual = ["connected"] if named_numbers else ["connected", "refused"]
-    scenarios = _chosen(options.scenarios or usual, parser)
-    environment = dict(os.environ)
-    with contextlib.ExitStack() as stack:
-        try:
-            url = options.url or running_server(environment)
-            is_own = url is None
-            if url is None:
-                _prepare(environment, scenarios)
-                url = stack.enter_context(own_server(environment))
-            sender = _sender(environment, options)
-        except (ServerDied, signature.KeyFormError) as error:
-            print(f"No call was played: {error}", file=sys.stderr)
-            return 1
-        stage = Stage(url, sender, options.to, options.caller, options.digit)
-        if not options.json:
-            where = usual_address(environment)
-            own = f", started for this: none runs on {where} (--url names another)"
-            console.print_wrapped(out, f"server: {url}{own if is_own else ''}", "dim")
-        if options.calls is not None:
-            return 0 if play_load(stage, options.calls, options.rate, out) else 1
-        if options.event is not None:
-            played = [_send_file(stage, options.event, parser)]
-        else:
-            played = [stage.play(scenario) for scenario in scenarios]
+        return serve_api
+    return load_server if options.calls is not None else play_calls
+
+
+class Unplayable(Exception):  # noqa: N818
+    """What is asked for cannot be played; the text says what is wrong with it."""
+
+
+def list_scenarios(_: argparse.Namespace) -> int:
+    """Print every scenario with its sentence."""
+    rows = [(each.name, each.sentence) for each in SCENARIOS.values()]
+    console.print_table(console.terminal(), ("scenario", "what happens"), rows)
+    return 0
+
+
+def load_server(options: argparse.Namespace) -> int:
+    """Play calls at a rate, and print the figures."""
+    out = console.terminal()
+    with _stage(options, ()) as stage:
+        return 0 if play_load(stage, options.calls, options.rate, out) else 1
+
+
+def play_calls(options: argparse.Namespace) -> int:
+    """Play scenarios, or the event of a file, and print each call."""
+    scenarios = _chosen(options)
+    with _stage(options, scenarios) as stage:
+        played = [stage.play(scenario) for scenario in scenarios]
     if options.json:
         print(as_json(played))
     else:
+        out = console.terminal()
         for each in played:
             tell(out, each)
     return 0 if all(each.passed for each in played) else 1
 
 
+def _chosen(options: argparse.Namespace) -> list[Scenario]:
+    """Return the scenarios that are asked for. Raises `Unplayable`."""
+    if options.event is not None:
+        return [_event_in(options.event)]
+    names_numbers = options.caller is not None or options.to is not None
+    names = options.scenarios or (["connected"] if names_numbers else ["connected", "refused"])
+    unknown = [name for name in names if name not in {*SCENARIOS, "all"}]
+    if unknown:
+        raise Unplayable(f"no scenario {unknown[0]!r}; --list tells their names")
+    return list(SCENARIOS.values()) if "all" in names else [SCENARIOS[name] for name in names]
+
+
+@contextlib.contextmanager
+def _stage(options: argparse.Namespace, scenarios: Sequence[Scenario]) -> Iterator[Stage]:
+    """Yield where the calls are played: on the server that is named or runs, else on one of ours.
+
+    Raises `ServerDied` or `KeyFormError`.
+    """
+    environment = dict(os.environ)
+    with contextlib.ExitStack() as stack:
+        url, own = options.url or running_server(environment), ""
+        if url is None:
+            _prepare(environment, scenarios)
+            url = stack.enter_context(own_server(environment))
+            where = usual_address(environment)
+            own = f", started for this: none runs on {where} (--url names another)"
+        sender = _sender(environment, options)
+        if not options.json:
+            console.print_wrapped(console.terminal(), f"server: {url}{own}", "dim")
+        yield Stage(url, sender, options.to, options.caller, options.digit)
+
+
 def serve_api(options: argparse.Namespace) -> int:
     """Serve TeleSign's session endpoint until Ctrl-C, for the customer id and key that are set."""
-    sender = _sender(dict(os.environ), options)
+    try:
+        sender = _sender(dict(os.environ), options)
+    except signature.KeyFormError as error:
+        print(f"--api: TELESIGN_API_KEY: {error}", file=sys.stderr)
+        return 1
     if not sender.key:
         print(
             "--api: wanted TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, got neither", file=sys.stderr
@@ -369,7 +423,7 @@ def _refuse_nonsense(options: argparse.Namespace, parser: argparse.ArgumentParse
         address = urlsplit(options.url)
         if address.scheme not in {"http", "https"} or not address.hostname:
             parser.error("--url: wanted http://... or https://...")
-        if options.calls is not None and address.hostname not in _LOOPBACK:
+        if options.calls is not None and not http_client.is_this_machine(options.url):
             parser.error("load is for a server on this machine only, not for --url elsewhere")
     if options.calls is not None and not (
         1 <= options.calls <= _MOST_LOAD_CALLS and 0 < options.rate <= _MOST_LOAD_RATE

@@ -16,6 +16,15 @@ import facts
 import pytest
 import requests
 from conftest import PAYLOADS, ROOT, ServerProcess, payload
+from raw_servers import (
+    OPENSSL,
+    hang_up,
+    make_certificate,
+    over_tls,
+    raw_server,
+    say_nothing,
+    saying,
+)
 from test_reply_table import MESSAGES, ROWS, SCREENING
 
 import signature
@@ -202,9 +211,112 @@ def test_every_scenario_has_a_server_that_fails_it() -> None:
 def test_a_server_that_is_not_there_fails() -> None:
     played = Stage("http://127.0.0.1:9/", SENDER).play(SCENARIOS["connected"])
     assert played.verdict == (
-        "wanted an answer to incoming_call, got no connection (does the server run there?)"
+        "wanted an answer to incoming_call, got none: the connection is refused; start the server"
+        " there, or check the port"
     )
     assert played.exchanges[0].status == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("http://no-such-name.invalid/", "the name no-such-name.invalid is unknown; "),
+        ("https://127.0.0.1:9/", "the connection is refused; "),
+        ("https://a..b/", "the request cannot be made (LocationParseError); "),
+    ],
+)
+def test_what_is_in_the_way_of_an_answer_is_said(url: str, cause: str) -> None:
+    played = Stage(url, SENDER).play(SCENARIOS["connected"])
+    assert played.verdict.startswith(f"wanted an answer to incoming_call, got none: {cause}")
+
+
+@pytest.mark.skipif(OPENSSL is None, reason="no openssl here")
+def test_an_untrusted_certificate_is_said(tmp_path: Path) -> None:
+    with raw_server(over_tls(make_certificate(tmp_path), saying(b""))) as server:
+        played = Stage(f"https://localhost:{server.port}/", SENDER).play(SCENARIOS["connected"])
+    assert "got none: the certificate of localhost is not trusted (self-signed" in played.verdict
+
+
+def test_a_broken_answer_and_none_in_time_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenarios._LONGEST_WAIT_S", 0.2)
+    for play, cause in (hang_up, "the connection broke"), (say_nothing, "no answer came in time"):
+        with raw_server(play) as server:
+            url = f"http://127.0.0.1:{server.port}/"
+            played = Stage(url, SENDER).play(SCENARIOS["connected"])
+        assert f"got none: {cause}" in played.verdict
+
+
+def test_a_customer_id_that_no_header_can_hold_is_said() -> None:
+    played = Stage("http://127.0.0.1:9/", Sender("\u0100", KEY)).play(SCENARIOS["connected"])
+    assert "got none: the request cannot be made (UnicodeEncodeError); " in played.verdict
+
+
+# The calls are marked
+
+
+def reference_ids(played: simulator.Played) -> set[str]:
+    return {json.loads(each.sent)["reference_id"] for each in played.exchanges}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_call_bears_an_id_that_says_it_is_simulated(
+    name: str, lying: Callable[[Answer], str]
+) -> None:
+    ids = reference_ids(Stage(lying(says()), SENDER).play(SCENARIOS[name]))
+    assert ids
+    assert all(re.fullmatch("SIMULATED[0-9A-F]{23}", each) for each in ids)
+
+
+def test_both_calls_of_a_pair_are_marked_and_differ(verified_server: ServerProcess) -> None:
+    ids = reference_ids(Stage(verified_server.url, SENDER).play(SCENARIOS["pair"]))
+    assert len(ids) == 2
+    assert all(each.startswith("SIMULATED") for each in ids)
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ('{"event": "a", "reference_id": "a"}', '{"event": "a", "reference_id": "SIMULATEDa"}'),
+        ('{"reference_id"\n:\t"b" ,', '{"reference_id"\n:\t"SIMULATEDb" ,'),
+        ('{"reference_id": "SIMULATED1"}', '{"reference_id": "SIMULATED1"}'),
+        ('{"reference_id": ""}', '{"reference_id": ""}'),
+        ('{"reference_id": 1}', '{"reference_id": 1}'),
+        ('{"x": "\\"reference_id\\": \\"y\\""}', '{"x": "\\"reference_id\\": \\"y\\""}'),
+    ],
+)
+def test_an_event_of_a_file_is_marked_and_otherwise_sent_as_it_is(
+    text: str, sent: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "event.json"
+    path.write_text(text)
+    with raw_server(saying(b"")) as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        assert simulator.main(["--url", url, "--event", str(path)]) == 1
+    assert server.got[0].partition(b"\r\n\r\n")[2].decode() == sent
+
+
+# A proxy of the environment
+
+
+def test_the_server_beside_it_is_found_and_used_whatever_the_proxy(
+    verified_server: ServerProcess, tmp_path: Path
+) -> None:
+    with raw_server(saying(b"")) as proxy:
+        way = f"http://127.0.0.1:{proxy.port}"
+        environment = {"MASKING_PORT": str(verified_server.port), "http_proxy": way, **facts.KEYS}
+        code, out, _ = simulate(tmp_path, **environment)
+    assert (code, proxy.connections) == (0, 0)
+    assert out.startswith(f"server: {verified_server.url}\n")
+
+
+def test_load_goes_by_no_proxy(
+    verified_server: ServerProcess,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("all_proxy", "http://127.0.0.1:9")
+    load = ("--url", verified_server.url, "--calls", "3", "--rate", "100")
+    assert "3 x connected: neither person saw" in run(capsys, *load)[1]
 
 
 def test_a_call_that_is_busy_goes_well_with_a_hangup(lying: Callable[[Answer], str]) -> None:
@@ -223,7 +335,7 @@ def test_a_call_is_drawn_with_what_people_see_and_what_went_over_the_wire(
     verified_server: ServerProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out = run(capsys, "--url", verified_server.url, "connected")
-    drawn = re.sub(r"[0-9.]+ ms", "0 ms", re.sub("[0-9A-F]{32}", "ID", out))
+    drawn = re.sub(r"[0-9.]+ ms", "0 ms", re.sub("SIMULATED[0-9A-F]{23}", "ID", out))
     lines, words = drawn.splitlines(), re.sub(r"\s+", " ", drawn)
     assert code == 0
     assert lines.pop(0) == f"server: {verified_server.url}"
@@ -339,6 +451,10 @@ def test_the_scenarios_are_listed_with_a_sentence_each(capsys: pytest.CaptureFix
         (["--calls", "9", "--rate", "0"], "wanted 1 to 100000 calls at a rate of up to 1000"),
         (["--calls", "9", "--rate", "1001"], "wanted 1 to 100000 calls at a rate of up to 1000"),
         (["--calls", "9", "--url", "https://example.com/"], "load is for a server on this machine"),
+        (
+            ["--calls", "9", "--url", "http://a.example\\@127.0.0.1/"],
+            "load is for a server on this",
+        ),
         (["--calls", "9", "busy"], "--calls takes no scenarios"),
         (["--calls", "9", "--json"], "--calls tells its figures as a table, not with --json"),
         (["--event", "x.json", "busy"], "--event takes no scenarios"),
@@ -369,6 +485,14 @@ def test_a_key_that_is_none_is_said(
     monkeypatch.setenv("TELESIGN_API_KEY", "no key")
     assert simulator.main(["--url", "http://127.0.0.1:9/"]) == 1
     assert "No call was played: wanted the key in base64" in capsys.readouterr().err
+
+
+def test_a_key_that_is_none_is_said_of_the_session_endpoint_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TELESIGN_API_KEY", "no key")
+    assert simulator.main(["--api"]) == 1
+    assert "--api: TELESIGN_API_KEY: wanted the key in base64" in capsys.readouterr().err
 
 
 def test_load_is_played_and_its_figures_told(

@@ -149,13 +149,14 @@ def _status(event: Event) -> str | None:
 
 
 def _text(number: PhoneNumber | NoNumber) -> str:
-    return number.value if isinstance(number, NoNumber) else number
+    """Return a number as it is kept: of two that cannot be read the digits tell which is which."""
+    return f"{number.value} {number.digits}".strip() if isinstance(number, NoNumber) else number
 
 
 def _number(text: str | None) -> PhoneNumber | NoNumber:
     if text is None:
         return NoNumber.WITHHELD
-    return PhoneNumber(text) if text.isdecimal() else NoNumber(text)
+    return PhoneNumber(text) if text.isdecimal() else NoNumber(*text.split())
 
 
 _COLUMNS = ", ".join(Row._fields)

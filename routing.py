@@ -157,23 +157,36 @@ class AllowList:
         """Return the route of a call, or the reason why it has none.
 
         A route for this very caller is looked up first; an expired one does not fall through to the
-        route for any caller. A withheld caller can only take the latter.
+        route for any caller. A caller who withholds their number, or has none that is a telephone
+        number, can only take the latter, and never with one of our own numbers in theirs.
         """
-        if isinstance(dialled, NoNumber) or caller is NoNumber.BAD:
+        if isinstance(dialled, NoNumber):
             return Reason.BAD_NUMBER
-        if caller in self.own_numbers:
+        if _is_one_of(caller, self.own_numbers):
             return Reason.LOOP
         named = None if isinstance(caller, NoNumber) else caller
         route = self._routes.get(_key(dialled, named)) or self._routes.get(dialled)
         if route is None:
-            if not self.lists(dialled):
-                return Reason.NOT_LISTED
-            return Reason.CALLER_WITHHELD if named is None else Reason.CALLER_NOT_LISTED
+            return _not_named(caller) if self.lists(dialled) else Reason.NOT_LISTED
         if route.expires is not None and route.expires <= now:
             return Reason.EXPIRED
-        if route.destination == caller:
+        if _is_one_of(caller, {route.destination}):
             return Reason.CALLER_IS_DESTINATION
         return route
+
+
+def _is_one_of(caller: PhoneNumber | NoNumber, numbers: Set[PhoneNumber]) -> bool:
+    """Tell whether the caller has one of these numbers, be it in a SIP address or after a `00`."""
+    if isinstance(caller, NoNumber):
+        return caller.holds_any(numbers)
+    return caller in numbers
+
+
+def _not_named(caller: PhoneNumber | NoNumber) -> Reason:
+    """Return why a caller is refused where every row names another one."""
+    if caller == NoNumber.WITHHELD:
+        return Reason.CALLER_WITHHELD
+    return Reason.BAD_NUMBER if isinstance(caller, NoNumber) else Reason.CALLER_NOT_LISTED
 
 
 class _Parts:

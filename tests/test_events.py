@@ -200,7 +200,11 @@ def message(**members: object) -> bytes:
         ({}, NoNumber.WITHHELD, NoNumber.WITHHELD),
         ({"to": None, "from": None}, NoNumber.WITHHELD, NoNumber.WITHHELD),
         ({"to": "x", "from": "anonymous"}, NoNumber.WITHHELD, NoNumber.WITHHELD),
-        ({"to": 12025550100, "from": "12"}, NoNumber.BAD, NoNumber.BAD),
+        (
+            {"to": 12025550100, "from": "12"},
+            NoNumber("bad", "112025550100"),
+            NoNumber("bad", "112"),
+        ),
         ({"to": "+1 202-555-0100", "from": "2025550123"}, DIALLED, CALLER),
     ],
 )

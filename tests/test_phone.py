@@ -1,4 +1,10 @@
+import contextlib
+import re
+import subprocess
+import sys
+
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +20,10 @@ from phone import NoNumber
         "+1 (202) 555-0100",
         " 1.202.555.0100 ",
         "1-202-555-0100",
+        "+1(202)555-0100",
+        "1 (202)-555-0100",
+        "1202555 0100",
+        "12.025.550.100",
     ],
 )
 def test_spellings_of_one_number_have_one_form(text: str) -> None:
@@ -53,16 +63,179 @@ def test_anything_else_is_no_number(text: str) -> None:
         phone.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("+44 20 7946 0123", "442079460123"),
+        ("+49 30 23125-001", "493023125001"),
+        ("+49 (30) 23125 001", "493023125001"),
+        ("+39 06 6982 0000", "390669820000"),
+    ],
+)
+def test_other_countries_group_digits_in_their_own_way(text: str, number: str) -> None:
+    assert phone.parse(text) == number
+
+
+ADDED = [
+    "493023125001.0",
+    "12025550111.0",
+    "12025550111.00",
+    "2025550123.0",
+    "12025550111.000",
+    "493023125001.45",
+    "+49 30 23125 001.0",
+    "+49 30 23125 001.00",
+    "1.202.555.01.11",
+    "1.2025550111E+10",
+    "4.93023125001E+11",
+    "+49 (0)30 23125 002",
+    "+49(0)3023125002",
+    "+49 ( 0 ) 30 23125 002",
+    "+49 (00) 30 23125 002",
+    "+49 030 23125 002",
+    "+49 (030) 23125 002",
+    "49-030-23125002",
+    "+44 (0) 20 7946 0123",
+    "+44 020 7946 0123",
+    "12025550111-45",
+    "12025550111 45",
+    "12025550111-0",
+    "12025550111 - 45",
+    "493023125001-45",
+    "493023125001 45",
+    "+493023125001-0",
+    "1 202 555 0111 (45)",
+    "1 202 555 0111 45",
+    "1-202-555-0111-45",
+    "+49 30 23125001 (45)",
+    "12025550111x45",
+    "1 202 555 0111 ext. 45",
+    "12025550111#45",
+    "12025550111,45",
+    "12025550111;ext=45",
+    "12025550111/45",
+    "12025550111/12",
+    "493023125001/02",
+    "1 202 555 0111,,45",
+    "12,025,550,111",
+    "12025550111 12025550112",
+    "12025550111, 12025550112",
+    "+1 202 555 0111 +1 202 555 0112",
+    "+1+2025550111",
+    "1+2025550111",
+    "0012025550111",
+    "01112025550111",
+    "00 1 202 555 0111",
+    "011 1 202 555 0111",
+    "+0012025550111",
+    "'12025550111",
+    "=12025550111",
+    "\uff11\uff12\uff102555\uff10111",
+    "1 202 555\u00a00111",
+    "1 202 555\u20110111",
+    "12025550111\u00b2",
+    "(202) 555-0111",
+    "1 555 0111",
+]
+
+
+@pytest.mark.parametrize("text", ADDED)
+def test_digits_that_are_not_the_numbers_own_are_never_taken(text: str) -> None:
+    with pytest.raises(phone.PhoneError):
+        phone.parse(text)
+    assert not phone.is_number(phone.read(text))
+
+
+@given(
+    st.sampled_from(["12025550111", "442079460123", "493023125001"]),
+    st.sampled_from([".0", ".00", ".000", ".5", "-0", "-45", " 45", "(45)", " (45)", ",45", "x45"]),
+    st.sampled_from(["", "+", " ", "'"]),
+)
+def test_whatever_is_added_to_a_whole_number_is_refused(number: str, more: str, sign: str) -> None:
+    with pytest.raises(phone.PhoneError):
+        phone.parse(f"{sign}{number}{more}")
+
+
+@given(st.text("+0123456789 -.()/,x", max_size=24))
+def test_what_is_read_has_the_digits_of_the_text_and_no_others(text: str) -> None:
+    with contextlib.suppress(phone.PhoneError):
+        assert phone.parse(text) == re.sub("[^0-9]", "", text)
+
+
+def test_digits_in_groups_are_refused_with_what_was_wanted() -> None:
+    with pytest.raises(phone.PhoneError) as caught:
+        phone.parse("12025550111.0")
+    assert str(caught.value) == (
+        "wanted a country code and digits, 7 to 15 in all, such as 12025550100; digits in groups"
+        " are read only if they make a number that their country can have, without an extension,"
+        " a (0) or a decimal point"
+    )
+
+
+def test_digits_alone_are_read_without_the_numbering_plans() -> None:
+    code = (
+        "import sys, phone; phone.parse('12025550100'); phone.parse('+12025550100');"
+        " phone.read('2025550100'); assert 'phonenumbers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 @pytest.mark.parametrize("value", [None, "", " ", "anonymous", "Restricted", "unknown", "+"])
 def test_no_digits_mean_withheld(value: object) -> None:
     assert phone.read(value) is NoNumber.WITHHELD
 
 
 @pytest.mark.parametrize(
-    "value", [12025550100, True, 1.5, [], {}, "12", "0044", "120255501O", "\u0661"]
+    ("value", "digits"),
+    [
+        (12025550100, "12025550100"),
+        (True, ""),
+        (1.5, "15"),
+        ([], ""),
+        ({}, ""),
+        ("12", "12"),
+        ("0044", "44"),
+        ("+0000000000", ""),
+        ("120255501O", "120255501"),
+        ("\u0661", "1"),
+        ("\u00b2", ""),
+        ("sip:12025550199@10.0.0.1", "1202555019910001"),
+        ("1" * 99, "1" * 40),
+    ],
 )
-def test_what_is_not_a_number_in_text_is_bad(value: object) -> None:
-    assert phone.read(value) is NoNumber.BAD
+def test_what_is_not_a_number_in_text_is_bad_and_keeps_its_digits(
+    value: object, digits: str
+) -> None:
+    assert phone.read(value) == NoNumber("bad", digits)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "sip:12025550199@example.com",
+        "sip:+1-202-555-0199@10.0.0.1;user=phone",
+        "tel:+12025550199;ext=45",
+        "0012025550199",
+        "01112025550199",
+        "00 1 202 555 0199",
+        "1 202 555 0199 (45)",
+        "12025550199,45",
+        12025550199,
+        ["12025550199"],
+    ],
+)
+def test_an_unreadable_number_tells_whether_it_holds_another(value: object) -> None:
+    number = phone.read(value)
+    assert isinstance(number, NoNumber)
+    assert number.holds_any({"12025550199"})
+    assert not number.holds_any({"12025550198", "2025550199012345"})
+
+
+@pytest.mark.parametrize("value", ["sip:2025550199@example.com", "sip:02025550199@example.com"])
+def test_a_home_country_code_is_put_before_unreadable_digits_too(value: str) -> None:
+    number = phone.read(value, home_country_code="1")
+    assert isinstance(number, NoNumber)
+    assert number.holds_any({"12025550199"})
 
 
 @pytest.mark.parametrize(
@@ -70,14 +243,36 @@ def test_what_is_not_a_number_in_text_is_bad(value: object) -> None:
     [
         ("2025550100", "12025550100"),
         ("202-555-0100", "12025550100"),
+        ("(202) 555-0100", "12025550100"),
+        ("4712345678", "4712345678"),
+        ("4552345678", "4552345678"),
+        ("0202555010", None),
+        ("2025550100.0", None),
         ("12025550100", "12025550100"),
         ("+2025550100", "2025550100"),
         (" +2025550100", "2025550100"),
         ("202555010", "202555010"),
     ],
 )
-def test_home_country_code_goes_before_ten_digits_only(value: str, number: str) -> None:
-    assert phone.read(value, home_country_code="1") == number
+def test_home_country_code_goes_before_ten_digits_that_are_a_number_at_home(
+    value: str, number: str | None
+) -> None:
+    found = phone.read(value, home_country_code="1")
+    assert found == number or (number is None and isinstance(found, NoNumber))
+
+
+@pytest.mark.parametrize(
+    ("value", "home", "number"),
+    [
+        ("2079460123", "44", "442079460123"),
+        ("0669820000", "39", "390669820000"),
+        ("2025550100", "999", "2025550100"),
+        ("7946012345", "440", "7946012345"),
+        ("2025550100", "44", "2025550100"),
+    ],
+)
+def test_the_home_country_may_be_any(value: str, home: str, number: str) -> None:
+    assert phone.read(value, home_country_code=home) == number
 
 
 def test_without_home_country_code_ten_digits_stay() -> None:

@@ -25,7 +25,12 @@ from routing import AllowList, AllowListError, Decision, Reason, Route, Script, 
 
 # Few numbers, so that they meet in every part: caller, dialled, destination and masking ID.
 numbers = st.sampled_from([PhoneNumber(f"1202555010{digit}") for digit in range(8)])
-parties = numbers | st.sampled_from(NoNumber)
+no_numbers = [
+    NoNumber.WITHHELD,
+    NoNumber.BAD,
+    *(NoNumber("bad", f"1202555010{digit}0001") for digit in range(8)),
+]
+parties = numbers | st.sampled_from(no_numbers)
 ids = st.sampled_from(["one", "two"])
 digits = st.sampled_from(["", "1", "2"])
 expiries = st.none() | st.integers(-200, 200).map(lambda s: START + timedelta(seconds=s))
@@ -156,8 +161,9 @@ test_any_events_in_any_order = AnyCall.TestCase
 
 @given(allow_lists())
 def test_a_route_is_found_only_for_its_own_calls(allow_list: AllowList) -> None:
-    every = [PhoneNumber(f"1202555010{digit}") for digit in range(8)]
-    for dialled, caller in product([*every, *NoNumber], repeat=2):
+    every: list[PhoneNumber | NoNumber] = [PhoneNumber(f"1202555010{digit}") for digit in range(8)]
+    every += no_numbers
+    for dialled, caller in product(every, repeat=2):
         found = allow_list.find(dialled, caller, START)
         if isinstance(found, Route):
             assert found in list(allow_list)
@@ -166,6 +172,9 @@ def test_a_route_is_found_only_for_its_own_calls(allow_list: AllowList) -> None:
             assert found.destination not in {*allow_list.own_numbers, caller}
             assert found.masking_id in allow_list.own_numbers
             assert found.expires is None or found.expires > START
+            if isinstance(caller, NoNumber):
+                assert found.caller is None
+                assert not caller.holds_any({*allow_list.own_numbers, found.destination})
 
 
 def test_a_repeat_that_today_would_dial_elsewhere_is_refused() -> None:

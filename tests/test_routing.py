@@ -8,7 +8,9 @@ import facts
 import pytest
 from conftest import START, read_list
 
-from calls import UNKNOWN, Moment
+import logstore
+import phone
+from calls import UNKNOWN, Delivery, Moment
 from commands import Command, Dial, Hangup, NoAction
 from events import DialCompleted, Event, IncomingCall, PlayCompleted, SpeakCompleted
 from phone import NoNumber, PhoneNumber
@@ -43,6 +45,43 @@ def test_anybody_may_take_a_route_for_any_caller() -> None:
     assert route.dial == Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID), 3600)
     assert (route.destination, route.masking_id) == (facts.DESTINATION, facts.MASKING_ID)
     assert route == find(facts.DIALLED, NoNumber.WITHHELD)
+    assert route == find(facts.DIALLED, NoNumber("bad", facts.CALLER))
+    assert route == find(facts.DIALLED, NoNumber.BAD)
+
+
+@pytest.mark.parametrize(
+    "caller",
+    [
+        "sip:front.desk@example.com",
+        "sip:12025550188@example.com",
+        "12345",
+        "+0000000000",
+        "0012025550123",
+        "1 202 555 0123 (45)",
+        "",
+    ],
+)
+def test_a_row_for_any_caller_serves_those_without_a_telephone_number(caller: str) -> None:
+    assert isinstance(find(facts.DIALLED, phone.read(caller)), Route)
+
+
+@pytest.mark.parametrize(
+    "caller",
+    [
+        f"sip:{facts.MASKING_ID}@example.com",
+        f"sip:{facts.MASKING_ID}@10.0.0.1",
+        f"00{facts.MASKING_ID}",
+        f"011{facts.PAIR_NUMBER}",
+        f"{facts.MASKING_ID};ext=45",
+    ],
+)
+def test_one_of_our_own_numbers_is_a_loop_however_it_is_written(caller: str) -> None:
+    assert find(facts.DIALLED, phone.read(caller)) is Reason.LOOP
+
+
+def test_a_named_caller_is_known_by_a_clear_number_alone() -> None:
+    for caller in "1 202 555 0123 (45)", "sip:12025550123@example.com", "0012025550123":
+        assert find(facts.PAIR_NUMBER, phone.read(caller)) is Reason.BAD_NUMBER
 
 
 def test_a_pair_reaches_each_other_behind_one_number() -> None:
@@ -65,7 +104,13 @@ def test_a_pair_reaches_each_other_behind_one_number() -> None:
         (EXPIRED, facts.CALLER, Reason.EXPIRED),
         (NoNumber.BAD, facts.CALLER, Reason.BAD_NUMBER),
         (NoNumber.WITHHELD, facts.CALLER, Reason.BAD_NUMBER),
-        (facts.DIALLED, NoNumber.BAD, Reason.BAD_NUMBER),
+        (facts.PAIR_NUMBER, NoNumber.BAD, Reason.BAD_NUMBER),
+        (facts.NOT_LISTED, NoNumber.BAD, Reason.NOT_LISTED),
+        (facts.PAIR_NUMBER, NoNumber("bad", facts.RIDER), Reason.BAD_NUMBER),
+        (facts.DIALLED, NoNumber("bad", facts.MASKING_ID), Reason.LOOP),
+        (facts.DIALLED, NoNumber("bad", f"1{facts.PAIR_NUMBER}10001"), Reason.LOOP),
+        (facts.DIALLED, NoNumber("bad", facts.DESTINATION), Reason.CALLER_IS_DESTINATION),
+        (EXPIRED, NoNumber.BAD, Reason.EXPIRED),
         (facts.DIALLED, facts.MASKING_ID, Reason.LOOP),
         (facts.DIALLED, facts.DIALLED, Reason.LOOP),
         (facts.DIALLED, facts.PAIR_NUMBER, Reason.LOOP),
@@ -227,3 +272,36 @@ def test_a_look_up_takes_as_many_steps_in_a_long_list_as_in_a_short_one() -> Non
     short, long = listed(10), listed(20_000)
     for dialled in ("13000000009", "15000000000"):
         assert steps_of_a_look_up(short, dialled) == steps_of_a_look_up(long, dialled)
+
+
+UNREADABLE = [
+    NoNumber.WITHHELD,
+    NoNumber.BAD,
+    *(phone.read(text) for text in ("sip:12025550123@example.com", "0012025550123", "12345")),
+]
+
+
+@pytest.mark.parametrize("first", UNREADABLE)
+@pytest.mark.parametrize("second", UNREADABLE)
+def test_an_unreadable_caller_is_the_same_again_and_another_one_conflicts(
+    first: PhoneNumber | NoNumber, second: PhoneNumber | NoNumber
+) -> None:
+    """Also when the first delivery is known from the log alone."""
+    dialled = PhoneNumber(facts.DIALLED)
+    event, again = (IncomingCall(facts.REFERENCE_ID, dialled, each) for each in (first, second))
+    answer = decide(event, UNKNOWN, LIST, Script(), NOW)
+    assert isinstance(answer.command, Dial)
+    kept = logstore.row(Delivery(event, b"", NOW), answer).told()
+    assert kept == event
+    call = UNKNOWN.after(kept, answer.command.to_wire(), NOW.monotonic_s)
+    same = answer if first == second else Decision(Hangup(), Reason.CONFLICTING)
+    assert decide(again, call, LIST, Script(), NOW) == same
+
+
+def test_the_log_of_an_earlier_version_is_read() -> None:
+    event = IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.DIALLED), NoNumber.BAD)
+    row = logstore.row(Delivery(event, b"", NOW), Decision(Hangup()))
+    assert (row.caller, row._replace(caller="withheld").told()) == (
+        "bad",
+        IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.DIALLED), NoNumber.WITHHELD),
+    )

@@ -1,5 +1,6 @@
 """Reads the CSV file that people edit into an `AllowList`, or lists everything that is wrong in it.
 
+What spreadsheet programs leave behind is nothing: rows and columns in which no cell holds anything.
 One line is one row: a cell never spans lines, so that a quote left open cannot swallow the rows
 below it, and a row cut short (a file half-written) never passes for a whole one.
 """
@@ -28,6 +29,8 @@ COLUMNS = (
     "expires",
     "note",
 )
+_NAMES = frozenset(COLUMNS)
+_NUMBERS_BESIDE_TO = ("from", "destination", "caller_id_number")
 
 Cells = dict[str, str]
 
@@ -99,7 +102,8 @@ def parse(
 ) -> AllowList:
     """Read an allow-list from its lines. Raises `AllowListError` with all faults at once.
 
-    Blank lines and lines that begin with `#` are passed over; the first other line is the header.
+    Rows in which no cell holds anything, and those whose first cell begins with `#`, are passed
+    over; the first other one is the header.
     """
     faults: list[RowFault] = []
     routes = _routes(pace(lines), defaults, faults)
@@ -161,8 +165,14 @@ def _rows(lines: Iterable[str], faults: list[RowFault]) -> Iterator[tuple[int, l
         if len(taken) > 1:
             message = f"wanted one row a line, got a quote left open until line {taken[-1]}"
             faults.append(RowFault(taken[0], message))
-        else:
+        elif _is_row(cells):
             yield taken[0], cells
+
+
+def _is_row(cells: list[str]) -> bool:
+    """Tell whether cells are a row, and not a blank line or a comment as spreadsheets save them."""
+    first = cells[0].lstrip()[:1]
+    return first != "#" and (first != "" or any(map(str.strip, cells)))
 
 
 def _header(cells: list[str]) -> list[str]:
@@ -172,17 +182,17 @@ def _header(cells: list[str]) -> list[str]:
         hint = "; separate columns with commas" if {";", "\t"} & set(unknown[0]) else ""
         names = ", ".join(repr(phone.outline(cell)) for cell in unknown)
         raise _CellError(f"unknown column {names}: wanted {', '.join(COLUMNS)}{hint}")
-    if "" in cells:
-        raise _CellError("wanted a name in each cell of the header, got an empty one")
     if "to" not in cells:
         raise _CellError(f"wanted a column `to`, got {', '.join(cells)}")
-    if len(set(cells)) != len(cells):
+    named = list(filter(None, cells))
+    if len(set(named)) != len(named):
         raise _CellError("wanted each column once, got one of them twice")
-    return cells
+    return [cell or f"cell {position}" for position, cell in enumerate(cells, start=1)]
 
 
 def _route(cells: Cells, defaults: RowDefaults, line: int) -> Route:
     home = defaults.home_country_code
+    _refuse_unnamed(cells)
     dialled = _dialled(cells, home)
     caller = _number(cells, "from", home)
     destination = _number(cells, "destination", home) or dialled
@@ -206,8 +216,9 @@ def _route(cells: Cells, defaults: RowDefaults, line: int) -> Route:
 def _faults_of_cells(cells: Cells, home_country_code: str) -> Iterator[str]:
     """Yield what is wrong in each cell of a row by itself."""
     readers: list[Callable[[], object]] = [
+        partial(_refuse_unnamed, cells),
         partial(_dialled, cells, home_country_code),
-        *(partial(_number, cells, column, home_country_code) for column in COLUMNS[1:4]),
+        *(partial(_number, cells, column, home_country_code) for column in _NUMBERS_BESIDE_TO),
         partial(_duration_s, cells.get("max_call_duration", "")),
         partial(_expires, cells.get("expires", "")),
     ]
@@ -216,6 +227,16 @@ def _faults_of_cells(cells: Cells, home_country_code: str) -> Iterator[str]:
             read()
         except _CellError as error:
             yield str(error)
+
+
+def _refuse_unnamed(cells: Cells) -> None:
+    """Raise for a value in a column that the header does not name: a cell may have slipped."""
+    if _NAMES.issuperset(cells):
+        return
+    for place, cell in cells.items():
+        if place not in _NAMES and cell.strip():
+            got = phone.outline(cell)
+            raise _CellError(f"{place}: wanted nothing under a header without a name, got {got!r}")
 
 
 def _dialled(cells: Cells, home_country_code: str) -> PhoneNumber:

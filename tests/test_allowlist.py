@@ -59,10 +59,54 @@ def test_comments_and_blank_lines_are_passed_over_but_counted() -> None:
     assert [route.line for route in routes] == [6]
 
 
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        ",,,,,,",
+        ",",
+        " , ,\t,",
+        '"","",""',
+        '" ",,',
+        "",
+        " ",
+        "# a note,,,,,,",
+        "#,,,",
+        " # a note",
+        '"# a note, in quotes"',
+        '"# a note, in quotes",,,,,,',
+        '" # with ""quotes"" in it",,',
+    ],
+)
+def test_a_row_that_holds_nothing_and_a_comment_are_no_rows_anywhere(nothing: str) -> None:
+    rows = [nothing, HEADER, nothing, f"{A},,{B},,,,", nothing, nothing]
+    assert routes_of(*rows) == [Route(A, None, Dial(B, A), line=4)]
+
+
+def test_columns_that_are_empty_everywhere_are_none() -> None:
+    rows = [f"{HEADER},,", f"{A},,{B},,,,ok,,", f'{C},,{D},,,,ok, ,""', ",,,,,,,,"]
+    assert routes_of(*rows) == [
+        Route(A, None, Dial(B, A), line=2),
+        Route(C, None, Dial(D, C), line=3),
+    ]
+    assert routes_of(",to,,destination", f",{A},,{B}") == [Route(A, None, Dial(B, A), line=2)]
+
+
+def test_a_cell_too_many_never_makes_a_real_number_a_masking_id() -> None:
+    """An empty cell at the end of a row is the only sign that another one has slipped in."""
+    rows = ["to,destination,caller_id_number", f"{A},,{B},"]
+    assert faults_of(*rows) == [(2, "wanted 3 cells as in the header, got 4")]
+
+
 def test_a_time_may_be_of_any_zone() -> None:
     (route,) = routes_of("to,destination,expires", f"{A},{B},2027-01-31T18:00:00+05:30")
     zone = timezone(timedelta(hours=5, minutes=30))
     assert route.expires == datetime(2027, 1, 31, 18, tzinfo=zone)
+
+
+def test_ten_digits_that_are_no_number_at_home_are_read_while_events_are_mended() -> None:
+    rows = ["to,destination", "4712345678,4712345679"]
+    (route,) = routes_of(*rows, home_country_code="1")
+    assert (route.dialled, route.destination) == ("4712345678", "4712345679")
 
 
 def test_ten_digits_are_ambiguous_while_events_are_mended_by_a_home_country_code() -> None:
@@ -89,6 +133,10 @@ def test_durations_reach_from_1_to_14400(duration: str) -> None:
 
 WANTED_NUMBER = "wanted a country code and digits, 7 to 15 in all, such as 12025550100"
 WANTED_TIME = "wanted a time with its zone, such as 2027-01-31T18:00:00Z"
+WANTED_GROUPS = (
+    "; digits in groups are read only if they make a number that their country can have, without"
+    " an extension, a (0) or a decimal point"
+)
 COLUMNS = "to, from, destination, caller_id_number, max_call_duration, expires, note"
 
 
@@ -104,7 +152,31 @@ COLUMNS = "to, from, destination, caller_id_number, max_call_duration, expires, 
             f"unknown column 'to;from': wanted {COLUMNS}; separate columns with commas",
         ),
         ([f"{A},,{B},,,,"], 1, f"unknown column '*******0101', '*******0102': wanted {COLUMNS}"),
-        (["to,,from"], 1, "wanted a name in each cell of the header, got an empty one"),
+        (
+            ["to,,from", f"{A},x,"],
+            2,
+            "cell 2: wanted nothing under a header without a name, got 'x'",
+        ),
+        (
+            ["to,destination,,", f"{A},y,,{B}"],
+            2,
+            "cell 4: wanted nothing under a header without a name, got '*******0102';"
+            f" destination: {WANTED_NUMBER}, got 'y'",
+        ),
+        (["to,destination,,", f"{A},{B}"], 2, "wanted 4 cells as in the header, got 2"),
+        (["to,destination,,", f"{A},{B},,,"], 2, "wanted 4 cells as in the header, got 5"),
+        (["to,destination", f"{A},{B},"], 2, "wanted 2 cells as in the header, got 3"),
+        ([",,", ",to,,to"], 2, "wanted each column once, got one of them twice"),
+        (
+            ["to,destination", f"{A},12025550111.0"],
+            2,
+            f"destination: {WANTED_NUMBER}{WANTED_GROUPS}, got '********111.0'",
+        ),
+        (
+            ["to,destination", f"{A},+49 (0)30 23125 002"],
+            2,
+            f"destination: {WANTED_NUMBER}{WANTED_GROUPS}, got '+** (*)** ****5 002'",
+        ),
         (["to,x,y"], 1, f"unknown column 'x', 'y': wanted {COLUMNS}"),
         (["from,destination"], 1, "wanted a column `to`, got from, destination"),
         (["to,from,to"], 1, "wanted each column once, got one of them twice"),

@@ -252,12 +252,17 @@ def row_defaults(settings: Settings) -> RowDefaults:
     )
 
 
-def load(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, LiveAllowList]:
-    """Return settings and allow-list. Raises `ConfigError` with the faults of both at once."""
-    settings, faults = config.read(path, environment)
+def load(
+    path: Path | None, environment: Mapping[str, str], *, serving: bool = True
+) -> tuple[Settings, LiveAllowList]:
+    """Return settings and allow-list. Raises `ConfigError` with the faults of both at once.
+
+    Unless for `serving`, real numbers need no key: to look at a list answers nobody.
+    """
+    settings, faults = config.read(path, environment, serving=serving)
     defaults = row_defaults(settings)
     # A key that is given and faulty has its own fault; without one, strangers are answered.
-    only_fictional = settings.only_fictional and config.API_KEY not in environment
+    only_fictional = serving and settings.only_fictional and config.API_KEY not in environment
     file = Path(settings.allow_list)
     try:
         live = LiveAllowList(

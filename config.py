@@ -21,7 +21,7 @@ CUSTOMER_ID = "TELESIGN_CUSTOMER_ID"
 API_KEY = "TELESIGN_API_KEY"
 HEALTH_PATH = "/health"
 
-_MOST_KEYS = 3
+_MOST_KEYS = 10  # so many TeleSign gives out to one account
 
 
 class ConfigError(Exception):
@@ -61,11 +61,21 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 
 def _shaped(pattern: str, wanted: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.ASCII):
-            raise _ValueError(wanted)
+        unwanted = _unwanted(text)
+        if unwanted or not re.fullmatch(pattern, text, re.ASCII):
+            raise _ValueError(wanted + unwanted)
         return text
 
     return read
+
+
+def _unwanted(text: str) -> str:
+    """Say what a file of the environment, or a copy and paste, has left around a value."""
+    if not text.isprintable():
+        return ", without control characters such as the line end of Windows"
+    if text != text.strip():
+        return ", without spaces around it"
+    return ", without quotes around it" if text.strip("\"'") != text else ""
 
 
 def _flag(text: str) -> bool:
@@ -89,8 +99,10 @@ def _number(text: str) -> PhoneNumber | None:
 
 
 _event_path = _shaped(
-    rf"(?!{HEALTH_PATH}$)(?!.*//)/[A-Za-z0-9/_.~-]*",
-    f"a path such as /events/x7Kq2, of letters, digits and / _ . ~ -, other than {HEALTH_PATH}",
+    # Only what no client and no proxy writes in another way: they resolve `..` and encode `~`.
+    rf"(?=/)(?!{HEALTH_PATH}$)(/\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)*/?",
+    "a path such as /events/x7Kq2, of letters, digits and / _ . -, with no part that is empty or"
+    f" begins with two points or ends in one, other than {HEALTH_PATH}",
 )
 
 _api_url = _shaped(
@@ -101,7 +113,7 @@ _api_url = _shaped(
 
 
 _call_log = _shaped(
-    r"(sqlite:///|postgres(ql)?://)[^\0]+|",
+    r"(sqlite:///|postgres(ql)?://)(?![ \"']).+|",
     "sqlite:/// and the path of a file, postgresql:// and a server, or an empty text for none",
 )
 
@@ -114,7 +126,7 @@ class Settings:
     port: int = _setting(8080, int, _whole(0, 65535))
     event_path: str = _setting("/", str, _event_path)
     verify_signatures: bool = _setting(True, bool, _flag)  # noqa: FBT003
-    allow_list: str = _setting("allowlist.csv", str, _shaped(r"[^\0]+", "the path of a CSV file"))
+    allow_list: str = _setting("allowlist.csv", str, _shaped(".+", "the path of a CSV file"))
     call_log: str = _setting("sqlite:///calls.db", str, _call_log, shown=False)
     keep_days: int = _setting(30, int, _whole(1, 36_500))
     caller_id_number: PhoneNumber | None = _setting(None, str, _number)
@@ -149,20 +161,25 @@ _READERS: dict[str, _Reader] = {
 NAMES = tuple(_READERS)
 
 
-def read(path: Path | None, environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
+def read(
+    path: Path | None, environment: Mapping[str, str], *, serving: bool = True
+) -> tuple[Settings, list[str]]:
     """Return the settings and all their faults; what is faulty has its default.
 
     `path` is the file to read, which then has to exist; with `None`, `config.toml` is read if it is
-    there.
+    there. Unless for `serving`, which answers strangers, a key or an id may be missing.
     """
     faults: list[str] = []
     values: dict[str, Any] = _from_file(path, faults)
     values |= _from_environment(environment, faults)
-    values |= _secrets(environment, faults)
+    values |= _secrets(environment, faults, serving=serving)
     if values.get("accept_digit") and "greeting" not in values:
         values["greeting"] = f"Press {values['accept_digit']} to take the call."
     settings = Settings(**values)
-    faults += _contradictions(settings, key_given=API_KEY in environment)
+    if settings.accept_digit and not settings.greeting:
+        faults.append("accept_digit: wanted a greeting that asks for the digit, got an empty one")
+    if serving and API_KEY not in environment:
+        faults += _real_without_a_key(settings)
     return settings, faults
 
 
@@ -227,37 +244,44 @@ def _read_into(
         faults.append(f"{place}: wanted {error}, got {_shown(text)}")
 
 
-def _secrets(environment: Mapping[str, str], faults: list[str]) -> dict[str, object]:
-    customer_id = environment.get(CUSTOMER_ID, "").strip()
-    keys: list[bytes] = []
-    if API_KEY in environment:
-        texts = environment[API_KEY].split(",")
-        if len(texts) > _MOST_KEYS:
-            faults.append(f"{API_KEY}: wanted 1 to {_MOST_KEYS} keys, got {len(texts)}")
-        for position, text in enumerate(texts, start=1):
-            try:
-                keys.append(signature.decode_key(text.strip()))
-            except signature.KeyFormError as error:
-                faults.append(f"{API_KEY}: key {position}: {error}")
-        if not customer_id:
-            faults.append(f"{CUSTOMER_ID}: wanted the id that belongs to {API_KEY}, got nothing")
-    elif customer_id:
+def _secrets(
+    environment: Mapping[str, str], faults: list[str], *, serving: bool
+) -> dict[str, object]:
+    customer_id, text = environment.get(CUSTOMER_ID, ""), environment.get(API_KEY)
+    unwanted = _unwanted(customer_id)
+    if unwanted or not re.fullmatch("[!-~]*", customer_id):
+        faults.append(f"{CUSTOMER_ID}: wanted the id as TeleSign shows it{unwanted}")
+    keys = _keys(text, faults) if text or (text is not None and serving) else []
+    if serving and text is not None and not customer_id:
+        faults.append(f"{CUSTOMER_ID}: wanted the id that belongs to {API_KEY}, got nothing")
+    if serving and text is None and customer_id:
         faults.append(f"{API_KEY}: wanted the key that belongs to {CUSTOMER_ID}, got nothing")
     return {"customer_id": customer_id, "api_keys": tuple(keys)}
 
 
-def _contradictions(settings: Settings, *, key_given: bool) -> list[str]:
-    faults = []
-    if settings.accept_digit and not settings.greeting:
-        faults.append("accept_digit: wanted a greeting that asks for the digit, got an empty one")
+def _keys(text: str, faults: list[str]) -> list[bytes]:
+    """Return the keys of a text, between which stand commas; a space may follow each of those."""
+    keys: list[bytes] = []
+    texts = re.split(", ?", text)
+    if len(texts) > _MOST_KEYS:
+        faults.append(f"{API_KEY}: wanted 1 to {_MOST_KEYS} keys, got {len(texts)}")
+    for position, each in enumerate(texts, start=1):
+        comma = "; a comma goes between two keys" if re.search("[^,][ ;]+[^,]", each) else ""
+        try:
+            keys.append(signature.decode_key(each))
+        except signature.KeyFormError as error:
+            faults.append(f"{API_KEY}: key {position}: {error}{_unwanted(each) or comma}")
+    return keys
+
+
+def _real_without_a_key(settings: Settings) -> list[str]:
     masking_id = settings.caller_id_number
-    real = masking_id is not None and not phone.is_fictional(masking_id)
-    if real and settings.only_fictional and not key_given:
-        faults.append(
-            f"caller_id_number: wanted a fictional number as long as {API_KEY} is not set, got"
-            f" {phone.redact(masking_id or '')}"
-        )
-    return faults
+    if masking_id is None or phone.is_fictional(masking_id) or not settings.only_fictional:
+        return []
+    return [
+        f"caller_id_number: wanted a fictional number as long as {API_KEY} is not set, got"
+        f" {phone.redact(masking_id)}"
+    ]
 
 
 def _line_of(key: str, text: str) -> int:

@@ -123,7 +123,17 @@ def test_the_sample_shows_every_setting_at_its_default() -> None:
     assert shown == DEFAULTS | {"caller_id_number": "", "max_call_duration": 3600}
 
 
-PATH_WANTED = "a path such as /events/x7Kq2, of letters, digits and / _ . ~ -, other than /health"
+PATH_WANTED = (
+    "a path such as /events/x7Kq2, of letters, digits and / _ . -, with no part that is empty or"
+    " begins with two points or ends in one, other than /health"
+)
+KEY_WANTED = "wanted the key in base64, as TeleSign shows it"
+NO_CONTROL = ", without control characters such as the line end of Windows"
+NO_SPACES, NO_QUOTES = ", without spaces around it", ", without quotes around it"
+URL_WANTED = "https:// and a host, or http:// on this machine"
+LOG_WANTED = (
+    "sqlite:/// and the path of a file, postgresql:// and a server, or an empty text for none"
+)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +150,58 @@ PATH_WANTED = "a path such as /events/x7Kq2, of letters, digits and / _ . ~ -, o
         ("EVENT_PATH", "/events?x=1", PATH_WANTED),
         ("EVENT_PATH", "/health", PATH_WANTED),
         ("EVENT_PATH", "//events", PATH_WANTED),
-        ("EVENT_PATH", "/events\n", PATH_WANTED),
+        ("EVENT_PATH", "", PATH_WANTED),
+        *(
+            ("EVENT_PATH", path, PATH_WANTED)
+            for path in (
+                "/a/../b",
+                "/..",
+                "/../a",
+                "/a/..",
+                "/a/../",
+                "/./a",
+                "/.",
+                "/a/.",
+                "/a/./",
+                "/...",
+                "/..a",
+                "/a.",
+                "/a./b",
+                "/a..b",
+                "/~",
+                "/a/~me",
+                "/a//b",
+                "/a//",
+                "/%61",
+                "/a%2fb",
+                "/a;b",
+                "/a#b",
+                "/a\\b",
+                "/\u00e4",
+            )
+        ),
+        ("EVENT_PATH", "/events\n", PATH_WANTED + NO_CONTROL),
+        ("EVENT_PATH", "/events\r", PATH_WANTED + NO_CONTROL),
+        ("EVENT_PATH", " /events", PATH_WANTED + NO_SPACES),
+        ("EVENT_PATH", "'/events'", PATH_WANTED + NO_QUOTES),
+        ("HOST", "127.0.0.1\r", "a host name or an address" + NO_CONTROL),
+        ("HOST", "127.0.0.1 ", "a host name or an address" + NO_SPACES),
+        ("HOST", '"::1"', "a host name or an address" + NO_QUOTES),
+        ("ALLOW_LIST", "list.csv\r", "the path of a CSV file" + NO_CONTROL),
+        ("ALLOW_LIST", "a\x1bb.csv", "the path of a CSV file" + NO_CONTROL),
+        ("ALLOW_LIST", "list.csv\u00a0", "the path of a CSV file" + NO_CONTROL),
+        ("ALLOW_LIST", " list.csv", "the path of a CSV file" + NO_SPACES),
+        ("ALLOW_LIST", "'list.csv'", "the path of a CSV file" + NO_QUOTES),
+        ("ALLOW_LIST", 'list.csv"', "the path of a CSV file" + NO_QUOTES),
+        ("CALL_LOG", "sqlite:///calls.db\r", LOG_WANTED + NO_CONTROL),
+        ("CALL_LOG", "sqlite:///calls.db ", LOG_WANTED + NO_SPACES),
+        ("CALL_LOG", "sqlite:/// calls.db", LOG_WANTED),
+        ("CALL_LOG", 'sqlite:///"calls.db"', LOG_WANTED + NO_QUOTES),
+        ("CALL_LOG", '"sqlite:///calls.db"', LOG_WANTED + NO_QUOTES),
+        ("API_URL", "https://example.com\r", URL_WANTED + NO_CONTROL),
+        ("API_URL", " https://example.com", URL_WANTED + NO_SPACES),
+        ("API_URL", '"https://example.com"', URL_WANTED + NO_QUOTES),
+        ("LANGUAGE", "en-US\r", "a tag such as en-US" + NO_CONTROL),
         ("VERIFY_SIGNATURES", "no", "true or false"),
         ("ALLOW_LIST", "", "the path of a CSV file"),
         ("MAX_CALL_DURATION", "0", "a whole number, 1 to 14400"),
@@ -164,6 +225,31 @@ def test_a_wrong_value_is_a_fault(name: str, text: str, wanted: str) -> None:
     assert faults_of(**{f"MASKING_{name}": text}) == [
         f"MASKING_{name}: wanted {wanted}, got {shown}"
     ]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/events/", "/a.b/c-d_e", "/.well-known/x", "/.refused", "/a.b.c", "/healthy"]
+)
+def test_a_path_that_nobody_changes_on_the_way_is_taken(path: str) -> None:
+    settings, faults = config.read(None, {"MASKING_EVENT_PATH": path})
+    assert (settings.event_path, faults) == (path, [])
+
+
+def test_spaces_and_quotes_inside_a_path_are_part_of_it() -> None:
+    settings, faults = config.read(
+        None,
+        {"MASKING_ALLOW_LIST": "our list's.csv", "MASKING_CALL_LOG": "sqlite:////srv/our calls.db"},
+    )
+    assert faults == []
+    assert settings.allow_list == "our list's.csv"
+    assert settings.call_log == "sqlite:////srv/our calls.db"
+
+
+@pytest.mark.parametrize("text", ["12025550199.0", "1 202 555 0199 (45)", "+49 (0)30 23125 002"])
+def test_a_number_in_the_settings_never_grows(text: str) -> None:
+    settings, (fault,) = config.read(None, {"MASKING_CALLER_ID_NUMBER": text})
+    assert settings.caller_id_number is None
+    assert "wanted a country code and digits" in fault
 
 
 def test_a_wrong_number_is_told_without_its_digits() -> None:
@@ -239,10 +325,11 @@ def test_without_a_key_the_masking_id_of_the_settings_is_fictional() -> None:
     [
         (facts.API_KEY, (KEY,)),
         (f"{facts.API_KEY}, {facts.OTHER_API_KEY}", (KEY, OTHER_KEY)),
-        (",".join([facts.API_KEY] * 3), (KEY, KEY, KEY)),
+        (f"{facts.API_KEY},{facts.OTHER_API_KEY}", (KEY, OTHER_KEY)),
+        (",".join([facts.API_KEY] * 10), (KEY,) * 10),
     ],
 )
-def test_one_to_three_keys_may_be_set(text: str, keys: tuple[bytes, ...]) -> None:
+def test_one_to_ten_keys_may_be_set(text: str, keys: tuple[bytes, ...]) -> None:
     settings, faults = config.read(None, facts.KEYS | {"TELESIGN_API_KEY": text})
     assert (settings.api_keys, settings.customer_id, faults) == (keys, facts.CUSTOMER_ID, [])
     assert (settings.verified, settings.only_fictional) == (True, False)
@@ -278,8 +365,27 @@ def test_who_is_answered_without_a_signature(
             "TELESIGN_API_KEY: key 2: wanted the key in base64, as TeleSign shows it",
         ),
         (
-            ",".join([facts.API_KEY] * 4),
-            "TELESIGN_API_KEY: wanted 1 to 3 keys, got 4",
+            ",".join([facts.API_KEY] * 11),
+            "TELESIGN_API_KEY: wanted 1 to 10 keys, got 11",
+        ),
+        *(
+            (text, f"TELESIGN_API_KEY: key 1: {KEY_WANTED}{without}")
+            for text, without in (
+                (f"{facts.API_KEY}\r", NO_CONTROL),
+                (f"{facts.API_KEY}\n", NO_CONTROL),
+                (f"\ufeff{facts.API_KEY}", NO_CONTROL),
+                (f" {facts.API_KEY}", NO_SPACES),
+                (f"{facts.API_KEY} ", NO_SPACES),
+                (f"{facts.API_KEY} ,{facts.API_KEY}", NO_SPACES),
+                (f"'{facts.API_KEY}'", NO_QUOTES),
+                (f'"{facts.API_KEY}"', NO_QUOTES),
+                (f"{facts.API_KEY};{facts.API_KEY}", "; a comma goes between two keys"),
+                (f"{facts.API_KEY} {facts.API_KEY}", "; a comma goes between two keys"),
+            )
+        ),
+        (
+            f"{facts.API_KEY},  {facts.API_KEY}",
+            f"TELESIGN_API_KEY: key 2: {KEY_WANTED}{NO_SPACES}",
         ),
     ],
 )
@@ -288,9 +394,48 @@ def test_a_key_that_is_none_is_a_fault_and_not_shown(text: str, fault: str) -> N
 
 
 def test_a_key_needs_its_customer_id() -> None:
-    assert faults_of(TELESIGN_API_KEY=facts.API_KEY, TELESIGN_CUSTOMER_ID=" ") == [
-        "TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing"
-    ]
+    for environment in {}, {"TELESIGN_CUSTOMER_ID": ""}:
+        assert faults_of(TELESIGN_API_KEY=facts.API_KEY, **environment) == [
+            "TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        (" ", NO_SPACES),
+        (f"{facts.CUSTOMER_ID} ", NO_SPACES),
+        (f"{facts.CUSTOMER_ID}\r", NO_CONTROL),
+        (f"{facts.CUSTOMER_ID[:8]}\0{facts.CUSTOMER_ID[8:]}", NO_CONTROL),
+        (f'"{facts.CUSTOMER_ID}"', NO_QUOTES),
+        ("two words", ""),
+        ("\u00e4", ""),
+    ],
+)
+def test_a_customer_id_that_is_none_is_a_fault_and_not_shown(text: str, without: str) -> None:
+    fault = f"TELESIGN_CUSTOMER_ID: wanted the id as TeleSign shows it{without}"
+    assert faults_of(**facts.KEYS | {"TELESIGN_CUSTOMER_ID": text}) == [fault]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"TELESIGN_API_KEY": facts.API_KEY},
+        {"TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID},
+        {"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": ""},
+        {"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID},
+    ],
+)
+def test_who_only_looks_needs_no_key(environment: dict[str, str]) -> None:
+    environment = {"MASKING_CALLER_ID_NUMBER": "18888888888", **environment}
+    settings, faults = config.read(None, environment, serving=False)
+    assert (settings.caller_id_number, faults) == ("18888888888", [])
+
+
+def test_who_only_looks_is_told_of_a_faulty_key_too() -> None:
+    _, faults = config.read(None, {"TELESIGN_API_KEY": "secret!"}, serving=False)
+    assert faults == [f"TELESIGN_API_KEY: key 1: {KEY_WANTED}"]
 
 
 def test_a_customer_id_needs_its_key() -> None:

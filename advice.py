@@ -5,6 +5,7 @@ refusal. Numbers are shown in full: this is for the operator's own terminal, not
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,11 +13,13 @@ from functools import lru_cache
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from phone import NoNumber, PhoneNumber
+from phone import NoNumber, PhoneNumber, is_valid
 from routing import AllowList, Reason, Route
 
 _MOST_NAMED = 5
 _SAME_END = 7
+_NATIONAL_DIGITS = 10
+_IN_WORDS = {"001": "intl", "": "??"}
 _NORTH_AMERICA = 1
 _SATELLITE_CODES = {870, 881, 882, 883}
 _DEAR = {
@@ -39,6 +42,11 @@ def warnings(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str
     for column, number in numbers:
         if not _is_possible(number):
             yield f"{column}: {number} cannot be a phone number of any country"
+        if _lacks_its_1(number):
+            yield (
+                f"{column}: as it is, the country of {number} is {country(number)}; if it is a"
+                f" North American number, write 1{number}"
+            )
     kind = _doubtful_kind(route.destination)
     if kind:
         yield f"destination: {route.destination} is {kind}"
@@ -62,12 +70,13 @@ def _dead_ends(route: Route, allow_list: AllowList, now: datetime) -> Iterator[s
 def nearest_cause(dialled: Party, caller: Party, reason: Reason, allow_list: AllowList) -> str:
     """Return in one sentence why the list refuses this call, and which row comes nearest."""
     rows = [route for route in allow_list if route.dialled == dialled]
+    who = caller.digits if isinstance(caller, NoNumber) else caller
     match reason:
         case Reason.BAD_NUMBER:
             which = "dialled" if isinstance(dialled, NoNumber) else "caller's"
             return f"The {which} number is not a country code and digits, 7 to 15 in all."
         case Reason.LOOP:
-            return f"The caller, {caller}, is a number of this list: a masking ID or a `to`."
+            return f"The caller, {who}, has a number of this list: a masking ID or a `to`."
         case Reason.NOT_LISTED:
             return _nearest_number(dialled, allow_list)
         case Reason.CALLER_NOT_LISTED:
@@ -78,7 +87,7 @@ def nearest_cause(dialled: Party, caller: Party, reason: Reason, allow_list: All
             row = next(route for route in rows if route.caller in (caller, None))
             return f"The row in line {row.line} has refused since {_told(row.expires)}."
         case Reason.CALLER_IS_DESTINATION:
-            return f"The row would connect {caller} with themselves."
+            return f"The row would connect {who} with themselves."
         case _:
             return "The call was seen before."
 
@@ -145,6 +154,36 @@ def _may_be_dear(country_code: int) -> re.Pattern[str]:
             if kind and kind.national_number_pattern:
                 patterns.append(kind.national_number_pattern)
     return re.compile("|".join(patterns))
+
+
+def _lacks_its_1(number: PhoneNumber) -> bool:
+    """Tell whether ten digits would be a valid North American number with its 1 in front."""
+    return len(number) == _NATIONAL_DIGITS and is_valid(PhoneNumber(f"{_NORTH_AMERICA}{number}"))
+
+
+def countries(allow_list: AllowList) -> list[tuple[str, int]]:
+    """Return the countries of all numbers in the list, each with how many it has, most first."""
+    numbers = {
+        number
+        for route in allow_list
+        for number in (route.caller, route.dialled, route.destination, route.masking_id)
+        if number is not None
+    }
+    counted = Counter(map(country, numbers))
+    return sorted(counted.items(), key=lambda each: (-each[1], each[0]))
+
+
+def country(number: PhoneNumber) -> str:
+    """Return a number's country in two letters: `intl` if it is of none, `??` if that is unknown.
+
+    Of a number that nobody gives out it is the first country of its country code.
+    """
+    parsed = _parsed(number)
+    first, *others = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(parsed.country_code or 0, ("",))
+    found = _country(parsed) if others else first
+    if not found and parsed.country_code != _NORTH_AMERICA:
+        found = first
+    return _IN_WORDS.get(found, found)
 
 
 def _countries(one: PhoneNumber, other: PhoneNumber) -> tuple[str, str] | None:

@@ -25,7 +25,7 @@ from config import API_KEY, CUSTOMER_ID, HEALTH_PATH, ConfigError, Settings
 from events import IncomingCall
 from journal import Journal
 from logstore import StoreError
-from phone import PhoneNumber
+from phone import NoNumber, PhoneNumber
 from records import Disposition
 from routing import AllowList, Decision, decide
 from watch import LiveAllowList
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command in ("calls", "forget"):
             return _look_back(options)
-        settings, live = load(options.config, os.environ)
+        looking = options.command in ("check", "explain")
+        settings, live = load(options.config, os.environ, serving=not looking)
     except ConfigError as error:
         if options.command is None:
             print(error, file=sys.stderr)
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     match options.command:
         case "check":
-            return _quietly(lambda: check(live.current, strict=options.strict))
+            notes = _in_the_way(options.config, settings)
+            return _quietly(lambda: check(live.current, notes, strict=options.strict))
         case "explain":
             return _quietly(lambda: explain(settings, live.current, options.caller, options.to))
         case "session":
@@ -66,7 +68,7 @@ def _look_back(options: argparse.Namespace) -> int:
 
     # Nobody is verified here, so a secret that is not there yet is in nobody's way.
     rest = {name: text for name, text in os.environ.items() if name not in (CUSTOMER_ID, API_KEY)}
-    settings, faults = config.read(options.config, rest)
+    settings, faults = config.read(options.config, rest, serving=False)
     if faults:
         raise ConfigError(faults)
     if not settings.call_log:
@@ -210,28 +212,57 @@ def _kept(settings: Settings) -> str:
     return f"{calllog.store_of(settings.call_log).place}, for {settings.keep_days} days"
 
 
-def check(allow_list: AllowList, *, strict: bool) -> int:
-    """Print who may call what, reaches whom and sees which number, then every warning."""
+def _in_the_way(path: Path | None, settings: Settings) -> list[str]:
+    """Return why the server does not start, where a look at the list found no fault."""
+    if settings.verified and settings.customer_id:
+        return []
+    try:
+        load(path, os.environ)
+    except ConfigError as error:
+        return ["the server does not start like this:", *error.faults]
+    return []
+
+
+def check(allow_list: AllowList, notes: Sequence[str], *, strict: bool) -> int:
+    """Print who may call what, reaches whom and sees which number, in which countries they are.
+
+    Then every warning, and the notes, which are no warnings.
+    """
     import advice
     import console
 
     out, today = console.terminal(), now().utc
-    rows, told = [], []
+    rows, warnings = [], []
     for route in console.progress(out, allow_list, len(allow_list), "checking"):
-        until = f"{route.expires.astimezone(UTC):%Y-%m-%d %H:%M UTC}" if route.expires else ""
-        who = route.caller or "anyone"
-        people = (who, route.dialled, route.destination, route.masking_id)
-        rows.append((str(route.line), *people, until))
-        told += [f"line {route.line}: {text}" for text in advice.warnings(route, allow_list, today)]
+        rows.append(_row(route))
+        found = advice.warnings(route, allow_list, today)
+        warnings += [f"line {route.line}: {text}" for text in found]
     if not rows:
-        told.append("there is no row: every call is refused")
-    headers = ("line", "who calls", "dials", "reaches", "who sees", "until")
+        warnings.append("there is no row: every call is refused")
+    headers = ("line", "who calls", "dials", "reaches", "who sees", "in", "until (UTC)")
     console.print_table(out, headers, rows)
     out.print()
-    for text in told:
+    for text in warnings:
         console.print_wrapped(out, text, "yellow")
-    console.print_wrapped(out, f"{len(rows):,} route(s), {len(told):,} warning(s)", "bold")
-    return 1 if strict and told else 0
+    for text in notes:
+        console.print_wrapped(out, text)
+    if rows:
+        countries = advice.countries(allow_list)
+        totals = ", ".join(f"{country} {count:,}" for country, count in countries)
+        console.print_wrapped(out, f"countries: {totals}")
+    console.print_wrapped(out, f"{len(rows):,} route(s), {len(warnings):,} warning(s)", "bold")
+    return 1 if strict and warnings else 0
+
+
+def _row(route: Route) -> tuple[str, ...]:
+    """Return a route as `check` shows it; its country is one, or that of each number in turn."""
+    import advice
+
+    numbers = (route.caller, route.dialled, route.destination, route.masking_id)
+    countries = [advice.country(number) for number in numbers if number]
+    where = countries[0] if len(set(countries)) == 1 else " ".join(countries)
+    until = f"{route.expires.astimezone(UTC):%Y-%m-%d %H:%M}" if route.expires else ""
+    return (str(route.line), *(number or "anyone" for number in numbers), where, until)
 
 
 def explain(settings: Settings, allow_list: AllowList, caller: str, dialled: str) -> int:
@@ -239,7 +270,7 @@ def explain(settings: Settings, allow_list: AllowList, caller: str, dialled: str
     import advice
     import console
 
-    data = {"to": dialled, "from": caller}
+    data = {"to": _as_sent(dialled), "from": _as_sent(caller)}
     body = {"event": "incoming_call", "reference_id": "explain", "data": data}
     event = events.parse(json.dumps(body).encode(), home_country_code=settings.home_country_code)
     assert isinstance(event, IncomingCall)  # noqa: S101 - by the name above
@@ -247,12 +278,24 @@ def explain(settings: Settings, allow_list: AllowList, caller: str, dialled: str
     out = console.terminal()
     if decision.reason is None:
         console.print_wrapped(out, _connection(decision), "bold green")
+        if isinstance(event.caller, NoNumber):
+            console.print_wrapped(
+                out, "The caller has no telephone number, but the row is for any."
+            )
     else:
         console.print_wrapped(out, f"refused: {decision.reason}", "bold red")
         cause = advice.nearest_cause(event.dialled, event.caller, decision.reason, allow_list)
         console.print_wrapped(out, cause)
     print(json.dumps(decision.command.to_wire(), separators=(",", ":")))
     return 0
+
+
+def _as_sent(text: str) -> str:
+    """Return a number that the operator typed as TeleSign would send it, anything else as it is."""
+    try:
+        return ("+" if text.strip().startswith("+") else "") + phone.parse(text)
+    except phone.PhoneError:
+        return text
 
 
 def _connection(decision: Decision) -> str:

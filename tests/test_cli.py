@@ -34,16 +34,17 @@ def run(folder: Path, *arguments: str, text: str = facts.ALLOW_LIST, **environme
 
 
 TABLE = """\
-line  who calls    dials        reaches      who sees     until
-----  -----------  -----------  -----------  -----------  --------------------
-2     anyone       12025550100  12025550111  12025550199
-3     12025550123  12025550101  12025550145  12025550101  2099-01-31 18:00 UTC
-4     12025550145  12025550101  12025550123  12025550101
-5     anyone       12025550102  12025550112  12025550102  2026-01-31 18:00 UTC
+line  who calls    dials        reaches      who sees     in  until (UTC)
+----  -----------  -----------  -----------  -----------  --  ----------------
+2     anyone       12025550100  12025550111  12025550199  US
+3     12025550123  12025550101  12025550145  12025550101  US  2099-01-31 18:00
+4     12025550145  12025550101  12025550123  12025550101  US
+5     anyone       12025550102  12025550112  12025550102  US  2026-01-31 18:00
 
 line 2: caller_id_number: nobody can call 12025550199 back: no row has it as
     `to`
 line 5: expires: this row has refused since 2026-01-31 18:00:00 UTC
+countries: US 8
 4 route(s), 2 warning(s)
 """
 
@@ -68,6 +69,104 @@ def test_check_warns_of_a_list_that_connects_nobody(tmp_path: Path) -> None:
         "there is no row: every call is refused",
         "0 route(s), 1 warning(s)",
     ]
+
+
+ABROAD = """\
+to,from,destination
+2025550161,2025550131,2025550171
+442079460123,,493023125001
+14165550100,12025550111,12025550112
+4712345678,,88131234567
+"""
+
+
+def test_check_shows_in_which_country_each_number_is(tmp_path: Path) -> None:
+    code, out, _ = run(tmp_path, "check", text=ABROAD, MASKING_VERIFY_SIGNATURES="false")
+    assert code == 0
+    table, told = out.split("\n\n")
+    head, _, *rows = table.splitlines()
+    assert [row[head.index(" in ") + 1 : head.index("until")].strip() for row in rows] == [
+        "EG", "GB DE GB", "US CA US CA", "NO intl NO",
+    ]  # fmt: skip
+    assert "countries: EG 3, US 2, CA 1, DE 1, GB 1, NO 1, intl 1\n" in told
+
+
+def test_check_says_where_a_country_code_may_be_forgotten(tmp_path: Path) -> None:
+    text = "to,from,destination\n2025550161,2025550131,2125550171\n4712345678,,6561234567\n"
+    code, out, _ = run(tmp_path, "check", "--strict", text=text, COLUMNS="120")
+    assert code == 1
+    said = "as it is, the country of {} is {}; if it is a North American number, write 1{}"
+    told = " ".join(line.strip() for line in out.splitlines())
+    for column, number, country in (
+        ("to", "2025550161", "EG"),
+        ("from", "2025550131", "EG"),
+        ("destination", "2125550171", "MA"),
+    ):
+        assert f"line 2: {column}: {said.format(number, country, number)}" in told
+    assert "line 3: to: as it is" not in told
+
+
+REAL = "to,destination\n18888888888,18888888889\n"
+NOTE = """\
+the server does not start like this:
+allowlist.csv:2: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long
+    as TELESIGN_API_KEY is not set, got 1 row(s) with real ones, the first one
+    here; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are
+    turned away, or write verify_signatures = false to serve everybody who finds
+    the address
+"""
+
+
+def test_a_real_list_is_looked_at_without_a_key(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "check", "--strict", text=REAL)
+    assert (code, err) == (0, "")
+    assert "18888888888  18888888889" in out
+    assert NOTE in out
+    code, out, err = run(
+        tmp_path, "explain", "--from", "12025550123", "--to", "18888888888", text=REAL
+    )
+    assert (code, err) == (0, "")
+    assert out.startswith("connected by line 2: 18888888889 is called and sees 18888888888")
+
+
+@pytest.mark.parametrize(
+    ("environment", "note"),
+    [
+        (facts.KEYS, ""),
+        ({"MASKING_VERIFY_SIGNATURES": "false"}, ""),
+        ({"TELESIGN_API_KEY": facts.API_KEY},
+         "TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing"),
+        ({"TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID},
+         "TELESIGN_API_KEY: wanted the key that belongs to TELESIGN_CUSTOMER_ID, got nothing"),
+        ({"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID},
+         "TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0"),
+        ({"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": ""},
+         "TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0"),
+    ],
+)  # fmt: skip
+def test_check_says_why_the_server_would_not_start(
+    environment: dict[str, str], note: str, tmp_path: Path
+) -> None:
+    code, out, err = run(tmp_path, "check", text=REAL, COLUMNS="120", **environment)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "1 route(s), 0 warning(s)"
+    assert ("the server does not start like this:" in out) == bool(note)
+    assert note in out
+
+
+def test_check_lists_a_faulty_key_with_all_other_faults(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "check", text="to\nx\n", TELESIGN_API_KEY="secret!")
+    assert (code, out) == (2, "")
+    assert [line.partition(" wanted")[0] for line in err.splitlines()] == [
+        "check: this is to be mended first:",
+        "  TELESIGN_API_KEY: key 1:",
+        "  allowlist.csv:2: to:",
+    ]
+
+
+def test_calls_are_looked_at_without_a_key_whatever_the_masking_id(tmp_path: Path) -> None:
+    told = run(tmp_path, "calls", MASKING_CALLER_ID_NUMBER="18888888888")
+    assert "wanted a fictional number" not in told[2]
 
 
 def test_check_tells_every_fault_with_its_line(tmp_path: Path) -> None:
@@ -170,6 +269,14 @@ def test_explain_tells_how_a_call_is_connected(tmp_path: Path) -> None:
     assert run(tmp_path, *home, MASKING_HOME_COUNTRY_CODE="1") == (0, CONNECTED, "")
 
 
+@pytest.mark.parametrize("caller", ["", "sip:desk@example.com", "12345", "12025550188-45"])
+def test_explain_says_that_a_row_is_for_any_caller(caller: str, tmp_path: Path) -> None:
+    told = run(tmp_path, "explain", "--from", caller, "--to", "12025550100")
+    connected, command = CONNECTED.splitlines()
+    line = "The caller has no telephone number, but the row is for any."
+    assert told == (0, f"{connected}\n{line}\n{command}\n", "")
+
+
 @pytest.mark.parametrize(
     ("caller", "dialled", "reason", "cause"),
     [
@@ -189,11 +296,19 @@ def test_explain_tells_how_a_call_is_connected(tmp_path: Path) -> None:
         ("12025550123", "12025550102", "expired",
          "The row in line 5 has refused since 2026-01-31 18:00:00 UTC."),
         ("12025550199", "12025550100", "loop",
-         "The caller, 12025550199, is a number of this list: a masking ID or a `to`."),
+         "The caller, 12025550199, has a number of this list: a masking ID or a `to`."),
         ("12025550111", "12025550100", "caller_is_destination",
          "The row would connect 12025550111 with themselves."),
-        ("12", "12025550100", "bad_number",
+        ("sip:12025550199@example.com", "12025550100", "loop",
+         "The caller, 12025550199, has a number of this list: a masking ID or a `to`."),
+        ("12025550111-45", "12025550100", "caller_is_destination",
+         "The row would connect 1202555011145 with themselves."),
+        ("12", "12025550101", "bad_number",
          "The caller's number is not a country code and digits, 7 to 15 in all."),
+        ("1 202 555 0123 (45)", "12025550101", "bad_number",
+         "The caller's number is not a country code and digits, 7 to 15 in all."),
+        ("12025550123", "12025550100.0", "bad_number",
+         "The dialled number is not a country code and digits, 7 to 15 in all."),
         ("12025550123", "", "bad_number",
          "The dialled number is not a country code and digits, 7 to 15 in all."),
     ],

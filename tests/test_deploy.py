@@ -16,8 +16,10 @@ import config
 import server
 
 DEPLOY = ROOT / "deploy"
+README = (ROOT / "README.md").read_text()
 UNIT = (DEPLOY / "masked-calls.service").read_text()
-ENVIRONMENT = dict(re.findall("^([A-Z_]+)=(.*)$", (DEPLOY / "environment").read_text(), re.M))
+SAMPLE = (DEPLOY / "environment").read_text()
+ENVIRONMENT = dict(re.findall("^([A-Z_]+)='([^']*)'$", SAMPLE, re.MULTILINE))
 MOST_EXPOSURE = 15  # tenths, of 100; a unit without any hardening has 96
 
 analyze = pytest.mark.skipif(
@@ -65,6 +67,60 @@ def test_there_is_room_for_all_connections() -> None:
 def test_the_call_log_lies_where_the_server_may_write() -> None:
     folder = f"/var/lib/{value('StateDirectory')}/"
     assert ENVIRONMENT["MASKING_CALL_LOG"].startswith(f"sqlite:///{folder}")
+
+
+def as_systemd_reads(text: str) -> dict[str, str]:
+    """Read lines by the rules of `EnvironmentFile=` in systemd.exec(5).
+
+    What stands in single quotes is taken as it is; without quotes a backslash is dropped, blanks at
+    both ends are too, and `$` is only a character. Compared once with systemd 252's own reading.
+    """
+    values = {}
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip()[0] in "#;":
+            continue
+        name, _, value = line.partition("=")
+        quoted = re.fullmatch(r"\s*'([^']*)'\s*", value)
+        values[name] = quoted[1] if quoted else re.sub(r"\\(.)", r"\1", value.strip())
+    return values
+
+
+def as_the_shell_reads(path: Path) -> dict[str, str]:
+    """Read a file with the words of the README, and return what a program is then started with."""
+    (words,) = re.findall(r"(set -a && \. \./environment) &&", README)
+    command = ["env", "-i", "sh", "-c", f"{words} && exec {shutil.which('env')} -0"]
+    ended = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=True)
+    found = dict(line.split("=", 1) for line in ended.stdout.split("\0") if line)
+    return {name: text for name, text in found.items() if name not in ("PWD", "_", "SHLVL")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Your call is connected.",
+        "  two  spaces  ",
+        "pa$$word & more",
+        "$HOME `ls` $(ls) ${x}",
+        "#1; # 2",
+        'a "b" \\n c\\',
+        "* ? [a] ~ ! | < > ( ) { }",
+        "a=b",
+        "postgresql://user@db.example/calls?sslmode=verify-full&connect_timeout=3",
+    ],
+)
+def test_systemd_and_the_shell_read_the_same_values(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "environment"
+    file.write_text(re.sub("'.*'", lambda _: f"'{text}'", SAMPLE))
+    values = dict.fromkeys(ENVIRONMENT, text)
+    assert len(values) == 3
+    assert as_systemd_reads(file.read_text()) == values
+    assert as_the_shell_reads(file) == values
+
+
+def test_every_value_in_the_sample_stands_in_single_quotes() -> None:
+    lines = [line for line in SAMPLE.splitlines() if not line.startswith("#")]
+    assert [line.partition("=")[0] for line in lines] == list(ENVIRONMENT)
 
 
 def test_every_variable_in_the_sample_is_known_and_holds_no_secret() -> None:

@@ -12,11 +12,11 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import calllog
 import config
-import events
 import phone
 import server
 from app import create_app, load, now, open_log, script
@@ -270,10 +270,8 @@ def explain(settings: Settings, allow_list: AllowList, caller: str, dialled: str
     import advice
     import console
 
-    data = {"to": _as_sent(dialled), "from": _as_sent(caller)}
-    body = {"event": "incoming_call", "reference_id": "explain", "data": data}
-    event = events.parse(json.dumps(body).encode(), home_country_code=settings.home_country_code)
-    assert isinstance(event, IncomingCall)  # noqa: S101 - by the name above
+    read = partial(phone.read, home_country_code=settings.home_country_code)
+    event = IncomingCall("explain", dialled=read(dialled), caller=read(caller))
     decision = decide(event, UNKNOWN, allow_list, script(settings), now())
     out = console.terminal()
     if decision.reason is None:
@@ -288,14 +286,6 @@ def explain(settings: Settings, allow_list: AllowList, caller: str, dialled: str
         console.print_wrapped(out, cause)
     print(json.dumps(decision.command.to_wire(), separators=(",", ":")))
     return 0
-
-
-def _as_sent(text: str) -> str:
-    """Return a number that the operator typed as TeleSign would send it, anything else as it is."""
-    try:
-        return ("+" if text.strip().startswith("+") else "") + phone.parse(text)
-    except phone.PhoneError:
-        return text
 
 
 def _connection(decision: Decision) -> str:

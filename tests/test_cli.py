@@ -269,7 +269,9 @@ def test_explain_tells_how_a_call_is_connected(tmp_path: Path) -> None:
     assert run(tmp_path, *home, MASKING_HOME_COUNTRY_CODE="1") == (0, CONNECTED, "")
 
 
-@pytest.mark.parametrize("caller", ["", "sip:desk@example.com", "12345", "12025550188-45"])
+@pytest.mark.parametrize(
+    "caller", ["", "\udcff", "sip:desk@example.com", "12345", "12025550188-45"]
+)
 def test_explain_says_that_a_row_is_for_any_caller(caller: str, tmp_path: Path) -> None:
     told = run(tmp_path, "explain", "--from", caller, "--to", "12025550100")
     connected, command = CONNECTED.splitlines()

@@ -13,7 +13,7 @@ from functools import lru_cache
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from phone import NoNumber, PhoneNumber, is_valid
+from phone import NoNumber, PhoneNumber, is_possible, is_valid
 from routing import AllowList, Reason, Route
 
 _MOST_NAMED = 5
@@ -40,7 +40,7 @@ def warnings(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str
     if route.caller is not None:
         numbers.append(("from", route.caller))
     for column, number in numbers:
-        if not _is_possible(number):
+        if not is_possible(number):
             yield f"{column}: {number} cannot be a phone number of any country"
         if _lacks_its_1(number):
             yield (
@@ -129,10 +129,6 @@ def _parsed(number: PhoneNumber) -> phonenumbers.PhoneNumber:
                 number_of_leading_zeros=zeros or None,
             )
     return phonenumbers.PhoneNumber(country_code=0, national_number=int(number))
-
-
-def _is_possible(number: PhoneNumber) -> bool:
-    return phonenumbers.is_possible_number(_parsed(number))
 
 
 def _doubtful_kind(number: PhoneNumber) -> str:

@@ -10,7 +10,10 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, NewType
+from typing import TYPE_CHECKING, ClassVar, NewType
+
+if TYPE_CHECKING:
+    import phonenumbers
 
 PhoneNumber = NewType("PhoneNumber", str)
 
@@ -79,27 +82,40 @@ def parse(text: str) -> PhoneNumber:
         return PhoneNumber(digits)
     digits = re.sub("[^0-9]", "", text)
     is_grouped = _GROUPED.fullmatch(text) and not _DECIMALS.fullmatch(text)
-    if not (is_grouped and _FORM.fullmatch(digits) and _is_in_plan(text, digits)):
+    if not (is_grouped and _FORM.fullmatch(digits) and is_possible(PhoneNumber(digits))):
         in_groups = re.search("[0-9][^0-9A-Za-z]", text)
         raise PhoneError(_WANTED + (_WANTED_OF_GROUPS if in_groups else ""))
     return PhoneNumber(digits)
 
 
-def _is_in_plan(text: str, digits: str) -> bool:
-    """Tell whether the numbering plans read just these digits, and as a possible number."""
-    import phonenumbers  # 25 ms, which only who groups digits has to wait for
+def is_possible(number: PhoneNumber) -> bool:
+    """Tell whether its country can have a number of just these digits, given out or not."""
+    import phonenumbers
+
+    found = _in_its_plan(number)
+    possible = phonenumbers.ValidationResult.IS_POSSIBLE
+    return found is not None and phonenumbers.is_possible_number_with_reason(found) == possible
+
+
+@lru_cache(maxsize=4096)  # a look into the plans takes 30 µs, and the same people call again
+def is_valid(number: PhoneNumber) -> bool:
+    """Tell whether the numbering plan of its country gives out such a number."""
+    import phonenumbers
+
+    found = _in_its_plan(number)
+    return found is not None and phonenumbers.is_valid_number(found)
+
+
+def _in_its_plan(number: PhoneNumber) -> "phonenumbers.PhoneNumber | None":
+    """Split a number by the plans; `None` if they do not read just these digits out of it."""
+    import phonenumbers  # 25 ms, for which digits alone never have to wait
 
     try:
-        number = phonenumbers.parse(f"+{text.removeprefix('+')}")
+        found = phonenumbers.parse(f"+{number}")
     except phonenumbers.NumberParseException:
-        return False
-    found = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    possible = phonenumbers.ValidationResult.IS_POSSIBLE
-    return (
-        found == f"+{digits}"
-        and number.extension is None
-        and phonenumbers.is_possible_number_with_reason(number) == possible
-    )
+        return None
+    form = phonenumbers.PhoneNumberFormat.E164
+    return found if phonenumbers.format_number(found, form) == f"+{number}" else None
 
 
 def read(value: object, *, home_country_code: str = "") -> PhoneNumber | NoNumber:
@@ -140,19 +156,6 @@ def _at_home(text: str, home_country_code: str) -> PhoneNumber | None:
     except PhoneError:
         return None
     return number if is_valid(number) else None
-
-
-@lru_cache(maxsize=4096)  # a look into the plans takes 30 µs, and the same people call again
-def is_valid(number: PhoneNumber) -> bool:
-    """Tell whether the numbering plan of its country gives out such a number."""
-    import phonenumbers
-
-    try:
-        found = phonenumbers.parse(f"+{number}")
-    except phonenumbers.NumberParseException:
-        return False
-    as_it_stands = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
-    return as_it_stands == f"+{number}" and phonenumbers.is_valid_number(found)
 
 
 def is_number(value: object) -> bool:

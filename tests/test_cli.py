@@ -223,6 +223,8 @@ IMPOSSIBLE = "cannot be a phone number of any country"
         ("12025550100,1202555,12025550111,,", [f"from: 1202555 {IMPOSSIBLE}"]),
         ("1202555,,12025550111,,", [f"to: 1202555 {IMPOSSIBLE}"]),
         (f"440{GB[2:]},,{GB},,", [f"to: 440{GB[2:]} {IMPOSSIBLE}"]),
+        ("493023125001,,4903023125002,,", [f"destination: 4903023125002 {IMPOSSIBLE}"]),
+        ("12025550100,,15550111,,", [f"destination: 15550111 {IMPOSSIBLE}"]),
         ("12025550100,,12025550111,1202555,",
          [f"caller_id_number: 1202555 {IMPOSSIBLE}",
           "caller_id_number: nobody can call 1202555 back: no row has it as `to`"]),

@@ -27,7 +27,7 @@ from journal import Journal
 from logstore import StoreError
 from phone import NoNumber, PhoneNumber
 from records import Disposition
-from routing import AllowList, Decision, decide
+from routing import AllowList, Decision, Route, decide
 from watch import LiveAllowList
 
 _MOST_SHOWN = 1_000_000_000

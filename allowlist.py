@@ -5,9 +5,7 @@ One line is one row: a cell never spans lines, so that a quote left open cannot 
 below it, and a row cut short (a file half-written) never passes for a whole one.
 """
 
-import contextlib
 import csv
-import gc
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from pathlib import Path
 import phone
 from commands import MOST_CALL_SECONDS, Dial
 from phone import PhoneNumber
-from routing import AllowList, AllowListError, Pace, Route, RowFault
+from routing import AllowList, AllowListError, Route, RowFault
 
 COLUMNS = (
     "to",
@@ -48,25 +46,7 @@ class RowDefaults:
     home_country_code: str = ""
 
 
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Have no collection go through what is read, neither meanwhile nor, if it is good, ever after.
-
-    Neither reading a list nor answering events leaves cycles behind, so nothing of them is missed.
-    """
-    gc.collect(1)  # what others have left would stay as well
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
-
-
-@_uncollected()
-def read(
-    path: Path, defaults: RowDefaults, *, only_fictional: bool, pace: Pace = iter
-) -> AllowList:
+def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
     """Read the file. Raises `AllowListError` with all faults, also when there is no such file.
 
     With `only_fictional`, as long as requests are not verified, one real number is a fault.
@@ -83,7 +63,7 @@ def read(
     if text and not text.endswith("\n"):
         message = "wanted a line end after the last row, got none: it may be cut short"
         raise AllowListError([RowFault(text.count("\n") + 1, message)])
-    return parse(_lines(text), defaults, only_fictional=only_fictional, pace=pace)
+    return parse(_lines(text), defaults, only_fictional=only_fictional)
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -97,20 +77,18 @@ def _lines(text: str) -> Iterator[str]:
         start = end + 1
 
 
-def parse(
-    lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool, pace: Pace = iter
-) -> AllowList:
+def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
     """Read an allow-list from its lines. Raises `AllowListError` with all faults at once.
 
     Rows in which no cell holds anything, and those whose first cell begins with `#`, are passed
     over; the first other one is the header.
     """
     faults: list[RowFault] = []
-    routes = _routes(pace(lines), defaults, faults)
+    routes = _routes(lines, defaults, faults)
     if only_fictional:
         routes = _noting_real_numbers(routes, faults)
     try:
-        allow_list = AllowList(routes, default_masking_id=defaults.caller_id_number, pace=pace)
+        allow_list = AllowList(routes, default_masking_id=defaults.caller_id_number)
     except AllowListError as error:
         raise AllowListError([*faults, *error.faults]) from None
     if faults:

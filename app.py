@@ -156,7 +156,6 @@ def create_app(
         return handle
 
     def no_such_page(error: HTTPError) -> HTTPResponse:
-        error.__traceback__ = None  # with what it was raised in it would be a cycle
         status = error.status_code if _is_exact_path(request.environ) else 404
         word = _WORDS.get(status, "internal")
         journal.rejected(word, _NO_SUCH_PAGE)
@@ -267,7 +266,7 @@ def load(
     try:
         live = LiveAllowList(
             file,
-            lambda pace: allowlist.read(file, defaults, only_fictional=only_fictional, pace=pace),
+            lambda: allowlist.read(file, defaults, only_fictional=only_fictional),
         )
     except AllowListError as error:
         faults += [fault.at(settings.allow_list) for fault in error.faults]

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Protocol, TypeVar
+from functools import lru_cache
+from typing import NamedTuple
 
 from calls import ANSWERED, Call, Moment
 from commands import Command, Dial, Hangup, NoAction, Speak
@@ -89,31 +90,25 @@ class AllowListError(Exception):
         super().__init__(f"{len(self.faults)} faults in the allow-list")
 
 
-_Item = TypeVar("_Item")
+# Plain tuples of numbers, times and lines: the garbage collector leaves such alone after its first
+# look. A million routes as objects would be gone through again and again, while callers wait.
+_Key = tuple[PhoneNumber, PhoneNumber | None]
+_Row = tuple[PhoneNumber, PhoneNumber, int | None, datetime | None, int]
 
 
-class Pace(Protocol):
-    """How fast a list is made: `iter` is as fast as can be."""
-
-    def __call__(self, items: Iterable[_Item], /) -> Iterator[_Item]:
-        """Yield the items, now and then after a while."""
-        ...
+def _route(key: _Key, row: _Row) -> Route:
+    destination, masking_id, duration_s, expires, line = row
+    return Route(*key, Dial(destination, masking_id, duration_s), expires, line)
 
 
-_Key = PhoneNumber | tuple[PhoneNumber, PhoneNumber]
-
-
-def _key(dialled: PhoneNumber, caller: PhoneNumber | None) -> _Key:
-    """Return where a route is found; the number itself for any caller takes half the memory."""
-    return dialled if caller is None else (dialled, caller)
+_route_again = lru_cache(maxsize=4096)(_route)  # to build one takes longer than to decide
 
 
 class AllowList:
     """Every route there is. Raises `AllowListError` for routes that cannot stand together.
 
     `default_masking_id` is the setting `caller_id_number`: a masking ID of ours even while no route
-    uses it. Each route is looked at twice; `pace` is that of the second look, the first one has
-    that of `routes`. A look-up costs two dictionary reads, however long the list is.
+    uses it. A look-up costs two dictionary reads, however long the list is.
     """
 
     def __init__(
@@ -121,35 +116,40 @@ class AllowList:
         routes: Iterable[Route],
         *,
         default_masking_id: PhoneNumber | None = None,
-        pace: Pace = iter,
     ) -> None:
-        self._routes: dict[_Key, Route] = {}
-        self._for_named: set[PhoneNumber] = set()
+        self._rows: dict[_Key, _Row] = {}
+        self._listed: set[PhoneNumber] = set()
         faults = []
         parts = _Parts(default_masking_id)
         for route in routes:
-            first = self._routes.setdefault(_key(route.dialled, route.caller), route)
-            if first is not route:
-                message = f"to, from: wanted each pair once, got that of line {first.line} again"
+            key, dial = (route.dialled, route.caller), route.dial
+            row = (
+                dial.destination,
+                dial.masking_id,
+                dial.max_call_duration_s,
+                route.expires,
+                route.line,
+            )
+            if (first := self._rows.setdefault(key, row)) is not row:
+                message = f"to, from: wanted each pair once, got that of line {first[-1]} again"
                 faults.append(RowFault(route.line, message))
-            if route.caller is not None:
-                self._for_named.add(route.dialled)
+            self._listed.add(route.dialled)
             parts.add(route)
-        for route in pace(self):
-            faults += parts.faults(route)
+        for (dialled, caller), (destination, *_, line) in self._rows.items():
+            faults += [RowFault(line, text) for text in parts.faults(dialled, caller, destination)]
         if faults:
             raise AllowListError(faults)
         self.own_numbers: Set[PhoneNumber] = parts.own_numbers
 
     def __iter__(self) -> Iterator[Route]:
-        return iter(self._routes.values())
+        return map(_route, self._rows.keys(), self._rows.values())
 
     def __len__(self) -> int:
-        return len(self._routes)
+        return len(self._rows)
 
     def lists(self, number: PhoneNumber) -> bool:
         """Tell whether anybody may dial the number."""
-        return number in self._routes or number in self._for_named
+        return number in self._listed
 
     def find(
         self, dialled: PhoneNumber | NoNumber, caller: PhoneNumber | NoNumber, now: datetime
@@ -165,9 +165,11 @@ class AllowList:
         if _is_one_of(caller, self.own_numbers):
             return Reason.LOOP
         named = None if isinstance(caller, NoNumber) else caller
-        route = self._routes.get(_key(dialled, named)) or self._routes.get(dialled)
-        if route is None:
+        key: _Key = (dialled, named)
+        row = self._rows.get(key) or self._rows.get(key := (dialled, None))
+        if row is None:
             return _not_named(caller) if self.lists(dialled) else Reason.NOT_LISTED
+        route = _route_again(key, row)
         if route.expires is not None and route.expires <= now:
             return Reason.EXPIRED
         if _is_one_of(caller, {route.destination}):
@@ -208,19 +210,20 @@ class _Parts:
         else:
             self.own_numbers.add(route.dialled)
 
-    def faults(self, route: Route) -> Iterator[RowFault]:
+    def faults(
+        self, dialled: PhoneNumber, caller: PhoneNumber | None, destination: PhoneNumber
+    ) -> Iterator[str]:
         """Yield a fault for each number of a route that has another part to play as well."""
-        is_virtual = route.dialled != route.destination
-        if is_virtual and route.dialled in self._themselves:
-            yield RowFault(
-                route.line,
-                f"destination: wanted {redact(route.dialled)} itself, as in another row of this"
-                f" `to`, got {redact(route.destination)}",
+        is_virtual = dialled != destination
+        if is_virtual and dialled in self._themselves:
+            yield (
+                f"destination: wanted {redact(dialled)} itself, as in another row of this `to`,"
+                f" got {redact(destination)}"
             )
-        if route.destination in (self.own_numbers if is_virtual else self._masking_ids):
-            yield RowFault(route.line, _not_a_person("destination", route.destination))
-        if route.caller in self._masking_ids:
-            yield RowFault(route.line, _not_a_person("from", route.caller))
+        if destination in (self.own_numbers if is_virtual else self._masking_ids):
+            yield _not_a_person("destination", destination)
+        if caller in self._masking_ids:
+            yield _not_a_person("from", caller)
 
 
 def _not_a_person(column: str, number: PhoneNumber) -> str:

@@ -98,7 +98,7 @@ def read_list(text: str, **defaults: Any) -> AllowList:
 
 def live(text: str, **defaults: Any) -> LiveAllowList:
     """Return an allow-list as the app takes it, of a file that never changes."""
-    return LiveAllowList(Path(os.devnull), lambda _: read_list(text, **defaults))
+    return LiveAllowList(Path(os.devnull), lambda: read_list(text, **defaults))
 
 
 def settings_of(**values: str) -> config.Settings:

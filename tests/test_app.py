@@ -1,6 +1,5 @@
 """The web door without a socket: health, lines, unforeseen errors, the callable for others."""
 
-import gc
 import io
 import json
 import os
@@ -104,7 +103,7 @@ def test_health_of_a_server_with_a_key(lines: Lines) -> None:
 def test_health_is_not_ok_with_a_list_that_is_not_current(lines: Lines, tmp_path: Path) -> None:
     file = tmp_path / "allowlist.csv"
     file.write_text(facts.ALLOW_LIST)
-    listed = LiveAllowList(file, lambda _: read_list(file.read_text()))
+    listed = LiveAllowList(file, lambda: read_list(file.read_text()))
     app = web(create_app(settings_of(), listed, RecentCalls(), lines.journal))
     found = []
     for text in "broken\n", facts.ALLOW_LIST:
@@ -272,38 +271,6 @@ class Unforeseen(RecentCalls):
 
     def answer(self, *_: Any, **__: Any) -> Any:
         raise KeyError(NUMBER)
-
-
-@pytest.mark.parametrize(
-    ("members", "calls", "status"),
-    [
-        ({}, RecentCalls, 200),
-        ({"PATH_INFO": "/health", "REQUEST_METHOD": "GET"}, RecentCalls, 200),
-        ({"wsgi.input": io.BytesIO(b"{")}, RecentCalls, 400),
-        ({"REQUEST_METHOD": "GET"}, RecentCalls, 405),
-        ({"PATH_INFO": "/wp-login.php"}, RecentCalls, 404),
-        ({"PATH_INFO": "/", "REQUEST_URI": "//"}, RecentCalls, 404),
-        ({}, Unforeseen, 500),
-    ],
-    ids=["event", "health", "no JSON", "method", "path", "mended path", "unforeseen"],
-)
-def test_a_request_leaves_no_cycles_behind(
-    members: dict[str, Any], calls: type[RecentCalls], status: int, lines: Lines, clock: Clock
-) -> None:
-    """Nobody looks for them while a long list is read, and those of that time stay for ever."""
-    app = create_app(settings_of(), live(facts.ALLOW_LIST), calls(), lines.journal, clock=clock)
-    length = str(len(CALL))
-    call(app, environ(CALL, CONTENT_LENGTH=length) | members)
-    lines.read()
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(10):
-            assert call(app, environ(CALL, CONTENT_LENGTH=length) | members)[0] == status
-        lines.read()
-        assert gc.collect() < 10
-    finally:
-        gc.enable()
 
 
 def test_an_unforeseen_error_is_told_without_its_values(lines: Lines) -> None:

@@ -1,8 +1,8 @@
 """The allow-list while the server runs: taken whole or not at all; the last good one stays."""
 
-import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +13,6 @@ import pytest
 import requests
 from conftest import ServerProcess, live, payload, signed
 
-import phone
-from allowlist import RowDefaults, read
 from routing import AllowListError, RowFault
 from watch import LiveAllowList
 
@@ -179,7 +177,7 @@ def test_a_change_while_the_file_is_read_is_seen_at_the_next_look(tmp_path: Path
     contents: list[str] = []
     told: list[str] = []
 
-    def read(_: Any) -> Any:
+    def read() -> Any:
         contents.append(path.read_text())
         if len(contents) == 2:
             path.write_text("three")
@@ -211,7 +209,7 @@ def test_what_may_pass_by_itself_is_said_once_and_tried_again_without_a_change(
     troubles = [trouble, trouble]
     lines: list[str] = []
 
-    def read(_: Any) -> Any:
+    def read() -> Any:
         if path.read_text() == "second" and troubles:
             raise troubles.pop()
         return ()
@@ -226,23 +224,6 @@ def test_what_may_pass_by_itself_is_said_once_and_tried_again_without_a_change(
     assert lines[1] == "the allow-list is read again: 0 route(s)"
 
 
-def test_what_was_not_read_keeps_nothing_from_being_collected(tmp_path: Path) -> None:
-    """A file that is away is looked for four times a second, for days perhaps."""
-    path = tmp_path / "list.csv"
-    path.write_text(OTHER_LIST)
-    defaults = RowDefaults(caller_id_number=phone.parse(facts.MASKING_ID))
-    listed = LiveAllowList(path, lambda pace: read(path, defaults, only_fictional=True, pace=pace))
-    frozen = gc.get_freeze_count()
-    of_others: list[list[object]] = [[] for _ in range(1_000)]
-    path.unlink()
-    for _ in range(3):
-        listed.look(lambda _: None, asked=True)
-    assert listed.is_stale
-    assert gc.get_freeze_count() <= frozen
-    assert gc.isenabled()
-    assert len(of_others) == 1_000
-
-
 def test_a_fault_in_the_content_is_not_looked_for_again_until_the_file_changes(
     tmp_path: Path,
 ) -> None:
@@ -250,7 +231,7 @@ def test_a_fault_in_the_content_is_not_looked_for_again_until_the_file_changes(
     path.write_text("one")
     reads = 0
 
-    def read(_: Any) -> Any:
+    def read() -> Any:
         nonlocal reads
         reads += 1
         if reads > 1:
@@ -269,7 +250,7 @@ def test_a_file_that_is_still_being_written_is_waited_for_but_not_for_ever(tmp_p
     path.write_text("a")
     read = 0
 
-    def count(_: Any) -> Any:
+    def count() -> Any:
         nonlocal read
         read += 1
         return ()
@@ -289,45 +270,17 @@ def test_a_file_that_is_still_being_written_is_waited_for_but_not_for_ever(tmp_p
     assert read == 5
 
 
-class Times:
-    """Clocks that only stand where they are put; what is slept is kept."""
+def test_turns_are_short_only_while_the_list_is_read(tmp_path: Path) -> None:
+    usual, during = sys.getswitchinterval(), []
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = self.worked = 1000.0
-        self.slept: list[float] = []
-        monkeypatch.setattr("time.perf_counter", lambda: self.now)
-        monkeypatch.setattr("time.thread_time", lambda: self.worked)
-        monkeypatch.setattr("time.sleep", self.sleep)
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(round(seconds, 6))
-        self.now += seconds
-
-
-@pytest.mark.parametrize(
-    ("waiting_s", "rest_s"),
-    [(0.0, 0.0005), (0.0002, 0.0032), (0.01, 0.01)],
-    ids=["alone", "others as well", "others all the time"],
-)
-def test_the_longer_others_hold_the_reading_up_the_longer_it_rests(
-    waiting_s: float, rest_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "list"
-    path.write_text("one")
-    times = Times(monkeypatch)
-    rests = []
-
-    def read(pace: Any) -> Any:
-        passed_on = []
-        for item in pace(range(64)):
-            times.worked += 0.0001
-            times.now += 0.0001 + waiting_s
-            passed_on.append(item)
-        assert passed_on == list(range(64))
-        rests.append(times.slept)
-        times.slept = []
+    def read() -> Any:
+        during.append(sys.getswitchinterval())
+        if len(during) == 3:
+            raise AllowListError([RowFault(1, "bad")])
         return ()
 
-    listed = LiveAllowList(path, read)
-    listed.look(lambda _: None, asked=True)
-    assert rests == [[], [rest_s] * 4]
+    listed = LiveAllowList(tmp_path / "list", read)
+    for _ in range(2):
+        listed.look(lambda _: None, asked=True)
+        assert sys.getswitchinterval() == usual
+    assert during[1:] == [pytest.approx(0.0001)] * 2

@@ -2,6 +2,10 @@
 
 Who decides on a call holds a lock on its id until the decision is kept. No statement and no lock is
 waited for longer than an answer may take; a lost connection is noticed as soon.
+
+Between this and the database there may be a pooler, which hands the server connection to somebody
+else after each transaction. So nothing outlives a transaction, and nothing from before it counts:
+each brings its own settings, every statement is in one, and none is prepared.
 """
 
 import contextlib
@@ -13,6 +17,7 @@ from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from logstore import SCHEMA_VERSION, RefusedError, Store, StoreError, UnusableError
 
@@ -42,13 +47,23 @@ CREATE TABLE IF NOT EXISTS call_event (
 CREATE INDEX IF NOT EXISTS call_event_first_seen ON call_event (first_seen);
 CREATE TABLE IF NOT EXISTS purged_call (sha256 text PRIMARY KEY);
 """
-_SESSION = {
-    "synchronous_commit": "on",
-    "lock_timeout": _MOST_MS,
-    "statement_timeout": _MOST_MS,
-    "idle_in_transaction_session_timeout": 10 * _MOST_MS,
-    "default_transaction_isolation": "'read committed'",
-}
+# What another client has set on the same server connection is not for us: DEFAULT is what the user,
+# the database or the URL's own options say.
+_READING = """
+BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
+SET LOCAL search_path = DEFAULT;
+SET LOCAL lock_timeout = DEFAULT;
+SET LOCAL statement_timeout = DEFAULT;
+SET LOCAL idle_in_transaction_session_timeout = DEFAULT
+"""
+_WRITING = f"""
+BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+SET LOCAL search_path = DEFAULT;
+SET LOCAL lock_timeout = {_MOST_MS};
+SET LOCAL statement_timeout = {_MOST_MS};
+SET LOCAL idle_in_transaction_session_timeout = {10 * _MOST_MS};
+SET LOCAL synchronous_commit = on
+"""
 _MISSING = "42P01"
 
 
@@ -59,6 +74,7 @@ class PostgresStore(Store):
         self._url = url
         self.place = _place(url)
         self._connection: psycopg.Connection[Any] | None = None
+        self._begin = _READING
 
     def open(self, *, write: bool = True) -> None:
         """Connect, and make the tables if there are none."""
@@ -69,10 +85,12 @@ class PostgresStore(Store):
             raise
 
     def _open(self, *, write: bool) -> None:
+        self._begin = _WRITING if write else _READING
         with self._errors():
             self._connection = psycopg.connect(
                 self._url,
                 autocommit=True,
+                prepare_threshold=None,
                 connect_timeout=_CONNECT_S,
                 tcp_user_timeout=_MOST_MS,
                 keepalives_idle=1,
@@ -81,19 +99,22 @@ class PostgresStore(Store):
                 client_encoding="utf8",
                 application_name="masked-calls",
             )
-        ((encoding,),) = self._execute("SHOW server_encoding")
-        if encoding not in ("UTF8", b"UTF8"):
-            raise UnusableError(f"{self.place}: wanted a database in UTF8, got another encoding")
-        if not write:
-            self._execute("SET default_transaction_read_only = on")
-            self._check_version()
-            return
-        for name, value in _SESSION.items():
-            self._execute(f"SET {name} = {value}")
         with self.transaction():
-            # Two servers that start at once must not both make the tables.
-            self._execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
-            self._prepare()
+            self._check_encoding()
+            if write:
+                # Two servers that start at once must not both make the tables.
+                self._execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
+                self._prepare()
+            else:
+                self._check_version()
+
+    def _check_encoding(self) -> None:
+        ((encoding,),) = self._execute("SELECT current_setting('server_encoding')")
+        if encoding != "UTF8":
+            raise UnusableError(
+                f"{self.place}: wanted a database in UTF8, got one in {encoding}; create another"
+                " with ENCODING 'UTF8'"
+            )
 
     def _prepare(self) -> None:
         ((made,),) = self._execute("SELECT to_regclass('call_log') IS NOT NULL")
@@ -145,24 +166,34 @@ class PostgresStore(Store):
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:
         """Take the locks of these calls, always in the same order, so that none waits for ever."""
-        with self._errors(), self._opened().transaction():
-            if locks := sorted({_lock(each) for each in reference_ids}):
-                sql = "SELECT pg_advisory_xact_lock(each) FROM unnest(?::bigint[]) AS each"
-                self._execute(sql, [locks])
-            yield
+        connection = self._opened()
+        with self._errors():
+            try:
+                connection.execute(self._begin + _locking(reference_ids))
+                yield
+                connection.commit()
+            except BaseException:
+                with contextlib.suppress(psycopg.Error):
+                    connection.rollback()
+                raise
+
+    def _within(self) -> contextlib.AbstractContextManager[None]:
+        """Return a transaction for one statement, unless it is in one already."""
+        is_in_one = self._opened().info.transaction_status is not TransactionStatus.IDLE
+        return contextlib.nullcontext() if is_in_one else self.transaction()
 
     def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
-        with self._errors():
+        with self._errors(), self._within():
             cursor = self._opened().execute(_own(sql), values)
             return cursor.fetchall() if cursor.description else []
 
     def _execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        with self._errors(), self._opened().cursor() as cursor:
+        with self._errors(), self._within(), self._opened().cursor() as cursor:
             cursor.executemany(_own(sql), rows)
 
     def _stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
         connection = self._opened()
-        with self._errors(), connection.transaction(), connection.cursor("masked_calls") as cursor:
+        with self._errors(), self._within(), connection.cursor("masked_calls") as cursor:
             cursor.itersize = _STREAMED_AT_ONCE
             yield from cursor.execute(sql)
 
@@ -190,6 +221,16 @@ class PostgresStore(Store):
 def _own(sql: str) -> str:
     """Return a statement with the driver's own mark for a value."""
     return sql.replace("?", "%s")
+
+
+def _locking(reference_ids: Iterable[str]) -> str:
+    """Return what takes the locks of some calls; it is sent along with the begin of a transaction.
+
+    A message of several statements takes no values apart, so the numbers are in its text.
+    """
+    locks = sorted({_lock(each) for each in reference_ids})
+    taken = f"SELECT pg_advisory_xact_lock(each) FROM unnest(ARRAY{locks}::bigint[]) AS each"  # noqa: S608
+    return f"; {taken}" if locks else ""
 
 
 def _lock(reference_id: str) -> int:

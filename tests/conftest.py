@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import facts
+import pooler
 import pytest
 import requests
 from hypothesis import settings as hypothesis_settings
@@ -184,14 +185,25 @@ def postgresql_url() -> Iterator[str]:
             connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql)])
-def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A call log of the test's own, in each database that there is."""
+POOLED = pytest.param(
+    "pooled", marks=[pytest.mark.faults, needs_postgresql, pooler.needs_pgbouncer]
+)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql), POOLED])
+def log_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> Iterator[str]:
+    """A call log of the test's own, in each database that there is, and behind a pooler."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/calls.db"
-    else:
+    elif request.param == "postgresql":
         with postgresql_url() as url:
             yield url
+    else:
+        folder = tmp_path_factory.mktemp("pooler")
+        with pooler.pooled(folder, TEST_DATABASE) as pooled, pooler.neighbour(pooled.url):
+            yield pooled.url
 
 
 Door = Callable[..., Any]

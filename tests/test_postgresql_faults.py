@@ -27,6 +27,7 @@ from conftest import (
     payload,
     postgresql_url,
 )
+from pooler import needs_pgbouncer, pooled
 from test_calllog import numbered
 from test_log_faults import is_well, kept
 
@@ -82,6 +83,16 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(params=["direct", pytest.param("pooled", marks=needs_pgbouncer)])
+def where(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Iterator[str]:
+    """The URL of the cluster's database, direct and by way of a pooler."""
+    if request.param == "direct":
+        yield cluster.url
+    else:
+        with pooled(tmp_path, cluster.url) as pooler:
+            yield pooler.url
+
+
 def backends(connection: Any) -> list[int]:
     found = connection.execute(
         "SELECT pid FROM pg_stat_activity WHERE application_name = 'masked-calls'"
@@ -112,9 +123,9 @@ def test_backends_that_are_ended_under_load_lose_nothing(tmp_path: Path, url: st
 
 @needs_programs
 def test_a_database_that_is_restarted_under_load_loses_nothing(
-    tmp_path: Path, cluster: Cluster
+    tmp_path: Path, cluster: Cluster, where: str
 ) -> None:
-    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": cluster.url}) as server:
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": where}) as server:
         with Load(server, clients=2) as load:
             time.sleep(0.5)
             cluster.stop()
@@ -126,25 +137,29 @@ def test_a_database_that_is_restarted_under_load_loses_nothing(
         assert eventually(lambda: is_well(server), 2)
         assert server.health()["dropped_events"] == 0
     assert load.longest_s < 0.7
-    assert set(kept(cluster.url)) >= {*load.answered, ("call-1", "incoming_call")}
+    assert set(kept(where)) >= {*load.answered, ("call-1", "incoming_call")}
 
 
 @needs_programs
-def test_a_database_that_was_away_is_used_within_a_second(tmp_path: Path, cluster: Cluster) -> None:
-    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": cluster.url}) as server:
+def test_a_database_that_was_away_is_used_within_a_second(
+    tmp_path: Path, cluster: Cluster, where: str
+) -> None:
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": where}) as server:
         server.deliver(numbered(1))
         cluster.stop()
         assert server.deliver(numbered(2)) == (200, facts.DIAL)
         assert eventually(lambda: not is_well(server), 1)
         cluster.start()
         assert eventually(lambda: is_well(server), 1)
-    assert set(kept(cluster.url)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
+    assert set(kept(where)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
 
 
 @needs_programs
-def test_a_connection_that_goes_silent_is_cut_off(tmp_path: Path, cluster: Cluster) -> None:
+def test_a_connection_that_goes_silent_is_cut_off(
+    tmp_path: Path, cluster: Cluster, where: str
+) -> None:
     """As when the other end hangs: the system still acknowledges, and no time-out of its helps."""
-    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": cluster.url}) as server:
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": where}) as server:
         server.deliver(numbered(1))
         with psycopg.connect(cluster.url) as other:
             found = other.execute(
@@ -158,7 +173,7 @@ def test_a_connection_that_goes_silent_is_cut_off(tmp_path: Path, cluster: Clust
             assert eventually(lambda: is_well(server), 4)
         finally:
             os.kill(backend, signal.SIGCONT)
-    assert set(kept(cluster.url)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
+    assert set(kept(where)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
 
 
 @needs_programs
@@ -172,8 +187,8 @@ def test_a_database_in_another_encoding_is_refused(tmp_path: Path, cluster: Clus
     with pytest.raises(AssertionError, match="did not start"), server:
         pass
     assert server.stderr.read_text() == (
-        "The server does not start: PostgreSQL old on 127.0.0.1: wanted a database in UTF8, got"
-        " another encoding\n"
+        "The server does not start: PostgreSQL old on 127.0.0.1: wanted a database in UTF8, got one"
+        " in LATIN1; create another with ENCODING 'UTF8'\n"
     )
 
 

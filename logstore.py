@@ -227,10 +227,13 @@ class Store(ABC):
         """Yield the rows of a long answer without holding them all."""
 
     def rows(self, reference_ids: Iterable[str]) -> list[Row]:
-        """Return everything that is kept of some calls, in the order in which it came."""
+        """Return everything that is kept of some calls, in the order in which it came.
+
+        Sorted here: to have it in order, a database may rather read the whole log by its `id`.
+        """
         ids = list(reference_ids)
-        sql = f"SELECT {_COLUMNS} FROM call_event WHERE reference_id IN ({_marks(ids)}) ORDER BY id"  # noqa: S608
-        return [Row(*values) for values in self._execute(sql, ids)]
+        sql = f"SELECT id, {_COLUMNS} FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
+        return [Row(*values) for _, *values in sorted(self._execute(sql, ids))]
 
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls have been purged."""

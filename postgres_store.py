@@ -48,17 +48,21 @@ CREATE INDEX IF NOT EXISTS call_event_first_seen ON call_event (first_seen);
 CREATE TABLE IF NOT EXISTS purged_call (sha256 text PRIMARY KEY);
 """
 # What another client has set on the same server connection is not for us: DEFAULT is what the user,
-# the database or the URL's own options say.
-_READING = """
-BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;
+# the database or the URL's own options say. All that is asked for has an index; a planner that
+# knows nothing of a table yet would read all of it for a batch of calls.
+_COMMON = """
 SET LOCAL search_path = DEFAULT;
+SET LOCAL enable_seqscan = off;
+SET LOCAL jit = off
+"""
+_READING = f"""
+BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {_COMMON};
 SET LOCAL lock_timeout = DEFAULT;
 SET LOCAL statement_timeout = DEFAULT;
 SET LOCAL idle_in_transaction_session_timeout = DEFAULT
 """
 _WRITING = f"""
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SET LOCAL search_path = DEFAULT;
+BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_COMMON};
 SET LOCAL lock_timeout = {_MOST_MS};
 SET LOCAL statement_timeout = {_MOST_MS};
 SET LOCAL idle_in_transaction_session_timeout = {10 * _MOST_MS};

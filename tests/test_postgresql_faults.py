@@ -31,6 +31,8 @@ from pooler import needs_pgbouncer, pooled
 from test_calllog import numbered
 from test_log_faults import is_well, kept
 
+import calllog
+
 psycopg: Any = pytest.importorskip("psycopg")
 
 pytestmark = [pytest.mark.faults, needs_postgresql]
@@ -190,6 +192,30 @@ def test_a_database_in_another_encoding_is_refused(tmp_path: Path, cluster: Clus
         "The server does not start: PostgreSQL old on 127.0.0.1: wanted a database in UTF8, got one"
         " in LATIN1; create another with ENCODING 'UTF8'\n"
     )
+
+
+@pytest.mark.parametrize("write", [True, False], ids=["to write", "to read"])
+def test_a_batch_of_calls_reads_nothing_of_others(url: str, write: bool) -> None:
+    """Also where the database knows nothing of a table yet, as after a backup was put back."""
+    store = calllog.store_of(url)
+    store.open()
+    store.close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE call_event SET (autovacuum_enabled = off)")
+        connection.execute(
+            "INSERT INTO call_event (reference_id, event, sha256, reply, first_seen, last_seen,"
+            " deliveries, body) SELECT 'call-' || n / 4, 'event-' || n % 4, '', '{}', n, n, 1,"
+            " convert_to(repeat('x', 200), 'UTF8') FROM generate_series(0, 199999) AS n"
+        )
+    store.open(write=write)
+    with store.transaction():
+        assert len(store.rows(f"call-{n}" for n in range(200))) == 800
+        ((read,),) = store._execute(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+            " WHERE relid = 'call_event'::regclass"
+        )
+    store.close()
+    assert read == 800
 
 
 def test_a_server_that_is_killed_has_kept_what_it_answered(tmp_path: Path, url: str) -> None:

@@ -96,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     explaining.add_argument("--to", required=True, help="the number that is dialled")
     looking = commands.add_parser("calls", help="the last calls, or one of them")
     looking.add_argument("reference_id", nargs="?", help="the one call to show")
-    looking.add_argument("--last", type=_count, default=50, metavar="N", help="how many (50)")
+    looking.add_argument(
+        "--last", type=_count, metavar="N", help="how many (50; all that pass, with a filter)"
+    )
     looking.add_argument("--number", type=_number, help="only with this number, in any part")
     looking.add_argument("--since", type=_time, help="only from this date or time on (UTC)")
     looking.add_argument("--until", type=_time, help="only before this date or time (UTC)")

@@ -1,7 +1,7 @@
 """What the call log tells a person: the last calls, one call, and how a number is forgotten.
 
-Numbers are cut down to their last four digits unless they are asked for in full; masking IDs are
-ours and shown whole. The log is only read, but to forget.
+Unless it is asked for in full, no more than the last four digits of a number are shown, whichever
+text it is in; masking IDs are ours and shown whole. The log is only read, but to forget.
 """
 
 import argparse
@@ -26,6 +26,13 @@ from logstore import Row, Store, StoreError
 from phone import NoNumber
 from records import CallRecord, Heard, State, record
 
+_FILTERS = ("since", "until", "number", "disposition")
+_LAST = 50
+_PAGE = 200
+_MOST_COUNTED = 10_000
+_MOST_FOLDED = 1_000  # to see whether they pass a filter: a quarter of a second's work
+_NO_AMOUNT = 1_000_000  # seven digits: rather a number that somebody dials
+_KEYS = ("reference_id", "masking_id")
 _NUMBERS = ("caller", "dialled", "destination", "calling", "called")
 _CSV_COLUMNS = tuple(each.name for each in fields(CallRecord) if each.name != "parts")
 _FORGOTTEN_AT_ONCE = 50
@@ -101,15 +108,21 @@ class _History:
         """Return what is kept of one call; nothing, if it is not known."""
         return [self._heard(row) for row in self._store.rows([reference_id])]
 
-    def last(self) -> list[CallRecord]:
-        """Return the calls that pass every filter, the latest heard of first."""
-        return list(islice(filter(self._is_wanted, self._newest()), self._options.last))
+    def last(self) -> tuple[list[CallRecord], str]:
+        """Return the calls that are asked for, the latest heard of first, and what is left out."""
+        last, ids = self._options.last, self._newest()
+        if all(getattr(self._options, each) is None for each in _FILTERS):
+            found = list(filter(None, self._looked_at(islice(ids, last or _LAST))))
+            return found, _left_out(ids, _MOST_COUNTED)
+        looked_at = self._looked_at(ids)
+        found = list(islice(filter(None, looked_at), last))
+        return found, _left_out(looked_at, _MOST_FOLDED)
 
     def record(self, heard: list[Heard]) -> CallRecord:
         """Return the record of a call."""
         return record(heard, self._now)
 
-    def _newest(self) -> Iterator[CallRecord]:
+    def _newest(self) -> Iterator[str]:
         since = self._options.since
         ids = self._store.newest_calls(
             logstore.microseconds(since - _CLOCKS_APART) if since is not None else 0
@@ -117,9 +130,16 @@ class _History:
         if (number := self._options.number) is not None:
             having = self._store.calls_with(number, self._home)
             ids = (each for each in ids if each in having)
-        for reference_id in ids:
-            if heard := self.one(reference_id):  # it may have been purged meanwhile
-                yield self.record(heard)
+        return ids
+
+    def _looked_at(self, ids: Iterator[str]) -> Iterator[CallRecord | None]:
+        """Yield the record of each call, or `None` for one that does not pass the filters."""
+        while page := list(islice(ids, _PAGE)):
+            heard: dict[str, list[Heard]] = {}
+            for row in self._store.rows(page):  # less, if some has been purged meanwhile
+                heard.setdefault(row.reference_id, []).append(self._heard(row))
+            calls = (self.record(heard[each]) for each in page if each in heard)
+            yield from (each if self._is_wanted(each) else None for each in calls)
 
     def _is_wanted(self, call: CallRecord) -> bool:
         since, until = self._options.since, self._options.until
@@ -138,15 +158,28 @@ class _History:
         return Heard(event, row.wire, row.reason, *seen, row.deliveries, row.body.decode())
 
 
+def _left_out(more: Iterator[object], most: int) -> str:
+    """Say how many of those that come next are no `None`; so many are counted at the most."""
+    counted = [each is not None for each in islice(more, most + 1)]
+    left = sum(counted[:most])
+    if len(counted) <= most:
+        return f"{left:,} older call(s) are left out" if left else ""
+    return (
+        f"at least {left:,} older calls are left out" if left else "older calls were not looked at"
+    )
+
+
 def _show(history: _History, options: argparse.Namespace) -> int:
     if options.reference_id is None:
-        records = history.last()
+        records, left_out = history.last()
         if options.json:
             print(json.dumps([_plain(each, full=options.full) for each in records], indent=2))
         elif options.csv:
             _write_csv(records, full=options.full)
         else:
             _print_table(records, full=options.full)
+        if left_out:
+            print(f"calls: {left_out}; a larger --last shows more", file=sys.stderr)
         return 0
     heard = history.one(options.reference_id)
     if not heard:
@@ -177,24 +210,42 @@ def _cell(name: str, value: Any, *, full: bool) -> Any:
     match value:
         case NoNumber():
             return value.value
-        case str() if name in _NUMBERS and not full:
-            return phone.redact(value)
         case datetime():
             return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         case tuple() if name == "parts":
             return [_plain(part, full=full) for part in value]
+        case tuple():
+            return [_cell(name, each, full=full) for each in value]
+        case str() if not full:
+            return _hidden(name, value)
+        case int() | float() if value >= _NO_AMOUNT and not full:
+            return None
         case _:
             return value
+
+
+def _hidden(name: str, text: str) -> str:
+    """Return what is shown of a text that is not asked for in full: the one rule for all of them.
+
+    TeleSign's words are its own choice, so a number may be in any.
+    """
+    if name in _KEYS:
+        return text
+    if name in _NUMBERS:
+        return phone.redact(text)
+    if name == "collected":  # what a person pressed may be the number of a card
+        return "*" * len(text)
+    return phone.outline(text)
 
 
 def _told(heard: Heard, *, full: bool) -> dict[str, Any]:
     reply: dict[str, Any] = heard.reply
     told = {
-        "event": _words(heard.event.name, full=full),
+        "event": _cell("event", heard.event.name, full=full),
         "reply": reply.get("method", "no action"),
-        "reason": heard.reason,
-        "first_seen": _cell("", heard.first_seen, full=full),
-        "last_seen": _cell("", heard.last_seen, full=full),
+        "reason": _cell("reason", heard.reason, full=full),
+        "first_seen": _cell("first_seen", heard.first_seen, full=full),
+        "last_seen": _cell("last_seen", heard.last_seen, full=full),
         "deliveries": heard.deliveries,
     }
     if not full:
@@ -214,7 +265,7 @@ def _harmless(value: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula, and no terminal obeys."""
     import console
 
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         value = " ".join(value)
     if isinstance(value, str):
         value = console.shown(value)
@@ -252,9 +303,10 @@ def _print_call(call: CallRecord, heard: list[Heard], *, full: bool) -> None:
     console.print_ladder(out, _steps(heard, full=full))
     out.print()
     for name, value in _plain(call, full=full).items():
-        if value not in (None, "", (), []) and name != "parts":
+        if value not in (None, "", []) and name != "parts":
+            text = " ".join(value) if isinstance(value, list) else value
             label, unit = name.removesuffix("_s").replace("_", " "), " s" * name.endswith("_s")
-            console.print_wrapped(out, f"{label:<14} {value}{unit}")
+            console.print_wrapped(out, f"{label:<14} {text}{unit}")
     for part in call.parts:
         console.print_wrapped(out, f"{'part':<14} {_part(part, full=full)}")
 
@@ -271,27 +323,23 @@ def _steps(heard: Iterable[Heard], *, full: bool) -> Iterator[Any]:
     """Yield what happened between the parties, as far as the server heard of it."""
     from console import CALLED, CALLER, SERVER, TELESIGN, Arrow
 
-    def number(value: Any) -> str:
-        return str(_cell("caller", value, full=full))
+    def cell(name: str, value: Any) -> str:
+        return str(_cell(name, value, full=full))
 
     for each in heard:
         event, reply = each.event, each.reply
         if isinstance(event, events.IncomingCall):
-            yield Arrow(CALLER, TELESIGN, f"{number(event.caller)} dials {number(event.dialled)}")
+            caller, dialled = cell("caller", event.caller), cell("dialled", event.dialled)
+            yield Arrow(CALLER, TELESIGN, f"{caller} dials {dialled}")
         if isinstance(event, events.DialCompleted) and event.status is not None:
-            yield Arrow(CALLED, TELESIGN, _words(event.status, full=full))
+            yield Arrow(CALLED, TELESIGN, cell("status", event.status))
         last = f"{each.last_seen:%H:%M:%S}"
         again = f" ({each.deliveries} times, last {last})" if each.deliveries > 1 else ""
-        name = _words(event.name, full=full)
+        name = cell("event", event.name)
         yield Arrow(TELESIGN, SERVER, f"{each.first_seen:%H:%M:%S} {name}{again}")
-        reason = f" ({each.reason})" if each.reason else ""
+        reason = f" ({cell('reason', each.reason)})" if each.reason else ""
         yield Arrow(SERVER, TELESIGN, f"{reply.get('method', 'no action')}{reason}")
         params = reply.get("params")
         if reply.get("method") == "dial" and isinstance(params, dict):
-            rung, shown = number(params["to"]), params["caller_id_number"]
+            rung, shown = cell("destination", params["to"]), params["caller_id_number"]
             yield Arrow(TELESIGN, CALLED, f"rings {rung}, showing {shown}")
-
-
-def _words(text: str, *, full: bool) -> str:
-    """Return a word of TeleSign's own choice, in which nobody expects a number."""
-    return text if full else phone.outline(text)

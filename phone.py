@@ -178,7 +178,8 @@ def outline(text: str) -> str:
 
     `+1 (202) 555-01O0` becomes `+* (***) **5-01O0`: the fault is seen, the number is not.
     """
-    digits = sum(character.isdigit() for character in text)
-    if digits < _LEAST_DIGITS:
+    digits = [place for place, character in enumerate(text) if character.isdigit()]
+    if len(digits) < _LEAST_DIGITS:
         return text
-    return re.sub(r"\d", "*", text, count=digits - _SHOWN_DIGITS)
+    hidden = set(digits[:-_SHOWN_DIGITS])
+    return "".join("*" if place in hidden else each for place, each in enumerate(text))

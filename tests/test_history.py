@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -31,10 +33,14 @@ from test_calllog import rows
 
 import calllog
 import cli
+import events
 import logstore
 import phone
 from app import create_app
 from calllog import CallLog
+from calls import Delivery
+from commands import NoAction
+from routing import Decision
 
 CALLS = "abcdefgh"
 
@@ -128,7 +134,7 @@ def test_the_last_calls_as_json(log: Any, ask: Any, clock: Clock) -> None:
         "ended": "2026-03-15T06:48:28.151Z",
         "duration_s": 6,
         "talk_s": 4.0,
-        "collected": "1",
+        "collected": "*",
         "recordings": [],
         "deliveries": 4,
         "parts": [
@@ -170,6 +176,84 @@ def test_numbers_are_shown_in_full_only_when_asked_for(log: Any, ask: Any, clock
         assert not any(number in ask("calls", *words).stdout for number in hidden), form
         full = ask("calls", "--full", *words).stdout
         assert all(number in full for number in hidden), form
+
+
+CARD = "4012888888881881"
+SAID = "+1 (202) 555-0142"  # by TeleSign, where nobody expects a number
+TELLING = [
+    {"event": f"moved_to_{SAID}", "data": {"who": SAID}},
+    {"event": "dial_completed", "data": {"status": f"moved to {SAID}"}},
+    {"event": "speak_completed", "data": {"collected_digits": CARD}},
+    {"event": "play_completed", "data": {"collected_digits": "42"}},
+    {
+        "event": "call_completed",
+        "data": {
+            "created_on_utc": "2026-03-15T06:48:22",
+            "direction": f"from {SAID}",
+            "to": SAID,
+            "from": SAID,
+            "duration": 12025550142,
+            "audio_recording_file_name": f"0e12025550142f_{SAID}_①②⓪②⑤⑤⑤⓪①④②_1773557302.wav",
+        },
+    },
+]
+
+
+@pytest.fixture
+def telling(log_url: str, clock: Clock) -> str:
+    """The id of a call whose every text holds a number."""
+    store = calllog.store_of(log_url)
+    store.open()
+    with store.transaction():
+        for each in TELLING:
+            body = json.dumps({"reference_id": "telling", **each}).encode()
+            store.keep(
+                [logstore.row(Delivery(events.parse(body), body, clock()), Decision(NoAction()))]
+            )
+    store.close()
+    return "telling"
+
+
+def decoded(text: str) -> str:
+    """Return the digits of a text, whatever is between them, and JSON's escapes undone."""
+    text = re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), text)
+    return "".join(str(unicodedata.digit(each)) for each in text if each.isdigit())
+
+
+@pytest.mark.parametrize("form", ["", "--json", "--csv"])
+@pytest.mark.parametrize("which", [[], ["telling"]], ids=["the last calls", "one call"])
+def test_no_text_of_telesign_s_shows_a_number_unless_asked_for(
+    telling: str, ask: Any, form: str, which: list[str]
+) -> None:
+    words = [*which, *form.split()]
+    shown = decoded(ask("calls", *words).stdout)
+    for hidden in ("555014", "888888", "177355"):
+        assert hidden not in shown
+    full = ask("calls", "--full", *words).stdout
+    assert (SAID in full and CARD in full) == (form != "" or which != [])
+    assert telling in full
+
+
+def test_what_is_hidden_of_a_call_still_shows_its_shape(telling: str, ask: Any) -> None:
+    (call,) = json.loads(ask("calls", telling, "--json").stdout)
+    recording = "*e***********f_+* (***) ***-****_***********_******7302.wav"
+    assert call["recordings"] == [recording]
+    assert call["collected"] == "*" * len(CARD + "42")
+    assert call["duration_s"] is None
+    assert [each["event"] for each in call["events"]] == [
+        "moved_to_+* (***) ***-0142",
+        *(each["event"] for each in TELLING[1:]),
+    ]
+    (part,) = call["parts"]
+    assert part["direction"] == "from +* (***) ***-0142"
+    assert part["calling"] == part["called"] == "...0142"
+    assert part["recording"] == recording
+    (row,) = csv.DictReader(io.StringIO(ask("calls", telling, "--csv").stdout))
+    assert row["recordings"] == recording
+    assert row["collected"] == call["collected"]
+    drawn = ask("calls", telling).stdout
+    assert f"collected      {call['collected']}" in drawn
+    assert "from +* (***) ***-0142, ...0142 to ...0142" in drawn
 
 
 def test_one_call_as_a_ladder_and_its_record(log: Any, ask: Any) -> None:
@@ -228,6 +312,68 @@ def test_the_calls_as_csv_that_no_spreadsheet_calculates(log: Any, ask: Any, clo
 def test_filters(log: Any, ask: Any, clock: Clock, words: str, found: list[str]) -> None:
     some_calls(log, clock)
     assert ids(ask("calls", "--json", *words.split())) == found
+
+
+def older(answer: "subprocess.CompletedProcess[str]") -> str:
+    return answer.stderr.removesuffix("; a larger --last shows more\n").removeprefix("calls: ")
+
+
+@pytest.fixture
+def many(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty-seven calls, of which every third was refused, and little patience to count more."""
+    for n in range(67):
+        log(f"call-{n}", "incoming_call" if n % 3 else "incoming_call_not_listed")
+    monkeypatch.setattr("history._MOST_COUNTED", 20)
+    monkeypatch.setattr("history._MOST_FOLDED", 20)
+    monkeypatch.setattr("history._PAGE", 7)
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    ("words", "shown", "left_out"),
+    [
+        ("", 50, "17 older call(s) are left out"),
+        ("--last 46", 46, "at least 20 older calls are left out"),
+        ("--last 47", 47, "20 older call(s) are left out"),
+        ("--last 66", 66, "1 older call(s) are left out"),
+        ("--last 67", 67, ""),
+        ("--last 999", 67, ""),
+        ("--since 2026-11-23", 67, ""),
+        ("--until 2026-11-24", 67, ""),
+        ("--number 12025550123", 67, ""),
+        ("--disposition refused", 23, ""),
+        ("--since 2026-11-23 --last 50", 50, "17 older call(s) are left out"),
+        ("--number 12025550123 --last 1", 1, "at least 20 older calls are left out"),
+        ("--disposition refused --last 20", 20, "3 older call(s) are left out"),
+        ("--disposition refused --last 1", 1, "at least 6 older calls are left out"),
+        ("--disposition refused --last 23", 23, ""),
+        ("--since 2026-11-23T12:01:06 --last 1", 1, "older calls were not looked at"),
+        ("--since 2026-11-23T12:01:06", 1, ""),
+        ("--since 2026-11-25", 0, ""),
+    ],
+)
+def test_what_is_left_out_is_said(ask: Any, words: str, shown: int, left_out: str) -> None:
+    answer = ask("calls", "--json", *words.split())
+    assert (
+        ids(answer)
+        == [f"call-{n}" for n in reversed(range(67)) if "refused" not in words or n % 3 == 0][
+            :shown
+        ]
+    )
+    assert older(answer) == left_out
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize("form", ["", "--json", "--csv"])
+def test_every_form_shows_all_that_pass_a_filter_and_what_is_left_out_apart(
+    ask: Any, form: str
+) -> None:
+    for words, shown in (([], 50), (["--since", "2026-11-23"], 67), (["--last", "3"], 3)):
+        answer = ask("calls", *form.split(), *words)
+        assert sum(f"call-{n}" in answer.stdout for n in range(67)) >= shown
+        assert len(re.findall(r"call-[0-9]+", answer.stdout)) == shown
+        assert "left out" not in answer.stdout
+        assert ("left out" in answer.stderr) == (shown < 67)
 
 
 @pytest.mark.usefixtures("log")
@@ -437,11 +583,16 @@ def test_a_million_events_are_looked_through_at_once(tmp_path: Path) -> None:
         for begin in range(0, 1_000_000, 10_000):
             store.keep([made(n) for n in range(begin, begin + 10_000)])
     store.close()
-    for words in [["--last", "50"], [f"call-{777:032}"]]:
+    for words, left_out in [
+        ([], "at least 10,000 older calls are left out"),
+        (["--since", "2026-11-01", "--last", "50"], "at least 1,000 older calls are left out"),
+        ([f"call-{777:032}"], ""),
+    ]:
         times = []
         for _ in range(3):
             started = time.perf_counter()
             ended = run(tmp_path, "calls", "--json", *words)
             times.append(time.perf_counter() - started)
-        assert len(ids(ended)) == (50 if words[0] == "--last" else 1)
-        assert min(times) < 0.4, times  # of which the start of Python is most
+        assert len(ids(ended)) == (50 if left_out else 1)
+        assert older(ended) == left_out
+        assert min(times) < 0.5, times  # of which the start of Python is most

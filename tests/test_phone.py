@@ -304,6 +304,7 @@ def test_outline_shows_the_fault_and_not_the_number() -> None:
     assert phone.outline("+1 (202) 555-01O0") == "+* (***) **5-01O0"
     assert phone.outline("no 123456") == "no 123456"
     assert phone.outline("no 1234567") == "no ***4567"
+    assert phone.outline("①②⓪②⑤⑤⑤⓪①④②") == "*******⓪①④②"
 
 
 @given(st.one_of(st.none(), st.text(), st.integers(), st.text("+0123456789 -.()", max_size=20)))

@@ -29,7 +29,7 @@ from conftest import (
     settings_of,
     web,
 )
-from test_calllog import rows
+from test_calllog import DIAL, rows
 
 import calllog
 import cli
@@ -39,8 +39,8 @@ import phone
 from app import create_app
 from calllog import CallLog
 from calls import Delivery
-from commands import NoAction
-from routing import Decision
+from commands import Hangup, NoAction
+from routing import Decision, Reason
 
 CALLS = "abcdefgh"
 
@@ -178,6 +178,14 @@ def test_numbers_are_shown_in_full_only_when_asked_for(log: Any, ask: Any, clock
         assert all(number in full for number in hidden), form
 
 
+def keep(url: str, rows: list[logstore.Row]) -> None:
+    store = calllog.store_of(url)
+    store.open()
+    with store.transaction():
+        store.keep(rows)
+    store.close()
+
+
 CARD = "4012888888881881"
 SAID = "+1 (202) 555-0142"  # by TeleSign, where nobody expects a number
 TELLING = [
@@ -202,15 +210,9 @@ TELLING = [
 @pytest.fixture
 def telling(log_url: str, clock: Clock) -> str:
     """The id of a call whose every text holds a number."""
-    store = calllog.store_of(log_url)
-    store.open()
-    with store.transaction():
-        for each in TELLING:
-            body = json.dumps({"reference_id": "telling", **each}).encode()
-            store.keep(
-                [logstore.row(Delivery(events.parse(body), body, clock()), Decision(NoAction()))]
-            )
-    store.close()
+    bodies = [json.dumps({"reference_id": "telling", **each}).encode() for each in TELLING]
+    deliveries = [Delivery(events.parse(body), body, clock()) for body in bodies]
+    keep(log_url, [logstore.row(each, Decision(NoAction())) for each in deliveries])
     return "telling"
 
 
@@ -319,10 +321,15 @@ def older(answer: "subprocess.CompletedProcess[str]") -> str:
 
 
 @pytest.fixture
-def many(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def many(log_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixty-seven calls, of which every third was refused, and little patience to count more."""
+    rows = []
     for n in range(67):
-        log(f"call-{n}", "incoming_call" if n % 3 else "incoming_call_not_listed")
+        body = of(f"call-{n}", "incoming_call")
+        decision = DIAL if n % 3 else Decision(Hangup(), Reason.NOT_LISTED)
+        rows.append(logstore.row(Delivery(events.parse(body), body, clock()), decision))
+        clock.sleep(1)
+    keep(log_url, rows)
     monkeypatch.setattr("history._MOST_COUNTED", 20)
     monkeypatch.setattr("history._MOST_FOLDED", 20)
     monkeypatch.setattr("history._PAGE", 7)

@@ -31,7 +31,7 @@ _LAST = 50
 _PAGE = 200
 _MOST_COUNTED = 10_000
 _MOST_FOLDED = 1_000  # to see whether they pass a filter: a quarter of a second's work
-_NO_AMOUNT = 1_000_000  # seven digits: rather a number that somebody dials
+_NO_DURATION = 1_000_000  # seconds, of seven digits: rather a number that somebody dials
 _KEYS = ("reference_id", "masking_id")
 _NUMBERS = ("caller", "dialled", "destination", "calling", "called")
 _CSV_COLUMNS = tuple(each.name for each in fields(CallRecord) if each.name != "parts")
@@ -218,7 +218,7 @@ def _cell(name: str, value: Any, *, full: bool) -> Any:
             return [_cell(name, each, full=full) for each in value]
         case str() if not full:
             return _hidden(name, value)
-        case int() | float() if value >= _NO_AMOUNT and not full:
+        case int() | float() if name == "duration_s" and value >= _NO_DURATION and not full:
             return None
         case _:
             return value

@@ -100,15 +100,15 @@ def pooled(folder: Path, server: str, size: int = SERVER_CONNECTIONS) -> Iterato
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
         connection.execute(f"ALTER ROLE {name} SET search_path = {name}")
         connection.execute(f"CREATE SCHEMA {name} AUTHORIZATION {name}")
-        pooler = Pooler(folder, known | {"user": name, "password": name}, size)
-        try:
-            pooler.start()
-            yield pooler
-        finally:
-            pooler.stop()
-    with psycopg.connect(server, autocommit=True) as connection:  # it may have been restarted
-        connection.execute(f"DROP OWNED BY {name} CASCADE")
-        connection.execute(f"DROP ROLE {name}")
+    pooler = Pooler(folder, known | {"user": name, "password": name}, size)
+    try:
+        pooler.start()
+        yield pooler
+    finally:
+        pooler.stop()
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"DROP OWNED BY {name} CASCADE")
+            connection.execute(f"DROP ROLE {name}")
 
 
 def spoil(url: str) -> None:

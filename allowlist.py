@@ -99,7 +99,7 @@ def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) 
 def _routes(lines: Iterable[str], defaults: RowDefaults, faults: list[RowFault]) -> Iterator[Route]:
     """Yield the rows that are well-formed and add a fault for each other one."""
     header: list[str] = []
-    for line, cells in _rows(lines, faults):
+    for line, cells in rows(lines, faults):
         row: Cells = {}
         try:
             if not header:
@@ -118,7 +118,7 @@ def _routes(lines: Iterable[str], defaults: RowDefaults, faults: list[RowFault])
         faults.append(RowFault(0, f"wanted a header line ({','.join(COLUMNS)}), got none"))
 
 
-def _rows(lines: Iterable[str], faults: list[RowFault]) -> Iterator[tuple[int, list[str]]]:
+def rows(lines: Iterable[str], faults: list[RowFault]) -> Iterator[tuple[int, list[str]]]:
     """Yield each row of CSV with its line number and add a fault for each line that is none."""
     taken: list[int] = []
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from allowlist import rows
 from routing import AllowList, Route
 from watch import Stamp, stamp_of
 
@@ -114,15 +115,16 @@ def _lines(text: str) -> list[str]:
 
 
 def _parsed(text: str, parse: Parse) -> AllowList:
-    return parse([line.rstrip("\r\n") for line in _lines(text.removeprefix(_BOM))])
+    return parse(_bare_lines(text))
+
+
+def _bare_lines(text: str) -> list[str]:
+    return [line.rstrip("\r\n") for line in _lines(text.removeprefix(_BOM))]
 
 
 def _header(text: str) -> list[str]:
-    for line in _lines(text):
-        row = line.removeprefix(_BOM)
-        if row.strip() and not row.startswith("#"):
-            return [cell.strip() for cell in next(csv.reader([row]))]
-    return []
+    found = (cells for _, cells in rows(_bare_lines(text), []))
+    return [cell.strip() for cell in next(found, [])]
 
 
 def _line(route: Route, header: list[str], note: str) -> str:

@@ -92,7 +92,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"bottle", "waitress", "telesign"},
     ),
     "telesign_api": ({"http_client", "phone"}, {"bottle", "waitress", "hmac", "requests", "json"}),
-    "listwriter": ({"routing", "watch"}, WEB | {"json"}),
+    "listwriter": ({"allowlist", "routing", "watch"}, WEB | {"json"}),
     "api_simulator": ({"signature"}, {"bottle", "waitress", "requests", "telesign"}),
     "simulator": (
         {"api_simulator", "console", "http_client", "scenarios", "signature"},

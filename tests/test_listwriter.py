@@ -61,6 +61,15 @@ def test_both_routes_are_added_at_the_end(path: Path) -> None:
     assert len(parse(path.read_text().splitlines())) == 6
 
 
+def test_what_a_spreadsheet_program_leaves_above_the_header_is_no_header(path: Path) -> None:
+    above = '"# mine, all mine",,,,,,,\n,,,,,,,\n'
+    columns = "to,from,destination,caller_id_number,max_call_duration,expires,note,"
+    path.write_text(f"{above}{columns}\n12025550100,,12025550111,,,,ok,\n")
+    append(path)
+    new = NEW_ROWS.replace("a note\n", "a note,\n")
+    assert path.read_text() == f"{above}{columns}\n12025550100,,12025550111,,,,ok,\n{new}"
+
+
 def test_comments_order_line_ends_and_a_byte_order_mark_stay(path: Path) -> None:
     header = "to,from,destination,expires,caller_id_number"
     text = f"\ufeff# mine\r\n{header}\r\n\r\n12025550100,,12025550111,,"

@@ -162,7 +162,7 @@ def serve(settings: Settings, allow_list: LiveAllowList) -> int:
             on_listening=lambda port: print(
                 banner(settings, allow_list.current, port), file=sys.stderr, flush=True
             ),
-            on_trouble=lambda: journal.rejected("bad_request", "a request that cannot be read"),
+            on_trouble=lambda: journal.rejected("bad_request", "unreadable, too large or cut off"),
             tell=journal.notice,
         )
     except server.ServeError as error:

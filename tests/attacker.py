@@ -6,10 +6,12 @@ the server closes is opened again.
 """
 
 import collections
+import contextlib
 import heapq
 import json
 import os
 import resource
+import selectors
 import socket
 import sys
 import threading
@@ -104,6 +106,67 @@ def _flood(port: int, size: int, ends: float) -> None:
         done[answer[9:12].decode()] += 1
 
 
+TINY = b"GET / HTTP/1.1\r\n\r\n"
+
+
+def pipeline(port: int, count: int, ends: float) -> None:
+    """Send 340 tiny requests at once on each connection, take little of the answers, begin anew."""
+    with selectors.DefaultSelector() as waiting:
+
+        def begin() -> None:
+            try:
+                client = connect(port)
+            except OSError:
+                done["not opened"] += 1
+                return
+            client.setblocking(False)
+            waiting.register(client, selectors.EVENT_READ, time.monotonic())
+            with contextlib.suppress(OSError):
+                client.send(TINY * 340)
+            done["opened"] += 1
+
+        while time.monotonic() < ends:
+            for _ in range(min(count - len(waiting.get_map()), 50)):
+                begin()
+            for key, _ in waiting.select(0.05):
+                try:
+                    is_open = bool(key.fileobj.recv(10))  # type: ignore[union-attr]
+                except OSError:
+                    is_open = False
+                if not is_open:
+                    waiting.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+
+
+def busy(port: int, count: int, ends: float) -> None:
+    """Keep every connection busy with unsigned requests, each sent when the last is answered."""
+    with selectors.DefaultSelector() as waiting:
+
+        def begin() -> None:
+            try:
+                client = connect(port)
+                client.sendall(TINY)
+            except OSError:
+                done["not opened"] += 1
+                return
+            waiting.register(client, selectors.EVENT_READ)
+            done["opened"] += 1
+
+        while time.monotonic() < ends:
+            for _ in range(min(count - len(waiting.get_map()), 50)):
+                begin()
+            for key, _ in waiting.select(0.05):
+                client: Any = key.fileobj
+                try:
+                    is_open = bool(client.recv(65_536))
+                    client.sendall(TINY)
+                except OSError:
+                    is_open = False
+                if not is_open:
+                    waiting.unregister(client)
+                    client.close()
+
+
 def together(work: Callable[[Any], None], shares: list[Any]) -> None:
     threads = [threading.Thread(target=work, args=(share,)) for share in shares]
     for thread in threads:
@@ -118,7 +181,9 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.nice(19)  # the good client, on the same machine, must not wait for us but for the server
-    {"slow": slow, "idle": idle, "flood": flood}[kind](port, count, time.monotonic() + seconds)
+    {"slow": slow, "idle": idle, "flood": flood, "pipeline": pipeline, "busy": busy}[kind](
+        port, count, time.monotonic() + seconds
+    )
     print(json.dumps(done))
 
 

@@ -1,13 +1,18 @@
 """A program for the tests of serving: an app that takes its time, served as ours is served.
 
-python slow_app.py SECONDS [poll]; with `poll` as on a system that has no epoll.
+python slow_app.py SECONDS [bare]; with `bare` as on a system without poll, limits and SIGHUP.
 """
 
 import select
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+if "bare" in sys.argv:
+    del select.poll, select.epoll, signal.SIGHUP
+    sys.modules["resource"] = None  # type: ignore[assignment]
 
 import server
 
@@ -22,11 +27,19 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     if path == "/big":
         start_response("200 OK", [("Content-Length", str(len(BIG_PIECE) * BIG_PIECES))])
         return big()
+    if path.startswith("/jump/"):
+        jump(float(path.removeprefix("/jump/")))
     if path == "/":
         time.sleep(float(sys.argv[1]))
     body = path.encode() + b" done"
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
+
+
+def jump(seconds: float) -> None:
+    """Set the wall clock of this process by so many seconds."""
+    before = time.time
+    time.time = lambda: before() + seconds
 
 
 def big() -> Iterator[bytes]:
@@ -35,8 +48,6 @@ def big() -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    if "poll" in sys.argv:  # and not with select, which knows no more than a thousand files
-        del select.epoll, select.select
     server.serve(
         app,
         host="127.0.0.1",

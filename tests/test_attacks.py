@@ -134,6 +134,18 @@ def test_at_the_limit_of_connections_a_line_says_so_and_new_clients_are_served(
     assert says(server, LIMIT_LINE) <= 2
 
 
+@pytest.mark.parametrize("kind", ["pipeline", "busy"])
+def test_strangers_on_every_connection_do_not_keep_new_clients_out(
+    kind: str, server: ServerProcess
+) -> None:
+    """Whether they send hundreds of requests at once, or one after the other without end."""
+    with attack(server, kind, TOO_MANY + 50, 60):
+        time.sleep(3)
+        waited = [answered_anew(server) for _ in range(8)]
+        print("new clients waited", *(f"{seconds:.2f}" for seconds in waited), "s")
+        assert max(waited) < 15
+
+
 def test_a_connection_that_never_gets_to_a_whole_request_is_closed(server: ServerProcess) -> None:
     """A byte now and then does not keep it: waitress alone would let it."""
     with connect(server.port) as silent, connect(server.port) as dribbling:
@@ -152,6 +164,7 @@ def test_a_connection_that_never_gets_to_a_whole_request_is_closed(server: Serve
                 closed = True
         assert time.monotonic() - began > 9
         assert silent.recv(1) == b""
+    assert server.health()["rejected"] == {"bad_request": 1}  # the silent one asked for nothing
 
 
 def test_with_few_files_allowed_the_server_says_so_serves_and_recovers(tmp_path: Path) -> None:

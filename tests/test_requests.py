@@ -291,17 +291,22 @@ def test_a_good_request_beside_them_is_answered(good: Bad, verified_server: Serv
         b"POST / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
     ],
 )
-def test_what_the_server_refuses_by_itself_is_a_refusal_too(
+def test_what_the_server_refuses_by_itself_is_a_refusal_too_and_counted(
     raw: bytes, verified_server: ServerProcess
 ) -> None:
+    before = verified_server.health()["rejected"]
     with socket.create_connection(("127.0.0.1", verified_server.port), timeout=10) as client:
         client.sendall(raw)
         answer = client.recv(65_536)
-    assert answer.startswith((b"HTTP/1.0 4", b"HTTP/1.1 4"))
+    assert answer.startswith((b"HTTP/1.0 4", b"HTTP/1.1 4", b"HTTP/1.1 501"))
     assert b"dial" not in answer
     assert b"Server:" not in answer
+    refused = before.get("bad_request", 0) + 1
+    assert verified_server.health()["rejected"] == {**before, "bad_request": refused}
 
 
 def test_a_client_that_leaves_does_no_harm(verified_server: ServerProcess) -> None:

@@ -13,8 +13,6 @@ import pytest
 import requests
 from conftest import ROOT, ServerProcess, payload, signed
 
-import server as server_module
-
 CALL = payload("incoming_call")
 REAL_LIST = "to,destination\n12025550100,18888888888\n"
 
@@ -191,35 +189,6 @@ def test_a_request_that_cannot_be_read_prints_nothing_of_itself(tmp_path: Path) 
         assert server.stop() == 0
     assert "12025550123" not in server.output()
     assert "Traceback" not in server.output()
-
-
-def test_the_limits_are_those_that_were_measured(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: dict[str, object] = {}
-
-    def create_server(_: object, **options: object) -> None:
-        asked.update(options)
-        raise OSError
-
-    monkeypatch.setattr(server_module, "create_server", create_server)
-    with pytest.raises(server_module.ServeError):
-        server_module.serve(
-            None, host="h", port=1, threads=3, on_listening=print, on_trouble=print, tell=print
-        )
-    assert asked == {
-        "map": {},
-        "host": "h",
-        "port": 1,
-        "threads": 0,
-        "connection_limit": 2000,
-        "cleanup_interval": 1_000_000_000,
-        "asyncore_use_poll": True,
-        "max_request_body_size": 131_072,
-        "max_request_header_size": 16_384,
-        "send_bytes": 18_000,
-        "ident": None,
-    }
 
 
 def test_closed_standard_files_are_not_taken_by_sockets(tmp_path: Path) -> None:

@@ -33,10 +33,9 @@ def answer(client: socket.socket) -> bytes:
     return got
 
 
-@pytest.mark.parametrize("kind", ["epoll", "poll"])
 @pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)
-def test_twelve_requests_on_four_threads_are_answered(how: signal.Signals, kind: str) -> None:
-    with serving("0.4", kind) as (process, port), ExitStack() as stack:
+def test_twelve_requests_on_four_threads_are_answered(how: signal.Signals) -> None:
+    with serving("0.4") as (process, port), ExitStack() as stack:
         clients = [stack.enter_context(connect(port)) for _ in range(12)]
         for client in clients:
             client.sendall(REQUEST)
@@ -59,25 +58,16 @@ def test_forty_requests_that_were_just_sent_are_answered() -> None:
         assert process.wait(timeout=10) == 0
 
 
-def test_three_requests_on_each_of_three_hundred_connections_are_answered() -> None:
+def test_three_requests_on_each_of_nine_hundred_connections_are_answered() -> None:
     """Sent one behind the other, just before the signal: many a connection is not yet taken."""
-    with serving("0.005") as (process, port), ExitStack() as stack:
+    with serving("0.001") as (process, port), ExitStack() as stack:
         clients = []
-        for _ in range(300):
+        for _ in range(900):
             clients.append(stack.enter_context(connect(port)))
             clients[-1].sendall(REQUEST * 3)
         process.send_signal(signal.SIGTERM)
         answered = [everything(client).count(b"HTTP/1.1 200 OK") for client in clients]
-        assert answered == [3] * 300
-        assert process.wait(timeout=10) == 0
-
-
-def test_thousands_of_requests_on_one_connection_are_answered() -> None:
-    """That takes longer than half a request is waited for."""
-    with serving("0.0005") as (process, port), connect(port) as client:
-        client.sendall(REQUEST * 3_000)
-        process.send_signal(signal.SIGTERM)
-        assert everything(client).count(b"HTTP/1.1 200 OK") == 3_000
+        assert answered == [3] * 900
         assert process.wait(timeout=10) == 0
 
 

@@ -63,9 +63,6 @@ PRODUCT = Variant("this product, everything on", _PRODUCT, _SETTINGS)
 LOG_OFF = Variant("this product, call log off", _PRODUCT, {**_SETTINGS, "MASKING_CALL_LOG": ""})
 _BARE = (sys.executable, "-m", "benchmarks.peers.bare_bottle", "{port}")
 BARE = Variant("bare Bottle handler on waitress", _BARE, {"PYTHONPATH": str(ROOT)})
-BARE_ON_OURS = Variant(
-    "bare Bottle handler on this product's server", (*_BARE, "ours"), {"PYTHONPATH": str(ROOT)}
-)
 OTHERS = (
     Variant(
         "guide's example, wsgiref",

@@ -1,9 +1,8 @@
 """A bare Bottle handler on waitress: the measure for what the product adds.
 
 It reads the JSON and returns a dict, as the shortest example of Bottle would; waitress has the
-product's settings and threads, and says nothing of its queue. With `ours` it runs on the product's
-own server instead. Run as a module from the project's folder, with the port: it never looks at the
-signature, keeps nothing and checks nothing.
+product's settings and threads, and says nothing of its queue. Run as a module from the project's
+folder, with the port: it never looks at the signature, keeps nothing and checks nothing.
 """
 
 import logging
@@ -33,23 +32,16 @@ def make_app() -> Bottle:
 
 def main() -> None:
     """Serve on this port until ended."""
-    port, ours = int(sys.argv[1]), "ours" in sys.argv
-    if ours:
-        server.serve(
-            make_app(),
-            host="127.0.0.1",
-            port=port,
-            threads=THREADS,
-            on_listening=lambda _port: None,
-            on_trouble=lambda: None,
-            tell=lambda _text: None,
-        )
-    else:
-        logging.getLogger("waitress.queue").setLevel(logging.CRITICAL)
-        limits = server.LIMITS | {"connection_limit": server.MOST_CONNECTIONS}
-        waitress.serve(
-            make_app(), host="127.0.0.1", port=port, threads=THREADS, _quiet=True, **limits
-        )
+    logging.getLogger("waitress.queue").setLevel(logging.CRITICAL)
+    waitress.serve(
+        make_app(),
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        threads=THREADS,
+        connection_limit=server.MOST_CONNECTIONS,
+        _quiet=True,
+        **server.LIMITS,
+    )
 
 
 if __name__ == "__main__":

@@ -145,9 +145,9 @@ class _Channel(HTTPChannel):
 
     def writable(self) -> bool:
         # No `super()`: this is asked of every connection in every turn.
-        if self.total_outbufs_len:
-            return not self.is_in_work()
-        return self.will_close or self.close_when_flushed
+        if self.requests and self.is_in_work():
+            return False
+        return bool(self.total_outbufs_len or self.will_close or self.close_when_flushed)
 
     def handle_write(self) -> None:
         # waitress takes no lock where no request waits; but the worker that answered the last one
@@ -201,7 +201,6 @@ class _Crowd:
     def __init__(self, sockets: Sockets, limit: int, tell: Callable[[str], None]) -> None:
         self._sockets, self._limit, self._tell = sockets, limit, tell
         self._next_sweep_s = self._next_line_s = self._crowded_since_s = 0.0
-        # Several, where the host is a name of several addresses.
         self.doors: list[Any] = [x for x in sockets.values() if isinstance(x, BaseWSGIServer)]
         for door in self.doors:
             door.channel_class = _Channel
@@ -249,9 +248,10 @@ class _Crowd:
         late = [each for each in channels if each.waited_s(now_s) > patience_s]
         if late or not is_full:
             self._crowded_since_s = now_s
-        # Strangers may keep all connections busy for ever, and new clients must get in.
+        # Strangers may keep all connections busy for ever: the oldest have their last answer.
         if now_s - self._crowded_since_s > 2 * _MIN_SILENT_S:
-            return [each for each in channels[: len(channels) // 2] if each.is_idle()]
+            for channel in channels[: self._limit // 10 + 1]:
+                channel.close_when_flushed = True
         return sorted(late, key=lambda each: each.since_s)
 
     def answer_the_rest(self) -> None:

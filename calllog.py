@@ -3,44 +3,43 @@
 One thread writes. It takes all events that wait, reads their calls' stories, decides each, keeps
 them in one transaction and only then lets them be answered: one sync for all.
 
+    request threads ---line---> writer ---transaction---> store
+       |        ^                 |
+       |        +---future--------+---> purge
+       |                          |
+       +-----> memory, waiting <--+     watch: cuts off a store that hangs
+
 While the database fails or takes too long, events of a call in progress are decided by the memory
-of recent calls and wait in line to be kept, because somebody is on the phone. Such an event counts
-as answered unkept. `call_completed` and events we do not know are worth more kept than answered.
+of recent calls and wait to be kept, because somebody is on the phone. Such an event counts as
+answered unkept. `call_completed` and events we do not know are worth more kept than answered.
+
+What the threads share stands under one lock: memory, waiting, the state of the log, and who
+completes a future. It is held for no I/O but for the decisions, which do none.
 """
 
 import contextlib
-import os
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import logstore
-from calls import UNKNOWN, A, Call, Calls, Delivery, Moment, RecentCalls
+import waiting
+from batch import MAX_JOBS, Job, Line, keep
+from calls import A, Call, Calls, Delivery, Moment, RecentCalls
 from events import CallCompleted, UnknownEvent
-from logstore import RefusedError, Row, Store, StoreError
+from logstore import RefusedError, Store, StoreError
+from memory import Memory
+from purge import Purge
 from sqlite_store import SqliteStore
+from waiting import Unkept, Waiting
 
 SQLITE = "sqlite:///"
 
 _MOST_WAIT_S = 0.5
 _TICK_S = 0.25
 _AT_ONCE_S = 0.2
-_MOST_IN_ONE = 200
 _MOST_SILENT_S = 1.0
-_MOST_IN_LINE = 10_000
 _MOST_CLOSING_S = 1.0
-_PURGE_EVERY_S = 60.0
-_PURGE_STEP_S = 0.05
-_SCRUB_AGAIN_S = 1.0
-_PURGED_AT_ONCE = 50
-_MOST_REWRITTEN = 32 * 2**20  # bytes: less than half a second's work
-
-_let_others_go_first = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
 
 class LogUnavailable(Exception):  # noqa: N818 - the word of its answer
@@ -49,51 +48,6 @@ class LogUnavailable(Exception):  # noqa: N818 - the word of its answer
     status = 503
     word = "log_unavailable"
     cause = "the call log fails"
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A delivery on its way into the log.
-
-    `done` is released when it is kept, or cannot be for now. Once it is `answered`, its answer
-    stays, whatever else is kept first.
-    """
-
-    delivery: Delivery
-    decide: Callable[[Call], Any]
-    done: Any = field(default_factory=threading.Lock)
-    known: Call = UNKNOWN
-    answer: Any = None
-    row: Row | None = None
-    error: Exception | None = None
-    kept: bool = False
-    answered: bool = False
-    tried: bool = False
-
-    @property
-    def reference_id(self) -> str:
-        return self.delivery.event.reference_id
-
-    def settle(self, known: Call) -> None:
-        """Decide by what is known, unless that is answered already; never raises."""
-        try:
-            if not self.answered:
-                self.known, self.answer = known, self.decide(known)
-            self.row = logstore.row(self.delivery, self.answer)
-        except Exception as error:  # noqa: BLE001 - it is the fault of this event alone
-            self.error = error
-
-    def after(self, known: Call) -> Call:
-        """Return the story with this event added."""
-        if self.row is None:
-            return known
-        event, seen_s = self.delivery.event, self.delivery.moment.monotonic_s
-        return known.after(event, self.answer.command.to_wire(), seen_s)
-
-    def release(self) -> None:
-        """Let whoever waits for it go on."""
-        with contextlib.suppress(RuntimeError):  # a second time is as good as once
-            self.done.release()
 
 
 class CallLog:
@@ -112,256 +66,244 @@ class CallLog:
         clock: Callable[[], Moment],
     ) -> None:
         self._store, self._tell, self._clock = store, tell, clock
-        self._keep = timedelta(days=keep_days)
-        self._recent = RecentCalls()
         self._lock = threading.Lock()
-        self._line: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._batch: list[_Job] = []
-        self._failing = self._broken = self._is_busy = False
+        self._line = Line()
+        self._batch: list[Job] = []
+        self._waiting = Waiting(waiting.MAX_BYTES)
+        self._failing = self._is_told = self._broken = False
         self._unkept = self._dropped = 0
-        self._purge_at = 0.0
-        self._to_scrub = False
         self._turn_since: float | None = None
         self._close_by: float | None = None
+        self._closed = threading.Event()
         store.open()
-        store.scrub()  # in case that whoever purged last was ended before
-        self._opened = clock()
-        self._newest = store.newest()
+        try:
+            store.scrub()  # in case that the server that purged last was ended before
+            waiting.take_in(store, tell)
+            self._memory = Memory(store, clock())
+            self._purge = Purge(store, keep_days, clock)
+        except StoreError:
+            store.close()
+            raise
         self._thread = threading.Thread(target=self._run, name="call-log", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._watch, name="call-log-watch", daemon=True).start()
 
     def answer(self, delivery: Delivery, decide: Callable[[Call], A]) -> tuple[Call, A]:
         """Decide on an event and keep it, within half a second; see `Calls`.
 
         Raises `LogUnavailable` for an event that has to be kept and cannot be.
         """
-        job = _Job(delivery, decide)
-        job.done.acquire()
-        waits = not self._failing
-        self._stand_in_line(job)
-        if not waits:
-            self._hurry()
-        elif not job.done.acquire(timeout=_MOST_WAIT_S):
-            self._fails(f"{self._store.place}: takes longer than {_MOST_WAIT_S * 1000:.0f} ms")
-        if not job.kept:
+        job = Job(delivery, decide)
+        # The log may begin to fail, or be well again, after this look. Then the job is in the line
+        # of a writer that fails, and is answered after half a second as any other; or waits, and
+        # is kept with the next turn.
+        if self._failing:
             with self._lock:
                 self._answer_unkept(job)
-        return job.known, job.answer
+                self._let_wait(job)
+            return job.future.result()
+        self._line.put(job)
+        with contextlib.suppress(TimeoutError):
+            return job.future.result(_MOST_WAIT_S)
+        if not job.future.done():
+            self._fails(f"{self._store.place}: takes longer than {_MOST_WAIT_S * 1000:.0f} ms")
+            with self._lock:
+                self._answer_unkept(job)  # the writer has it, and keeps it or lets it wait
+        return job.future.result()
 
     def health(self) -> dict[str, object]:
         """Return whether what is answered is kept, and how much is not."""
-        self._hurry()
         with self._lock:
+            in_hand = len(self._line) + len(self._batch) + len(self._waiting)
             return {
-                "call_log": "failing" if self._failing else "ok",
-                "waiting_events": self._line.qsize() + len(self._batch) if self._failing else 0,
+                "call_log": "failing" if self._is_told else "ok",
+                "waiting_events": in_hand if self._is_told else 0,
                 "answered_unkept": self._unkept,
                 "dropped_events": self._dropped,
             }
 
-    def close(self) -> None:
-        """Keep what waits, for a second at most, and let go of the store."""
+    def close(self) -> int:
+        """Keep what waits, for a second at most, let go of the store, and return what is lost.
+
+        What is not kept by then is written to a file, for the next start. A writer that hangs in
+        the database may keep some of it all the same; it is noted there what that may be.
+        """
         self._close_by = time.monotonic() + _MOST_CLOSING_S
-        self._line.put(None)  # so that nobody waits for the next event
+        self._line.end()
         self._thread.join(2 * _MOST_CLOSING_S)
-        left = len(self._batch)
-        while some := self._next_in_line(wait_s=0):
-            left += len(some)
-        if left:
-            self._tell(f"the call log is closed, and {left} event(s) are not kept")
+        self._closed.set()
+        with self._lock:
+            for job in [*self._batch, *self._line.take(0)]:
+                self._answer_unkept(job)
+                self._let_wait(job)
+            left, self._waiting, self._batch = self._waiting.all(), Waiting(0), []
+        return self._write(left) if left else 0
 
-    def _hurry(self) -> None:
-        """Cut off a database that has not answered the writer for too long."""
-        since = self._turn_since
-        if since is not None and time.monotonic() - since > _MOST_SILENT_S:
-            self._store.hurry()
+    def _write(self, left: list[Unkept]) -> int:
+        try:
+            path = waiting.write(waiting.beside(self._store), left)
+        except OSError as error:
+            self._tell(
+                f"{len(left)} event(s) are LOST: they could neither be kept in the call log, nor"
+                f" written beside it ({error.strerror})"
+            )
+            return len(left)
+        self._tell(f"{len(left)} event(s) wait in {path}, and are kept at the next start")
+        return 0
 
-    def _stand_in_line(self, job: _Job) -> None:
-        """Have it kept in its turn; the line is bounded, and who has waited longest has to go."""
-        self._line.put(job)
-        if self._line.qsize() > _MOST_IN_LINE:
-            with contextlib.suppress(queue.Empty), self._lock:
-                self._line.get_nowait()
-                self._dropped += 1
+    def _watch(self) -> None:
+        """Cut off a database that has not answered the writer for too long.
 
-    def _answer_unkept(self, job: _Job) -> None:
-        """Decide by what is in memory, unless the writer has decided and could only not keep it."""
-        if job.kept:  # at the last moment
+        The writer may have its answer at this very moment: then it loses a connection that is well
+        again, which it makes anew.
+        """
+        while not self._closed.wait(_TICK_S):
+            since = self._turn_since
+            if since is not None and time.monotonic() - since > _MOST_SILENT_S:
+                self._store.hurry()
+
+    def _answer_unkept(self, job: Job) -> None:
+        """Decide by what is in memory, unless the writer has decided and could only not keep it.
+
+        With the lock: else the writer would decide at the same time, and perhaps otherwise.
+        """
+        if job.future.done():
             return
-        if job.answer is None and job.error is None:
-            job.settle(self._recent.story(job.reference_id))
-        if job.error is not None:
-            raise job.error
-        job.answered = True
-        self._recent.put(job.reference_id, job.after(self._recent.story(job.reference_id)))
-        if isinstance(job.delivery.event, CallCompleted | UnknownEvent):
-            raise LogUnavailable
-        self._unkept += 1
+        if not job.is_decided:
+            known = self._memory.story(job.reference_id)
+            job.settle(known)
+            self._memory.put(job.reference_id, job.after(known))
+        if job.error is None and isinstance(job.delivery.event, CallCompleted | UnknownEvent):
+            job.complete(LogUnavailable())
+            return
+        self._unkept += job.error is None
+        job.complete(job.error)
+
+    def _let_wait(self, job: Job) -> None:
+        """Have it kept later; the line is bounded, and no place is taken from those who wait."""
+        if job.unkept is not None and not self._waiting.add(job.unkept):
+            self._dropped += 1
+        job.unkept = None
 
     def _fails(self, cause: str) -> None:
         with self._lock:
-            known, self._failing = self._failing, True
+            known, self._failing, self._is_told = self._is_told, True, True
         if not known:
             self._tell(f"the call log fails, events wait to be kept: {cause}")
 
     def _is_well(self) -> None:
+        """Have events wait for the log again as soon as all that is left goes with the next turn.
+
+        It is over when all is kept: under load there is always something that has just come.
+        """
         with self._lock:
-            failed, self._failing = self._failing, False
-        if failed:
+            left = len(self._waiting)
+            self._failing = self._failing and left >= MAX_JOBS
+            is_over = self._is_told and not left
+            self._is_told = self._is_told and not is_over
+        if is_over:
             self._tell("the call log is well again, everything that waited is kept")
 
     def _run(self) -> None:
         """Keep what comes, and try again until it is kept."""
         while not self._may_close():
-            again = bool(self._batch)
-            self._batch = self._batch or self._next_in_line(_TICK_S)
             try:
-                self._turn(again=again)
+                self._batch = self._line.take(0 if len(self._waiting) else _TICK_S)
+                self._turn()
             except Exception as error:  # noqa: BLE001 - without this thread nothing is kept
-                self._broken, self._turn_since = True, None
-                self._fails(str(error) if isinstance(error, StoreError) else type(error).__name__)
-                for job in self._batch:
-                    job.release()
+                self._put_off(error)
                 time.sleep(_TICK_S)
         self._store.close()
+
+    def _put_off(self, error: Exception) -> None:
+        """Answer the batch as it is, and let it wait."""
+        self._broken, self._turn_since = True, None
+        self._fails(str(error) if isinstance(error, StoreError) else type(error).__name__)
+        with self._lock:
+            for job in self._batch:
+                self._answer_unkept(job)
+                self._let_wait(job)
+            self._batch = []
 
     def _may_close(self) -> bool:
         if self._close_by is None:
             return False
-        return time.monotonic() > self._close_by or (self._line.empty() and not self._batch)
+        is_empty = not (len(self._line) or len(self._waiting))
+        return is_empty or time.monotonic() > self._close_by
 
-    def _next_in_line(self, wait_s: float) -> list[_Job]:
-        """Return those who wait, or who come in this time; where there are many, more are near."""
-        jobs = []
-        with contextlib.suppress(queue.Empty):
-            jobs.append(self._line.get(timeout=wait_s))
-            if self._is_busy:  # the more are kept with one sync, the less each costs
-                _let_others_go_first()
-            while len(jobs) < _MOST_IN_ONE:
-                jobs.append(self._line.get_nowait())
-        self._is_busy = len(jobs) > 1
-        return [job for job in jobs if job is not None]
-
-    def _turn(self, *, again: bool) -> None:
-        """Do what there is to do, once; `again` is for a batch that could not be kept before."""
+    def _turn(self) -> None:
+        """Do what there is to do, once: first for those who have waited longest."""
         self._turn_since = time.monotonic()
         if self._broken or self._store.is_displaced():
             self._mend()
-        self._keep_or_mend()
-        if not again and len(self._batch) < _MOST_IN_ONE:  # all who stood in line
-            self._is_well()
+        with self._lock:
+            some = self._waiting.first()
+        self._keep_or_mend(some)
         self._batch = []
+        self._is_well()
         self._clear_out()
         self._turn_since = None
 
+    def _clear_out(self) -> None:
+        try:
+            purged = self._purge.turn()
+        except StoreError as error:
+            self._broken = True
+            self._tell(f"old calls are not purged: {error}")
+            return
+        with self._lock:
+            self._memory.erase(purged)
+
     def _mend(self) -> None:
-        was_lost = self._store.mend()
+        was_taken_away = self._store.mend()
         self._broken = False
-        if was_lost:
+        if was_taken_away:
             self._tell(
-                f"{self._store.place}: the file was taken away, and is there again with all it"
-                " held; stop the server before you move it"
+                f"{self._store.place}: the file was deleted, renamed or replaced; what is there now"
+                " is used, a new one if there was none"
             )
 
-    def _keep_or_mend(self) -> None:
+    def _keep_or_mend(self, some: list[Unkept]) -> None:
         """Keep the batch; what fails at once, such as a lost connection, is tried again at once."""
         started = time.monotonic()
         try:
-            self._keep_what_is_taken(self._batch)
+            self._keep_what_is_taken(some, self._batch)
         except StoreError as first:
             if time.monotonic() - started > _AT_ONCE_S:
                 raise
             try:
                 self._mend()
-                self._keep_what_is_taken(self._batch)
+                self._keep_what_is_taken(some, self._batch)
             except StoreError:
                 raise first from None  # it says best what is wrong
 
-    def _keep_what_is_taken(self, jobs: list[_Job]) -> None:
+    def _keep_what_is_taken(self, some: list[Unkept], jobs: list[Job]) -> None:
         """Keep a batch; an event that cannot be kept at all is set aside, so that others can."""
         try:
-            self._keep_batch(jobs)
+            keep(self._store, self._memory, some, jobs, lock=self._lock, now=self._clock())
+            with self._lock:
+                self._waiting.kept(some)
         except Exception as error:
             if isinstance(error, StoreError) and not isinstance(error, RefusedError):
                 raise
-            if len(jobs) > 1:
+            if len(some) + len(jobs) > 1:
+                for each in some:
+                    self._keep_what_is_taken([each], [])
                 for job in jobs:
-                    self._keep_what_is_taken([job])
+                    self._keep_what_is_taken([], [job])
                 return
-            with self._lock:
-                self._dropped += 1
-            cause = error if isinstance(error, StoreError) else type(error).__name__
-            self._tell(f"an event is not kept: {cause}")
-            jobs[0].release()
+            self._set_aside(some, jobs, error)
 
-    def _keep_batch(self, jobs: list[_Job]) -> None:
-        """Decide and keep some events in one transaction, then let them be answered.
-
-        Memory knows of a decision as soon as it is made: who cannot wait for it to be kept must
-        not decide otherwise.
-        """
-        if not jobs:
-            return
-        ids = {job.reference_id: job.delivery.moment for job in jobs}
-        with self._store.transaction(ids):
-            there, purged = self._store.rows(ids), self._store.purged(ids)
-            stories = self._stories(ids, there, purged)
-            with self._lock:
-                for job in jobs:
-                    known = stories[job.reference_id].joined(self._recent.story(job.reference_id))
-                    job.settle(known)
-                    self._recent.put(job.reference_id, job.after(known))
-            self._store.keep(list(_to_keep(jobs, there, purged)))
+    def _set_aside(self, some: list[Unkept], jobs: list[Job], error: Exception) -> None:
         with self._lock:
+            for each in some:
+                self._waiting.drop(each)
             for job in jobs:
-                job.kept = job.error is None
-        for job in jobs:
-            job.release()
-
-    def _stories(
-        self, ids: dict[str, Moment], rows: Iterable[Row], purged: set[str]
-    ) -> dict[str, Call]:
-        """Fold the story of each call out of everything that is kept of it."""
-        stories = dict.fromkeys(ids, UNKNOWN) | dict.fromkeys(purged, Call(completed=True))
-        for row in rows:
-            if row.reference_id not in purged:
-                known, seen_s = stories[row.reference_id], self._seen_s(row, ids[row.reference_id])
-                stories[row.reference_id] = known.after(row.told(), row.wire, seen_s)
-        return stories
-
-    def _seen_s(self, row: Row, now: Moment) -> float:
-        """Return the monotonic time of what another process, or one before this, has kept.
-
-        By the wall clock, whichever way it may have jumped; and it was not later than the newest
-        event that was there when this process began.
-        """
-        age = abs(now.utc - logstore.utc(row.first_seen)).total_seconds()
-        if self._newest is not None:
-            before = logstore.utc(self._newest) - logstore.utc(row.first_seen)
-            age = max(age, before.total_seconds() + now.monotonic_s - self._opened.monotonic_s)
-        return now.monotonic_s - age
-
-    def _clear_out(self) -> None:
-        """Purge a few calls that have been kept long enough, then what is left of them."""
-        now = self._clock()
-        if now.monotonic_s < self._purge_at:
-            return
-        # Not by a wall clock that has jumped ahead: it would purge everything.
-        passed = timedelta(seconds=now.monotonic_s - self._opened.monotonic_s)
-        before = logstore.microseconds(self._opened.utc + passed - self._keep)
-        self._purge_at = now.monotonic_s + _PURGE_EVERY_S
-        try:
-            if old := self._store.older_than(before, _PURGED_AT_ONCE):
-                self._store.purge(old)
-                self._purge_at = now.monotonic_s + _PURGE_STEP_S
-                self._to_scrub = True
-            elif self._to_scrub:
-                self._to_scrub = not self._store.scrub(rewrite_up_to=_MOST_REWRITTEN)
-                if self._to_scrub:
-                    self._purge_at = now.monotonic_s + _SCRUB_AGAIN_S
-        except StoreError as error:
-            self._broken = True
-            self._tell(f"old calls are not purged: {error}")
+                self._answer_unkept(job)
+                job.unkept = None
+            self._dropped += 1
+        cause = error if isinstance(error, StoreError) else type(error).__name__
+        self._tell(f"an event is not kept: {cause}")
 
 
 def opened(
@@ -387,18 +329,3 @@ def store_of(url: str) -> Store:
             "call_log: wanted the PostgreSQL driver, got none; install requirements-postgresql.txt"
         ) from None
     return PostgresStore(url)
-
-
-def _to_keep(jobs: Iterable[_Job], rows: Iterable[Row], purged: set[str]) -> Iterable[Row]:
-    """Yield what is to be kept; of a call that was purged nothing that is anybody's.
-
-    A commit that seemed to fail may have been done: then the row is written again, since its sync
-    may be what failed, and is not counted again.
-    """
-    there = {(row.sha256, row.last_seen) for row in rows}
-    for job in jobs:
-        if job.row is not None:
-            done = job.tried and (job.row.sha256, job.row.last_seen) in there
-            row = job.row._replace(deliveries=0) if done else job.row
-            yield logstore.emptied(row) if job.reference_id in purged else row
-            job.tried = True

@@ -113,6 +113,12 @@ class Call:
 UNKNOWN = Call()
 """The story of a call of which nothing is known, or no longer."""
 
+PURGED = Call(completed=True)
+"""The story of a call that has been purged: nothing of anybody, and never connected again.
+
+Known by identity, as `UNKNOWN` is: a call of which only its end was heard looks the same.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -151,8 +157,8 @@ class Calls(Protocol):
     def health(self) -> dict[str, object]:
         """Return its state and counts, without a phone number."""
 
-    def close(self) -> None:
-        """Keep what is not kept yet, and end."""
+    def close(self) -> int:
+        """Keep what is not kept yet, and end; return how many events are lost."""
 
 
 class RecentCalls:
@@ -165,7 +171,7 @@ class RecentCalls:
     def __init__(self, most: int = _MOST_STORIES) -> None:
         # A plain dict looks longer and longer for its oldest key, the more of them have gone.
         self._stories: OrderedDict[str, Call] = OrderedDict()
-        self._most = most
+        self.most = most
         self._lock = threading.Lock()
 
     def story(self, reference_id: str) -> Call:
@@ -176,8 +182,13 @@ class RecentCalls:
         """Keep a story in the place of an older one of the same call."""
         if story is not UNKNOWN:
             self._stories[reference_id] = story
-            if len(self._stories) > self._most:
+            if len(self._stories) > self.most:
                 self._stories.popitem(last=False)
+
+    def erase(self, reference_id: str) -> None:
+        """Remember of a call, if anything, only that it was purged."""
+        if reference_id in self._stories:
+            self._stories[reference_id] = PURGED
 
     def answer(self, delivery: Delivery, decide: Callable[[Call], A]) -> tuple[Call, A]:
         """Decide on an event; see `Calls`."""
@@ -192,5 +203,6 @@ class RecentCalls:
         """Tell that nothing outlives the process."""
         return {"call_log": "off"}
 
-    def close(self) -> None:
-        """Forget everything; there is nothing to keep."""
+    def close(self) -> int:
+        """Forget everything; there is nothing to keep, and so nothing is lost."""
+        return 0

@@ -169,9 +169,9 @@ def serve(settings: Settings, allow_list: LiveAllowList) -> int:
         print(f"The server does not start: {error}", file=sys.stderr)
         return 1
     finally:
-        calls.close()
+        lost = calls.close()
     journal.notice("stopped")
-    return 0
+    return 1 if lost else 0
 
 
 def _keep_standard_files() -> None:

@@ -118,8 +118,13 @@ def reply(command: Command) -> str:
 
 
 def emptied(row: Row) -> Row:
-    """Return what is kept of an event whose call has been purged: nothing of anybody."""
-    return row._replace(caller=None, dialled=None, status=None, body=b"")
+    """Return what is kept of an event whose call has been purged: nothing of anybody.
+
+    Of the reply, which may be a dial, its method alone.
+    """
+    method = row.wire.get("method")
+    reply = json.dumps({} if method is None else {"method": method}, separators=(",", ":"))
+    return row._replace(caller=None, dialled=None, status=None, reply=reply, body=b"")
 
 
 def microseconds(time: datetime) -> int:
@@ -178,6 +183,9 @@ class Store(ABC):
     place: str
     """Where the log is, to be shown to the operator: without a password."""
 
+    file: str | None = None
+    """The path of the log, if it is a file."""
+
     @abstractmethod
     def open(self, *, write: bool = True) -> None:
         """Connect, and make the tables if there are none. Raises `UnusableError` too."""
@@ -196,7 +204,7 @@ class Store(ABC):
     def mend(self) -> bool:
         """Connect again after a fault, and check what is there.
 
-        Return whether the log had been taken away, and is there again with all that it held.
+        Return whether the log had been taken away, and what is there now is another one.
         """
 
     @abstractmethod
@@ -226,14 +234,32 @@ class Store(ABC):
     def _stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a long answer without holding them all."""
 
-    def rows(self, reference_ids: Iterable[str]) -> list[Row]:
+    def rows(self, reference_ids: Iterable[str], *, bodies: bool = True) -> list[Row]:
         """Return everything that is kept of some calls, in the order in which it came.
 
-        Sorted here: to have it in order, a database may rather read the whole log by its `id`.
+        Bodies may be left out: they are most of the bytes, and no decision depends on them. Sorted
+        here: to have it in order, a database may rather read the whole log by its `id`.
         """
         ids = list(reference_ids)
-        sql = f"SELECT id, {_COLUMNS} FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
-        return [Row(*values) for _, *values in sorted(self._execute(sql, ids))]
+        columns = _COLUMNS if bodies else _COLUMNS.removesuffix(", body")
+        sql = f"SELECT id, {columns} FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
+        left_out = () if bodies else (b"",)
+        return [Row(*values, *left_out) for _, *values in sorted(self._execute(sql, ids))]
+
+    def fingerprints(self, most: int) -> list[str]:
+        """Return what has stayed of calls that were purged, of so many at the most."""
+        sql = "SELECT sha256 FROM purged_call LIMIT ?"
+        return [found for (found,) in self._execute(sql, [most])]
+
+    def mark(self, name: str) -> bool:
+        """Leave the SHA-256 of a name, as of a purged call; false if it is there already."""
+        sql = "INSERT INTO purged_call (sha256) VALUES (?) ON CONFLICT DO NOTHING RETURNING sha256"
+        return bool(self._execute(sql, [fingerprint(name)]))
+
+    def unmark(self, names: Iterable[str]) -> None:
+        """Take such marks away."""
+        sql = "DELETE FROM purged_call WHERE sha256 = ?"
+        self._execute_many(sql, [[fingerprint(each)] for each in names])
 
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls have been purged."""

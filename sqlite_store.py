@@ -5,26 +5,20 @@ share it share memory.
 """
 
 import contextlib
-import os
 import sqlite3
 import stat
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from logstore import SCHEMA_VERSION, RefusedError, Row, Store, StoreError, UnusableError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from logstore import SCHEMA_VERSION, RefusedError, Store, StoreError, UnusableError
 
 APPLICATION_ID = 0x4D436C67
 
 _START_BUSY_S = 5.0
 _BUSY_MS = 400
 _SCRUB_BUSY_MS = 20
-_COPIED_AT_ONCE = 1_000
 
 _SCHEMA = """
 CREATE TABLE call_event (
@@ -55,13 +49,12 @@ class SqliteStore(Store):
     """A call log in a file."""
 
     def __init__(self, path: Path) -> None:
-        self.place = str(path.resolve())
         self._path = path.resolve()  # whatever folder the process works in later
+        self.place = self.file = str(self._path)
         self._connection: sqlite3.Connection | None = None
         self._identity: _Identity = None
         self._side_files: dict[Path, _Identity] = {}
-        self._lost: list[tuple[sqlite3.Connection, _Identity]] = []
-        self._damaged = False
+        self._damaged = self._was_taken_away = False
 
     def open(self, *, write: bool = True) -> None:
         """Open the file; to write, make it if there is none."""
@@ -87,20 +80,25 @@ class SqliteStore(Store):
             check_same_thread=False,
         )
         self._check_owner(connection)
-        side_files = [self._path.with_name(self._path.name + each) for each in ("-wal", "-shm")]
         if write:
-            for path in (self._path, *side_files):
+            for path in (self._path, *_side_files(self._path)):
                 _close_to_others(path)
             self._prepare(connection)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         self._identity = _identity(self._path)
-        self._side_files = {path: _identity(path) for path in side_files}
+        self._side_files = _identities(self._path)
 
     def _make(self) -> None:
-        """Make the file if there is none."""
-        with contextlib.suppress(FileExistsError):
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            os.close(os.open(self._path, flags, 0o600))
+        """Make the file if there is none, without what a former one has left beside it.
+
+        What stood beside it before it was missed is the former one's: another server that begins
+        the file at this moment makes side files later than that, and keeps them.
+        """
+        stale = _identities(self._path)
+        if not self._path.exists():
+            _unlink(stale)
+            with contextlib.suppress(FileExistsError):
+                self._path.touch(0o600, exist_ok=False)
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
         """Refuse a file that is not ours before anything in it is touched."""
@@ -132,44 +130,31 @@ class SqliteStore(Store):
     def close(self) -> None:
         """Close the file."""
         connection, self._connection = self._connection, None
-        _close(connection)
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
 
     def mend(self) -> bool:
-        """Open the file again; if it was taken away, carry over what the lost one holds.
-
-        Return whether it was. Other servers on this file wait meanwhile.
-        """
-        with self._errors(), _alone_in(self._path.parent):
+        """Open the file again; if it was taken away, what is there now, or a new one."""
+        with self._errors():
             if self.is_displaced():
-                self._lose()
+                self._let_go()
             self.close()
-            self._give_up_what_is_back()
             self.open()
             self._check()
-            was_lost = bool(self._lost)
-            while self._lost:
-                self._carry_over(self._lost[0][0])
-                _close(self._lost.pop(0)[0])
-        return was_lost
+        was_taken_away, self._was_taken_away = self._was_taken_away, False
+        return was_taken_away
 
-    def _lose(self) -> None:
-        """Put the lost file aside, whole, and unlink what would be read as the new one's."""
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._lost.append((self._connection, self._identity))
-            self._connection = None
-        for path, identity in self._side_files.items():
-            if identity is not None and _identity(path) == identity:
-                path.unlink(missing_ok=True)
+    def _let_go(self) -> None:
+        """Leave the file whole to its mover, and nothing of it where the next one will be.
 
-    def _give_up_what_is_back(self) -> None:
-        """Close a lost file that stands in its place again, before it is opened a second time."""
-        here = _identity(self._path)
-        for connection, identity in self._lost:
-            if identity == here:
-                _close(connection)
-        self._lost = [(one, identity) for one, identity in self._lost if identity != here]
+        Its write-ahead log would be read as the new one's. SQLite itself leaves both side files
+        where they are when the file of a connection is no longer in its place.
+        """
+        self._was_taken_away = True
+        with contextlib.suppress(StoreError):
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _unlink(self._side_files)
 
     def _check(self) -> None:
         """Look through the whole file after a fault that may have damaged it.
@@ -182,19 +167,6 @@ class SqliteStore(Store):
                 raise UnusableError(f"{self.place}: the file is damaged; put a backup in its place")
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._damaged = False
-
-    def _carry_over(self, lost: sqlite3.Connection) -> None:
-        for table, columns, order in (
-            ("call_event", ", ".join(Row._fields), "id"),
-            ("purged_call", "sha256", "sha256"),
-        ):
-            marks = ", ".join("?" for _ in columns.split(","))
-            insert = f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
-            with self._errors():
-                rows = lost.execute(f"SELECT {columns} FROM {table} ORDER BY {order}")  # noqa: S608
-                while some := rows.fetchmany(_COPIED_AT_ONCE):
-                    with self.transaction():
-                        self._execute_many(insert, some)
 
     def hurry(self) -> None:
         """Do nothing: whoever waits for a disk waits."""
@@ -306,23 +278,6 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep out other servers that would mend a log in this folder.
-
-    Where there are no such locks, a file that is open cannot be taken away either.
-    """
-    if fcntl is None:
-        yield
-        return
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
 def _identity(path: Path) -> _Identity:
     """Return what tells a file from another one of the same name, `None` if there is none."""
     try:
@@ -332,10 +287,29 @@ def _identity(path: Path) -> _Identity:
     return found.st_dev, found.st_ino
 
 
-def _close(connection: sqlite3.Connection | None) -> None:
-    if connection is not None:
-        with contextlib.suppress(sqlite3.Error):
-            connection.close()
+def _side_files(path: Path) -> list[Path]:
+    return [path.with_name(path.name + each) for each in ("-wal", "-shm")]
+
+
+def _identities(path: Path) -> dict[Path, _Identity]:
+    return {each: _identity(each) for each in _side_files(path)}
+
+
+def _unlink(files: dict[Path, _Identity]) -> None:
+    """Unlink these very files, and none that another server puts in their place meanwhile.
+
+    Between a look and an unlink it may have done so: the file is renamed, looked at and, if it is
+    another one, put back.
+    """
+    for path, identity in files.items():
+        if identity is not None and _identity(path) == identity:
+            aside = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(aside)
+                if _identity(aside) == identity:
+                    aside.unlink()
+                else:
+                    aside.rename(path)
 
 
 def _remedy(code: int) -> str:

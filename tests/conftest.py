@@ -115,14 +115,17 @@ class Clock:
 
     utc: datetime = START
     monotonic_s: float = 1000.0
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     def __call__(self) -> Moment:
-        return Moment(self.utc, self.monotonic_s)
+        with self._lock:
+            return Moment(self.utc, self.monotonic_s)
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass on both clocks."""
-        self.utc += timedelta(seconds=seconds)
-        self.monotonic_s += seconds
+        """Let time pass on both clocks; nobody sees one of them ahead of the other."""
+        with self._lock:
+            self.utc += timedelta(seconds=seconds)
+            self.monotonic_s += seconds
 
 
 @pytest.fixture(autouse=True)

@@ -11,16 +11,17 @@ from typing import Any
 
 import calllog
 import cli
-from calllog import CallLog, _Job
+from batch import Job
+from calllog import CallLog
 from calls import A, Call, Delivery
 from sqlite_store import SqliteStore
 
 
 class EarlyLog(CallLog):
     def answer(self, delivery: Delivery, decide: Callable[[Call], A]) -> tuple[Call, A]:
-        job = _Job(delivery, decide)
+        job = Job(delivery, decide)
         self._line.put(job)
-        known = self._recent.story(job.reference_id)
+        known = self._memory.story(job.reference_id)
         return known, decide(known)
 
 

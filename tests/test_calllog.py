@@ -237,51 +237,6 @@ def test_a_repeat_after_its_row_was_removed_is_refused(servers: Servers) -> None
     assert servers.lines.read()[-1]["reason"] == "not_listed"
 
 
-def test_a_purged_call_is_still_known_as_replayed(
-    servers: Servers, log_url: str, clock: Clock
-) -> None:
-    assert post(servers.start(), INCOMING) == facts.DIAL
-    clock.sleep(31 * 86_400)
-    servers.start()
-    assert eventually(lambda: rows(log_url) == [])
-    assert post(servers.start(), INCOMING) == facts.HANGUP
-    assert servers.lines.read()[-1]["reason"] == "replayed"
-
-
-@pytest.mark.faults
-def test_calls_are_purged_after_their_days_and_not_before(
-    opened: Opener, log_url: str, clock: Clock
-) -> None:
-    log = opened(keep_days=7)
-    for n in range(120):
-        tell(log, numbered(n), clock)
-    clock.sleep(6 * 86_400)
-    tell(log, numbered(7), clock)
-    tell(log, INCOMING, clock)
-    time.sleep(0.4)
-    assert len(rows(log_url, "call-1")) == 1
-    clock.sleep(86_401)
-
-    def purged() -> bool:
-        clock.sleep(1)
-        return not any(rows(log_url, f"call-{n}") for n in range(120))
-
-    assert eventually(purged)
-    assert len(rows(log_url)) == 1
-
-
-def test_a_clock_that_jumps_ahead_purges_nothing(
-    opened: Opener, log_url: str, clock: Clock
-) -> None:
-    log = opened()
-    tell(log, INCOMING, clock)
-    clock.utc += timedelta(days=365)
-    clock.monotonic_s += 61
-    time.sleep(0.6)
-    tell(log, numbered(1), clock)
-    assert len(rows(log_url)) == 1
-
-
 def at_once(works: list[Callable[[], object]]) -> None:
     """Do all of this at the same moment."""
     barrier = threading.Barrier(len(works))
@@ -480,47 +435,6 @@ def test_a_commit_in_doubt_is_repeated_and_counted_once(
     assert told == []
 
 
-def test_the_line_is_bounded_and_the_oldest_has_to_go(
-    opened: Opener, trouble: Any, log_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(calllog, "_MOST_IN_LINE", 5)
-    log = opened(store=trouble)
-    trouble.fails = True
-    for n in range(10):
-        tell(log, numbered(n), clock)
-    health = log.health()
-    assert health["dropped_events"] == 4
-    assert health["waiting_events"] == 6
-    trouble.fails = False
-    assert eventually(lambda: log.health()["call_log"] == "ok")
-    kept = [n for n in range(10) if rows(log_url, f"call-{n}")]
-    assert kept == [0, 5, 6, 7, 8, 9]
-
-
-def test_a_log_that_is_closed_while_it_fails_says_what_is_lost(
-    opened: Opener, trouble: Any, clock: Clock, told: list[str]
-) -> None:
-    log = opened(store=trouble)
-    trouble.fails = True
-    tell(log, numbered(1), clock)
-    log.close()
-    assert told[-1] == "the call log is closed, and 1 event(s) are not kept"
-
-
-def test_purging_that_fails_is_told_and_tried_later(
-    opened: Opener, log_url: str, clock: Clock, told: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_: object) -> set[str]:
-        raise StoreError("no purging")
-
-    store = calllog.store_of(log_url)
-    monkeypatch.setattr(store, "older_than", fails)
-    log = opened(store=store)
-    assert eventually(lambda: told == ["old calls are not purged: no purging"])
-    tell(log, INCOMING, clock)
-    assert log.health()["call_log"] == "ok"
-
-
 @pytest.mark.faults
 def test_copies_at_a_slow_log_never_get_two_dials(
     opened: Opener, trouble: Any, clock: Clock
@@ -537,19 +451,6 @@ def test_copies_at_a_slow_log_never_get_two_dials(
 
     at_once([partial(deliver, *each) for each in ((INCOMING, 0), (other, 0.2), (other, 0.7))])
     assert sorted(known.incoming is None for known in knew) == [False, False, True]
-
-
-def test_what_was_answered_and_dropped_is_still_known(
-    opened: Opener, trouble: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(calllog, "_MOST_IN_LINE", 1)
-    log = opened(store=trouble)
-    trouble.fails = True
-    for body in (numbered(1), INCOMING, numbered(2), numbered(3)):
-        tell(log, body, clock)
-    trouble.fails = False
-    assert eventually(lambda: log.health()["call_log"] == "ok")
-    assert tell(log, INCOMING, clock).incoming is not None
 
 
 @pytest.mark.faults
@@ -593,32 +494,6 @@ def test_an_event_that_is_refused_lets_the_others_pass(
     ]
 
 
-def test_a_call_that_was_forgotten_leaves_nothing_when_it_goes_on(
-    opened: Opener, log_url: str, clock: Clock
-) -> None:
-    log = opened()
-    tell(log, INCOMING, clock)
-    store = calllog.store_of(log_url)
-    store.open()
-    store.purge([ID])
-    store.close()
-    assert tell(log, COMPLETED, clock).completed
-    assert tell(log, INCOMING, clock).completed
-    for row in rows(log_url):
-        assert (row.caller, row.dialled, row.body) == (None, None, b"")
-    assert [row.event for row in rows(log_url)] == ["call_completed", "incoming_call"]
-
-
-def gone(path: Path, clock: Clock, folder: Path) -> SqliteStore:
-    """Return a store that holds 50 events, of which the file has been taken away."""
-    store = SqliteStore(path)
-    store.open()
-    keep(store, range(50), clock)
-    path.rename(folder / "away.db")
-    assert store.is_displaced()
-    return store
-
-
 def keep(store: SqliteStore, numbers: Iterable[int], clock: Clock) -> None:
     deliveries = [Delivery(events.parse(numbered(n)), numbered(n), clock()) for n in numbers]
     with store.transaction():
@@ -631,43 +506,102 @@ def count(path: Path) -> int:
     return int(found)
 
 
-def test_a_file_that_is_taken_away_twice_is_carried_over_all_the_same(
-    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+def taken_away(path: Path, clock: Clock, away: Path) -> SqliteStore:
+    """Return a store that holds 50 events, of which the file has been renamed."""
+    store = SqliteStore(path)
+    store.open()
+    keep(store, range(50), clock)
+    path.rename(away)
+    assert store.is_displaced()
+    return store
+
+
+def test_a_file_that_was_taken_away_is_whole_and_a_new_one_is_begun(
+    tmp_path: Path, clock: Clock
 ) -> None:
-    path = tmp_path / "calls.db"
-    store = gone(path, clock, tmp_path)
-
-    def full(*_: object) -> None:
-        raise StoreError("the disk is full")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(store, "_execute_many", full)
-        with pytest.raises(StoreError, match="full"):
-            store.mend()
-    path.unlink()
+    path, away = tmp_path / "calls.db", tmp_path / "away.db"
+    store = taken_away(path, clock, away)
     assert store.mend()
+    keep(store, range(50, 60), clock)
+    assert not store.mend()  # once is enough
     store.close()
-    assert count(path) == 50
+    assert (count(away), count(path)) == (50, 10)
+    assert modes(tmp_path) == {"away.db": 0o600, "calls.db": 0o600}
+
+
+def test_two_servers_miss_a_file_one_after_the_other_and_share_the_new_one(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """The second one lets go of the old file when the first one is at work on the new one."""
+    path, away = tmp_path / "calls.db", tmp_path / "away.db"
+    one = taken_away(path, clock, away)
+    one.close()
+    away.rename(path)
+    one.open()
+    other = SqliteStore(path)
+    other.open()
+    path.rename(away)
+    assert one.mend()
+    keep(one, range(10), clock)
+    keep(other, range(100, 105), clock)  # it has not looked yet
+    assert other.mend()
+    keep(other, range(10, 20), clock)
+    keep(one, range(20, 30), clock)
+    other.close()
+    one.close()
+    assert (count(away), count(path)) == (55, 30)
+    assert sorted(modes(tmp_path)) == ["away.db", "calls.db"]
+
+
+def test_a_file_that_was_replaced_is_not_read_with_the_side_files_of_the_former_one(
+    tmp_path: Path, clock: Clock
+) -> None:
+    path, backup = tmp_path / "calls.db", tmp_path / "backup.db"
+    store = SqliteStore(backup)
+    store.open()
+    keep(store, range(7), clock)
+    store.close()
+    store = SqliteStore(path)
+    store.open()
+    keep(store, range(50), clock)
+    backup.replace(path)
+    assert store.mend()
+    assert store._execute("PRAGMA integrity_check") == [("ok",)]
+    keep(store, range(50, 53), clock)
+    store.close()
+    assert count(path) == 10
+
+
+def test_a_start_without_the_file_is_not_misled_by_what_another_server_left_beside_it(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """That server has the old file open still, and so the side files are in use."""
+    path = tmp_path / "calls.db"
+    old = SqliteStore(path)
+    old.open()
+    keep(old, range(50), clock)
+    path.unlink()
+    store = SqliteStore(path)
+    store.open()
+    keep(store, range(10), clock)
+    old.close()
+    assert store._execute("SELECT count(*) FROM call_event") == [(10,)]
+    store.close()
+    assert count(path) == 10
+    assert sorted(modes(tmp_path)) == ["calls.db"]
 
 
 def test_a_file_that_comes_back_is_used_again(tmp_path: Path, clock: Clock) -> None:
-    path = tmp_path / "calls.db"
-    store = gone(path, clock, tmp_path)
+    path, away = tmp_path / "calls.db", tmp_path / "away.db"
+    store = taken_away(path, clock, away)
     path.write_bytes(b"a letter to the family\n" * 100)
     with pytest.raises(UnusableError):
         store.mend()
-    (tmp_path / "away.db").replace(path)
-    store.mend()
+    away.replace(path)
+    assert store.mend()
     keep(store, range(50, 60), clock)
     store.close()
     assert count(path) == 60
-
-
-def test_a_file_that_was_taken_away_is_whole(tmp_path: Path, clock: Clock) -> None:
-    store = gone(tmp_path / "calls.db", clock, tmp_path)
-    store.mend()
-    assert count(tmp_path / "away.db") == count(tmp_path / "calls.db") == 50
-    store.close()
 
 
 def test_the_target_of_a_link_may_be_taken_away(tmp_path: Path, clock: Clock) -> None:
@@ -682,7 +616,7 @@ def test_the_target_of_a_link_may_be_taken_away(tmp_path: Path, clock: Clock) ->
     assert store.mend()
     keep(store, range(20, 30), clock)
     store.close()
-    assert count(target) == 30
+    assert count(target) == 10
 
 
 def test_a_lock_is_waited_for_as_long_as_before_after_scrubbing(tmp_path: Path) -> None:

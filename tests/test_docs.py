@@ -19,7 +19,10 @@ import api_simulator
 import calllog
 import config
 import events
+import memory
 import phone
+import purge
+import waiting
 from app import now
 from benchmarks import run_all
 from calllog import CallLog
@@ -244,8 +247,9 @@ def test_the_list_of_reasons_is_whole() -> None:
 def test_the_figures_in_the_readme_are_those_of_the_code() -> None:
     assert f"within {REPEAT_WINDOW_S} s" in README
     assert f"the last {_MOST_STORIES:,} of them" in README
-    assert f"{calllog._MOST_IN_LINE:,} of them at the most" in README
-    assert f"over {calllog._MOST_REWRITTEN >> 20} MB" in README
+    assert f"{waiting.MAX_BYTES >> 20} MB of them at the most" in README
+    assert f"of {memory.MAX_PURGED:,} that were purged" in README
+    assert f"over {purge.MAX_REWRITTEN >> 20} MB" in README
     assert f"up to {MOST_WAITING:,}\nlines wait" in README
     assert len(api_simulator._POOL) == 10
     assert "ten masking IDs and takes none back: after five sessions it answers 2702" in README

@@ -1,0 +1,109 @@
+"""What this process remembers of the call log, for when the log cannot be asked.
+
+The last calls and the ids of purged ones are read at the start: a captured request of an earlier
+process is known as replayed also while the log fails. Of the calls of another process on the same
+log it knows what was there at the start, and what was read since with an event of the same call.
+Not for several threads: the writer and the requests share the log's lock.
+"""
+
+from array import array
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+
+import logstore
+from calls import PURGED, UNKNOWN, Call, Moment, RecentCalls
+from logstore import Row, Store
+
+MAX_PURGED = 1_000_000
+
+_READ_AT_ONCE = 500
+
+
+class Memory:
+    """The stories of the last calls, and whether an older one was purged."""
+
+    def __init__(self, store: Store, now: Moment) -> None:
+        self._opened = now
+        self._newest = store.newest()
+        # 64 bits of each SHA-256, in order: eight bytes a call, and hardly ever another's.
+        self._purged = array("Q", sorted(map(_short, store.fingerprints(MAX_PURGED))))
+        self._recent = RecentCalls()
+        latest = list(islice(store.newest_calls(), self._recent.most))[::-1]
+        for begin in range(0, len(latest), _READ_AT_ONCE):
+            some = latest[begin : begin + _READ_AT_ONCE]
+            for each, story in self.stories(some, store.rows(some, bodies=False), now).items():
+                self.put(each, story)
+
+    def story(self, reference_id: str) -> Call:
+        """Return what is known of a call, `PURGED` if it was purged, `UNKNOWN` if nothing is."""
+        story = self._recent.story(reference_id)
+        return PURGED if story is UNKNOWN and self._has_purged(reference_id) else story
+
+    def put(self, reference_id: str, story: Call) -> None:
+        """Remember a story in the place of an older one of the same call."""
+        self._recent.put(reference_id, story)
+
+    def purged(self, reference_ids: Iterable[str]) -> set[str]:
+        """Return which of some calls are known here as purged, such as in a file that is gone."""
+        return {each for each in reference_ids if self.story(each) is PURGED}
+
+    def erase(self, reference_ids: Iterable[str]) -> None:
+        """Remember of some calls only that they were purged."""
+        for each in reference_ids:
+            self._recent.erase(each)
+            if not self._has_purged(each):
+                insort(self._purged, _short(logstore.fingerprint(each)))
+
+    def stories(self, ids: Iterable[str], rows: Iterable[Row], now: Moment) -> dict[str, Call]:
+        """Fold the story of each call out of everything that is kept of it."""
+        stories = dict.fromkeys(ids, UNKNOWN)
+        for row in rows:
+            seen_s = self._seen_s(row, now)
+            stories[row.reference_id] = stories[row.reference_id].after(
+                row.told(), row.wire, seen_s
+            )
+        return stories
+
+    def joined(self, reference_id: str, story: Call) -> Call:
+        """Return a story that was read, with what is remembered of the same call.
+
+        What this process saw begin has its age by the monotonic clock. What began before it has the
+        higher one of two ages: as it was read first, and as it is read now.
+        """
+        memory = self.story(reference_id)
+        known = story.joined(memory)
+        if story.incoming and memory.incoming and memory.first_seen_s < self._opened.monotonic_s:
+            return replace(known, first_seen_s=min(story.first_seen_s, memory.first_seen_s))
+        return known
+
+    def _has_purged(self, reference_id: str) -> bool:
+        short = _short(logstore.fingerprint(reference_id))
+        place = bisect_left(self._purged, short)
+        return place < len(self._purged) and self._purged[place] == short
+
+    def _seen_s(self, row: Row, now: Moment) -> float:
+        """Return the monotonic time of what another process, or one before this, has kept.
+
+        A row holds a time of the wall clock alone, which may have jumped either way since. So the
+        row is as old as the higher one of two ages says: `by_wall`, from its time to the wall's
+        present; and `by_log`, from its time to the newest one that the log held at the start of
+        this process, and from there on by the monotonic clock. A jump can make it older, and no
+        younger than the log itself shows.
+
+        Row seen at 12:00:00, newest in the log 13:00:00; this process began at 500 s on the
+        monotonic clock, where it is 510 s now; the wall clock was set back and says 12:00:30.
+        `by_wall` is 30 s, which would open the window for repeats; `by_log` is 3,600 s and 10 s.
+        Returned is 510 - 3,610 = -3,100 s.
+        """
+        by_wall = abs(now.utc - logstore.utc(row.first_seen)).total_seconds()
+        if self._newest is None:
+            return now.monotonic_s - by_wall
+        before = (logstore.utc(self._newest) - logstore.utc(row.first_seen)).total_seconds()
+        by_log = before + now.monotonic_s - self._opened.monotonic_s
+        return now.monotonic_s - max(by_wall, by_log)
+
+
+def _short(fingerprint: str) -> int:
+    return int(fingerprint[:16], 16)

@@ -20,10 +20,11 @@ import calllog
 import events
 import logstore
 import phone
+import waiting
 from config import Settings
 from events import CallPart, EventError
 from logstore import Row, Store, StoreError
-from phone import NoNumber
+from phone import NoNumber, PhoneNumber
 from records import CallRecord, Heard, State, record
 
 _FILTERS = ("since", "until", "number", "disposition")
@@ -63,9 +64,9 @@ def forget(settings: Settings, text: str) -> int:
         store.close()
         store.open()
         try:
-            found = sorted(store.calls_with(number, settings.home_country_code))
-            for first in range(0, len(found), _FORGOTTEN_AT_ONCE):
-                store.purge(found[first : first + _FORGOTTEN_AT_ONCE])
+            # What a server that stopped has left in a file may hold the number too.
+            waiting.take_in(store, lambda text: print(f"forget: {text}", file=sys.stderr))
+            found = _purge_all(store, number, settings.home_country_code)
             scrubbed = _scrub(store)
         finally:
             store.close()
@@ -76,13 +77,23 @@ def forget(settings: Settings, text: str) -> int:
         wanted = "wanted a number in the log, with its country code"
         print(f"forget: {wanted}; no call has this one", file=sys.stderr)
         return 1
-    print(f"{len(found)} call(s) with {phone.redact(number)} are forgotten")
+    print(f"{found} call(s) with {phone.redact(number)} are forgotten")
     if not scrubbed:
         print(
             "forget: the log is in use; say it again, or a copy may stay in the file",
             file=sys.stderr,
         )
     return 0
+
+
+def _purge_all(store: Store, number: PhoneNumber, home_country_code: str) -> int:
+    """Purge every call with a number, also one that comes meanwhile; return how many."""
+    count = 0
+    while found := sorted(store.calls_with(number, home_country_code)):
+        for first in range(0, len(found), _FORGOTTEN_AT_ONCE):
+            store.purge(found[first : first + _FORGOTTEN_AT_ONCE])
+        count += len(found)
+    return count
 
 
 def _scrub(store: Store) -> bool:

@@ -186,6 +186,9 @@ class Store(ABC):
     file: str | None = None
     """The path of the log, if it is a file."""
 
+    name: str = ""
+    """What tells the log from others, if it is no file: without a password."""
+
     @abstractmethod
     def open(self, *, write: bool = True) -> None:
         """Connect, and make the tables if there are none. Raises `UnusableError` too."""

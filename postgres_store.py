@@ -76,7 +76,7 @@ class PostgresStore(Store):
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.place = _place(url)
+        self.place, self.name = _place(url), _name(url)
         self._connection: psycopg.Connection[Any] | None = None
         self._begin = _READING
 
@@ -240,6 +240,12 @@ def _locking(reference_ids: Iterable[str]) -> str:
 def _lock(reference_id: str) -> int:
     """Return the number of a call's lock: 64 bits of its SHA-256, so hardly ever another's."""
     return int.from_bytes(hashlib.sha256(reference_id.encode()).digest()[:8], signed=True)
+
+
+def _name(url: str) -> str:
+    """Return what a URL says of where the log is, and nothing of who asks and how."""
+    known = conninfo_to_dict(url)
+    return " ".join(str(known.get(each)) for each in ("host", "port", "dbname", "options"))
 
 
 def _place(url: str) -> str:

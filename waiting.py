@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import logstore
-from logstore import RefusedError, Row, Store
+from logstore import RefusedError, Row, Store, StoreError
 
 MAX_BYTES = 32 * 2**20
 
@@ -131,7 +131,7 @@ def beside(store: Store) -> Path:
     if store.file is not None:
         return Path(store.file)
     folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return Path(folder).resolve() / f"postgresql-{logstore.fingerprint(store.place)[:12]}"
+    return Path(folder).resolve() / f"postgresql-{logstore.fingerprint(store.name)[:12]}"
 
 
 def write(begin: Path, some: Iterable[Unkept]) -> Path:
@@ -203,7 +203,9 @@ class _File:
                     return 0
                 there, purged = self._store.rows(ids, bodies=False), self._store.purged(ids)
                 self._store.keep(rows_to_keep(some, there, purged))
-        except RefusedError:
+        except Exception as error:
+            if isinstance(error, StoreError) and not isinstance(error, RefusedError):
+                raise
             if len(some) == 1:
                 bad.append(lines[0])
                 return 0
@@ -244,11 +246,11 @@ def _line(unkept: Unkept) -> bytes:
 def _parsed(text: bytes) -> tuple[list[Unkept], list[bytes]]:
     """Return the deliveries in a file, and the lines of it that hold none."""
     some, bad = [], []
-    for line in text.splitlines(keepends=True):
+    for line in text.splitlines():
         try:
             some.append(_unkept(json.loads(line)))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            bad.append(line)
+            bad.append(line + b"\n")
     return some, bad
 
 
@@ -257,11 +259,9 @@ def _unkept(values: dict[str, Any]) -> Unkept:
     values["sha256"] = bytes.fromhex(values["sha256"])
     values["body"] = base64.b64decode(values["body"], validate=True)
     row = Row(**values)
-    numbers = (row.first_seen, row.last_seen, row.deliveries, tried, tried_seen)
-    texts = (row.reference_id, row.event)
-    if not (all(type(each) is int for each in numbers) and all(type(e) is str for e in texts)):
+    if not all(isinstance(getattr(row, name), kind) for name, kind in Row.__annotations__.items()):
         raise TypeError
-    if not isinstance(row.wire, dict):
+    if not (isinstance(row.wire, dict) and type(tried) is type(tried_seen) is int):
         raise TypeError
     return Unkept(row, tried, tried_seen)
 

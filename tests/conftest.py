@@ -28,11 +28,14 @@ from hypothesis import settings as hypothesis_settings
 from webtest import TestApp as WebTestApp
 
 import allowlist
+import calllog
 import config
 import signature
 from app import create_app
+from calllog import CallLog
 from calls import Moment, RecentCalls
 from journal import Journal
+from logstore import Row, Store, StoreError
 from routing import AllowList
 from watch import LiveAllowList
 
@@ -195,9 +198,13 @@ POOLED = pytest.param(
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql), POOLED])
 def log_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
     """A call log of the test's own, in each database that there is, and behind a pooler."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/calls.db"
     elif request.param == "postgresql":
@@ -391,3 +398,96 @@ def verified_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
     """A server with a key, shared by the tests of one file."""
     with ServerProcess(tmp_path_factory.mktemp("verified"), facts.KEYS) as server:
         yield server
+
+
+Opener = Callable[..., CallLog]
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def opened(log_url: str, clock: Clock, told: list[str]) -> Iterator[Opener]:
+    """Return a function that opens the log of this test; what it opened is closed."""
+    with contextlib.ExitStack() as stack:
+
+        def open_log(keep_days: int = 30, store: Store | None = None) -> CallLog:
+            store = store or calllog.store_of(log_url)
+            log = CallLog(store, told.append, keep_days=keep_days, clock=clock)
+            stack.callback(log.close)
+            return log
+
+        yield open_log
+
+
+class Trouble:
+    """A database that fails, or takes its time, as long as it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.fails = False
+        self.takes_s = 0.0
+        self.loses_the_answer = False
+        self.commits_after_s = 0.0
+        self.refuses: tuple[bytes, Exception] | None = None
+        self.hurried = 0
+
+    def keep(self, rows: list[Row]) -> None:
+        if self.refuses is not None and any(self.refuses[0] in row.body for row in rows):
+            raise self.refuses[1]
+        self.store.keep(rows)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def hurry(self) -> None:
+        self.hurried += 1
+        self.store.hurry()
+
+    def mend(self) -> bool:
+        if self.fails:
+            raise StoreError("no database")
+        return self.store.mend()
+
+    @contextlib.contextmanager
+    def transaction(self, ids: Any = ()) -> Iterator[None]:
+        if self.fails:
+            raise StoreError("no database")
+        time.sleep(self.takes_s)
+        with self.store.transaction(ids):
+            yield
+            time.sleep(self.commits_after_s)
+        if self.loses_the_answer:
+            self.loses_the_answer = False
+            raise StoreError("the connection was lost")
+
+
+@pytest.fixture
+def trouble(log_url: str) -> Any:  # passes for a store
+    return Trouble(calllog.store_of(log_url))
+
+
+@dataclass
+class Servers:
+    """The app on a log of its own, as often as it is started."""
+
+    opened: Opener
+    clock: Clock
+    lines: Lines
+
+    def start(self, allow_list: str = facts.ALLOW_LIST, **values: str) -> Any:
+        return self.start_on(None, allow_list, **values)
+
+    def start_on(
+        self, store: Store | None, allow_list: str = facts.ALLOW_LIST, **values: str
+    ) -> Any:
+        """Start it on this store, which may be in trouble."""
+        settings, listed, log = settings_of(**values), live(allow_list), self.opened(store=store)
+        return web(create_app(settings, listed, log, self.lines.journal, clock=self.clock))
+
+
+@pytest.fixture
+def servers(opened: Opener, clock: Clock, lines: Lines) -> Servers:
+    return Servers(opened, clock, lines)

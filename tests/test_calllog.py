@@ -7,8 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -17,15 +16,14 @@ from typing import Any
 
 import facts
 import pytest
-from conftest import START, Clock, Lines, eventually, live, payload, post, settings_of, web
+from conftest import START, Clock, Opener, Servers, eventually, payload, post
 from test_reply_table import ROWS, Row
 
 import calllog
 import events
 import logstore
-from app import create_app
 from calllog import CallLog, LogUnavailable
-from calls import UNKNOWN, Call, Delivery
+from calls import PURGED, UNKNOWN, Call, Delivery
 from commands import Dial, Hangup
 from logstore import RefusedError, StoreError, UnusableError
 from phone import PhoneNumber
@@ -36,52 +34,6 @@ INCOMING = payload("incoming_call")
 COMPLETED = payload("call_completed")
 DIAL = Decision(Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)))
 ID = facts.REFERENCE_ID
-
-Opener = Callable[..., CallLog]
-
-
-@pytest.fixture
-def told() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def opened(log_url: str, clock: Clock, told: list[str]) -> Iterator[Opener]:
-    """Return a function that opens the log of this test; what it opened is closed."""
-    with ExitStack() as stack:
-
-        def open_log(keep_days: int = 30, store: logstore.Store | None = None) -> CallLog:
-            store = store or calllog.store_of(log_url)
-            log = CallLog(store, told.append, keep_days=keep_days, clock=clock)
-            stack.callback(log.close)
-            return log
-
-        yield open_log
-
-
-@dataclass
-class Servers:
-    """The app on a log of its own, as often as it is started."""
-
-    opened: Opener
-    clock: Clock
-    lines: Lines
-
-    def start(self, allow_list: str = facts.ALLOW_LIST, **values: str) -> Any:
-        return web(
-            create_app(
-                settings_of(**values),
-                live(allow_list),
-                self.opened(),
-                self.lines.journal,
-                clock=self.clock,
-            )
-        )
-
-
-@pytest.fixture
-def servers(opened: Opener, clock: Clock, lines: Lines) -> Servers:
-    return Servers(opened, clock, lines)
 
 
 def tell(log: CallLog, body: bytes, clock: Clock, decision: Decision = DIAL) -> Call:
@@ -307,48 +259,6 @@ def test_closing_keeps_what_waits(opened: Opener, log_url: str, clock: Clock) ->
     assert all(rows(log_url, f"call-{n}") for n in range(40))
 
 
-class Trouble:
-    """A database that fails, or takes its time, as long as it is told to."""
-
-    def __init__(self, store: logstore.Store) -> None:
-        self.store = store
-        self.fails = False
-        self.takes_s = 0.0
-        self.loses_the_answer = False
-        self.commits_after_s = 0.0
-        self.refuses: tuple[bytes, Exception] | None = None
-
-    def keep(self, rows: list[logstore.Row]) -> None:
-        if self.refuses is not None and any(self.refuses[0] in row.body for row in rows):
-            raise self.refuses[1]
-        self.store.keep(rows)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
-
-    def mend(self) -> bool:
-        if self.fails:
-            raise StoreError("no database")
-        return self.store.mend()
-
-    @contextmanager
-    def transaction(self, ids: Any = ()) -> Iterator[None]:
-        if self.fails:
-            raise StoreError("no database")
-        time.sleep(self.takes_s)
-        with self.store.transaction(ids):
-            yield
-            time.sleep(self.commits_after_s)
-        if self.loses_the_answer:
-            self.loses_the_answer = False
-            raise StoreError("the connection was lost")
-
-
-@pytest.fixture
-def trouble(log_url: str) -> Any:  # passes for a store
-    return Trouble(calllog.store_of(log_url))
-
-
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     started = time.monotonic()
     return work(), time.monotonic() - started
@@ -492,6 +402,49 @@ def test_an_event_that_is_refused_lets_the_others_pass(
     assert [line for line in told if "not kept" in line] == [
         f"an event is not kept: {error if isinstance(error, StoreError) else 'KeyError'}"
     ]
+
+
+def forget(url: str, *calls: str) -> None:
+    """Purge calls as another process does."""
+    store = calllog.store_of(url)
+    store.open()
+    store.purge(calls)
+    store.close()
+
+
+def test_a_call_that_was_forgotten_leaves_nothing_when_it_goes_on(
+    opened: Opener, log_url: str, clock: Clock
+) -> None:
+    log = opened()
+    tell(log, INCOMING, clock)
+    forget(log_url, ID)
+    assert tell(log, COMPLETED, clock) is PURGED
+    assert tell(log, INCOMING, clock) is PURGED
+    for row in rows(log_url):
+        assert (row.caller, row.dialled, row.body) == (None, None, b"")
+        assert row.reply == '{"method":"dial"}'
+    assert [row.event for row in rows(log_url)] == ["call_completed", "incoming_call"]
+
+
+def test_a_call_that_is_forgotten_while_the_log_fails_leaves_nothing(
+    opened: Opener, trouble: Any, log_url: str, clock: Clock
+) -> None:
+    """A repeat is answered as before by what is in memory, and kept when the call is gone."""
+    log = opened(store=trouble)
+    tell(log, INCOMING, clock)
+    trouble.fails = True
+    assert tell(log, INCOMING, clock).incoming is not None
+    tell(log, payload("dial_completed_answered"), clock)
+    forget(log_url, ID)
+    trouble.fails = False
+    assert eventually(lambda: log.health()["call_log"] == "ok")
+    seen = logstore.microseconds(clock.utc)
+    assert [row[:1] + row[3:] for row in rows(log_url)] == [
+        (ID, None, None, None, '{"method":"dial"}', None, seen, seen, 1, b"")
+    ] * 2
+    assert tell(log, COMPLETED, clock) is PURGED
+    trouble.fails = True
+    assert tell(log, INCOMING, clock) is PURGED  # nor is anything left in memory
 
 
 def keep(store: SqliteStore, numbers: Iterable[int], clock: Clock) -> None:
@@ -723,6 +676,18 @@ def test_without_the_driver_it_is_said_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.delitem(sys.modules, "postgres_store", raising=False)
     with pytest.raises(StoreError, match=r"install requirements-postgresql\.txt"):
         calllog.store_of("postgresql://db.example/calls")
+
+
+def test_health_changes_nothing_and_a_log_that_hangs_is_cut_off_all_the_same(
+    opened: Opener, trouble: Any, clock: Clock
+) -> None:
+    log = opened(store=trouble)
+    trouble.takes_s = 2.0
+    tell(log, INCOMING, clock)
+    for _ in range(20):
+        log.health()
+    assert trouble.hurried == 0
+    assert eventually(lambda: trouble.hurried > 0, 1.5)
 
 
 def test_many_servers_may_start_at_once(log_url: str, clock: Clock) -> None:

@@ -32,9 +32,12 @@ class Memory:
         self._recent = RecentCalls()
         latest = list(islice(store.newest_calls(), self._recent.most))[::-1]
         for begin in range(0, len(latest), _READ_AT_ONCE):
-            some = latest[begin : begin + _READ_AT_ONCE]
-            for each, story in self.stories(some, store.rows(some, bodies=False), now).items():
-                self.put(each, story)
+            self._read(store, latest[begin : begin + _READ_AT_ONCE], now)
+
+    def _read(self, store: Store, ids: list[str], now: Moment) -> None:
+        purged = store.purged(ids)  # of which something came later, and holds nothing
+        for each, story in self.stories(ids, store.rows(ids, bodies=False), now).items():
+            self.put(each, PURGED if each in purged else story)
 
     def story(self, reference_id: str) -> Call:
         """Return what is known of a call, `PURGED` if it was purged, `UNKNOWN` if nothing is."""

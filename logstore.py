@@ -71,8 +71,7 @@ class Row(NamedTuple):
     @property
     def wire(self) -> Wire:
         """The command that was the reply to the first delivery."""
-        reply: Wire = json.loads(self.reply)
-        return reply
+        return _wire(self.reply)
 
     def told(self) -> Event:
         """Return the event as far as a story depends on it."""
@@ -115,6 +114,12 @@ def row(delivery: Delivery, answer: Answer) -> Row:
 def reply(command: Command) -> str:
     """Return a command as it is sent, and kept: JSON, in ASCII."""
     return json.dumps(command.to_wire(), separators=(",", ":"))
+
+
+@lru_cache
+def _wire(reply: str) -> Wire:
+    wire: Wire = json.loads(reply)
+    return wire
 
 
 def emptied(row: Row) -> Row:
@@ -165,6 +170,7 @@ def _number(text: str | None) -> PhoneNumber | NoNumber:
 
 
 _COLUMNS = ", ".join(Row._fields)
+_WITHOUT_BODY = _COLUMNS.removesuffix(", body")
 _ONE = f"({', '.join('?' * len(Row._fields))})"
 
 
@@ -184,10 +190,8 @@ class Store(ABC):
     """Where the log is, to be shown to the operator: without a password."""
 
     file: str | None = None
-    """The path of the log, if it is a file."""
-
+    """The path of the log, if it is a file; if not, `name` tells it from other logs."""
     name: str = ""
-    """What tells the log from others, if it is no file: without a password."""
 
     @abstractmethod
     def open(self, *, write: bool = True) -> None:
@@ -205,10 +209,7 @@ class Store(ABC):
 
     @abstractmethod
     def mend(self) -> bool:
-        """Connect again after a fault, and check what is there.
-
-        Return whether the log had been taken away, and what is there now is another one.
-        """
+        """Connect again after a fault; return whether the log is another one now."""
 
     @abstractmethod
     def hurry(self) -> None:
@@ -238,13 +239,12 @@ class Store(ABC):
         """Yield the rows of a long answer without holding them all."""
 
     def rows(self, reference_ids: Iterable[str], *, bodies: bool = True) -> list[Row]:
-        """Return everything that is kept of some calls, in the order in which it came.
+        """Return all that is kept of some calls, as it came; no decision depends on bodies.
 
-        Bodies may be left out: they are most of the bytes, and no decision depends on them. Sorted
-        here: to have it in order, a database may rather read the whole log by its `id`.
+        Sorted here: to have it in order, a database may rather read the whole log by its `id`.
         """
         ids = list(reference_ids)
-        columns = _COLUMNS if bodies else _COLUMNS.removesuffix(", body")
+        columns = _COLUMNS if bodies else _WITHOUT_BODY
         sql = f"SELECT id, {columns} FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
         left_out = () if bodies else (b"",)
         return [Row(*values, *left_out) for _, *values in sorted(self._execute(sql, ids))]
@@ -261,8 +261,8 @@ class Store(ABC):
 
     def unmark(self, names: Iterable[str]) -> None:
         """Take such marks away."""
-        sql = "DELETE FROM purged_call WHERE sha256 = ?"
-        self._execute_many(sql, [[fingerprint(each)] for each in names])
+        prints = [[fingerprint(each)] for each in names]
+        self._execute_many("DELETE FROM purged_call WHERE sha256 = ?", prints)
 
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls have been purged."""
@@ -273,10 +273,7 @@ class Store(ABC):
         return {prints[found] for (found,) in self._execute(sql, list(prints))}
 
     def keep(self, rows: Sequence[Row]) -> None:
-        """Add rows; of one that is there already, count its deliveries as well.
-
-        Many in one statement: the driver lets other threads in at each, and waits for them then.
-        """
+        """Add rows; of one that is there already, count its deliveries as well."""
         merged: dict[tuple[str, str, bytes], Row] = {}
         for each in rows:
             key = each.reference_id, each.event, each.sha256
@@ -285,6 +282,7 @@ class Store(ABC):
                 count = first.deliveries + each.deliveries
                 merged[key] = first._replace(deliveries=count, last_seen=each.last_seen)
         kept = list(merged.values())
+        # Many in one statement: the driver lets other threads in at each, and waits for them then.
         for begin in range(0, len(kept), _KEPT_AT_ONCE):
             some = kept[begin : begin + _KEPT_AT_ONCE]
             self._execute(keeping(len(some)), list(chain.from_iterable(some)))
@@ -310,16 +308,22 @@ class Store(ABC):
     def newest_calls(self, since: int = 0) -> Iterator[str]:
         """Yield every call of which something was heard since then, the latest heard of first."""
         seen: set[str] = set()
+        for (reference_id,) in self._newest("reference_id", "first_seen >= ?", [since]):
+            if reference_id not in seen:
+                seen.add(reference_id)
+                yield reference_id
+
+    def newest_rows(self, events: Sequence[str]) -> Iterator[Row]:
+        """Yield all rows of these events, the last one first, without their bodies."""
+        for values in self._newest(_WITHOUT_BODY, f"event IN ({_marks(events)})", events):
+            yield Row._make((*values, b""))
+
+    def _newest(self, columns: str, where: str, values: Sequence[object]) -> Iterator[list[Any]]:
         last = 2**62
-        sql = (
-            "SELECT id, reference_id FROM call_event WHERE id < ? AND first_seen >= ?"
-            " ORDER BY id DESC LIMIT ?"
-        )
-        while page := self._execute(sql, [last, since, _PAGE]):
-            for last, reference_id in page:  # noqa: B007 - the last one is where to go on
-                if reference_id not in seen:
-                    seen.add(reference_id)
-                    yield reference_id
+        sql = f"SELECT {columns}, id FROM call_event WHERE id < ? AND {where} ORDER BY id DESC LIMIT ?"  # noqa: S608, E501
+        while page := self._execute(sql, [last, *values, _PAGE]):
+            for *found, last in page:  # noqa: B007 - the last one is where to go on
+                yield found
 
     def calls_with(self, number: PhoneNumber, home_country_code: str) -> set[str]:
         """Return the calls that hold a number anywhere, however it is written."""

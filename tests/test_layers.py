@@ -19,7 +19,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "logstore": ({"calls", "events", "commands", "phone"}, WEB | IO),
     "sqlite_store": ({"logstore"}, WEB | {"json", "time", "threading"}),
     "postgres_store": ({"logstore"}, (WEB - {"socket"}) | (IO - {"os"}) | {"json"}),
-    "memory": ({"calls", "logstore"}, WEB | IO | {"json"}),
+    "memory": ({"calls", "events", "logstore"}, WEB | IO | {"json"}),
     "purge": ({"calls", "logstore"}, WEB | IO | {"json"}),
     "waiting": ({"logstore"}, WEB | {"sqlite3", "psycopg", "time", "threading"}),
     "batch": (

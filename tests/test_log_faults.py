@@ -24,6 +24,7 @@ from conftest import ROOT, Load, ServerProcess, eventually, payload
 from test_calllog import at_once, numbered, rows
 
 import calllog
+import logstore
 
 pytestmark = [
     pytest.mark.faults,
@@ -213,6 +214,81 @@ def test_a_log_that_another_program_holds_for_six_seconds(
     assert len(kept(url)) == n
 
 
+def test_an_orderly_stop_while_another_program_holds_the_log_loses_nothing(
+    tmp_path: Path, url: str
+) -> None:
+    with (
+        ServerProcess(tmp_path) as server,
+        contextlib.closing(sqlite3.connect(tmp_path / "calls.db", isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        for n in range(20):
+            assert server.deliver(numbered(n)) == (200, facts.DIAL)
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 10
+        assert "20 event(s) wait in " in server.stdout.read_text()
+    assert kept(url) == {}
+    with ServerProcess(tmp_path) as server:
+        assert kept(url) == {(f"call-{n}", "incoming_call"): 1 for n in range(20)}
+        assert server.deliver(numbered(3)) == (200, facts.DIAL)
+        assert server.stop() == 0
+        assert "20 event(s) that waited when a server stopped" in server.stdout.read_text()
+    assert [each.name for each in tmp_path.glob("calls.db*")] == ["calls.db"]
+
+
+@pytest.mark.parametrize("errors", [{"write_errno": errno.ENOSPC}, {"sync_errno": errno.EIO}])
+def test_a_stop_that_can_save_nothing_says_how_much_is_lost(
+    server: ServerProcess, disk: Disk, tmp_path: Path, errors: dict[str, int]
+) -> None:
+    failing(**errors)(disk, tmp_path)
+    for n in range(20):
+        assert server.deliver(numbered(n)) == (200, facts.DIAL)
+    assert server.stop() == 1
+    assert "20 event(s) are LOST" in server.stdout.read_text()
+    assert [each for each in tmp_path.iterdir() if ".unkept-" in each.name] == []
+
+
+def test_a_stop_while_the_disk_hangs_doubles_nothing(
+    server: ServerProcess, disk: Disk, tmp_path: Path, url: str
+) -> None:
+    """What the writer was about to keep is kept all the same, and is in the file too."""
+    disk.sync_takes_us = 3_000_000
+    for n in range(20):
+        assert server.deliver(numbered(n)) == (200, facts.DIAL)
+    assert server.stop() == 0
+    with ServerProcess(tmp_path):
+        assert kept(url) == {(f"call-{n}", "incoming_call"): 1 for n in range(20)}
+
+
+def test_a_call_that_is_forgotten_while_it_goes_on_leaves_no_number(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    """Events come all the while that `forget` writes a file of many calls anew."""
+    store = calllog.store_of(f"sqlite:///{tmp_path}/calls.db")
+    store.open()
+    seen = time.time_ns() // 1_000
+    filler = logstore.Row(
+        "", "x", b"", None, None, None, "{}", None, seen, seen, 1, b'"%s"' % (b" " * 20_000)
+    )
+    with store.transaction():
+        store.keep([filler._replace(reference_id=f"old-{n}") for n in range(3_000)])
+    store.close()
+    server.deliver(numbered(1))
+    command = [sys.executable, str(ROOT / "app.py"), "forget", facts.CALLER]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as forgetting:
+        answers = []
+        while forgetting.poll() is None:
+            answers.append(server.deliver(numbered(1)))
+            time.sleep(0.01)
+    assert (forgetting.returncode, answers[0]) == (0, (200, facts.DIAL))
+    server.deliver(numbered(1))
+    assert eventually(lambda: is_well(server), 2)
+    for row in rows(f"sqlite:///{tmp_path}/calls.db", "call-1"):
+        assert (row.caller, row.dialled, row.body) == (None, None, b"")
+        assert row.reply in ('{"method":"dial"}', '{"method":"hangup"}')
+
+
 def test_syncs_of_ten_milliseconds_are_waited_for(
     server: ServerProcess, disk: Disk, url: str
 ) -> None:
@@ -258,12 +334,20 @@ def test_a_file_that_is_taken_away_is_missed_within_a_second(
             with contextlib.closing(sqlite3.connect(path)) as reader:
                 reader.execute("VACUUM INTO ?", [str(tmp_path / "copy.db")])
             (tmp_path / "copy.db").replace(path)
-    assert eventually(lambda: "taken away" in server.stdout.read_text(), 1)
-    for n in range(10, 30):
-        assert server.deliver(numbered(n)) == (200, facts.DIAL)
+    assert eventually(lambda: "deleted, renamed or replaced" in server.stdout.read_text(), 1)
+    for n in range(20):
+        assert server.deliver(numbered(n)) == (200, facts.DIAL)  # a repeat, as before
+    other = numbered(5).replace(facts.CALLER.encode(), facts.STRANGER.encode())
+    assert server.deliver(other) == (200, facts.HANGUP)
     assert server.stop() == 0
-    assert sorted(kept(url)) == sorted((f"call-{n}", "incoming_call") for n in range(30))
+    assert server.stdout.read_text().count("deleted, renamed or replaced") == 1
+    assert sorted(tmp_path.glob("calls.db*")) == [path]
+    assert len(kept(url)) == 20
     assert whole(path)
+    if taken == "renamed":
+        where = tmp_path / "calls-of-yesterday.db"
+        assert len(kept(f"sqlite:///{where}")) == 20
+        assert whole(where)
 
 
 def test_a_folder_that_is_taken_away_and_comes_back(tmp_path: Path) -> None:
@@ -277,10 +361,7 @@ def test_a_folder_that_is_taken_away_and_comes_back(tmp_path: Path) -> None:
         assert server.deliver(numbered(2)) == (200, facts.DIAL)
         folder.mkdir()
         assert eventually(lambda: is_well(server), 1)
-        assert set(kept(where["MASKING_CALL_LOG"])) == {
-            ("call-1", "incoming_call"),
-            ("call-2", "incoming_call"),
-        }
+        assert set(kept(where["MASKING_CALL_LOG"])) == {("call-2", "incoming_call")}
 
 
 def test_stale_side_files_do_no_harm(tmp_path: Path, disk: Disk, url: str) -> None:

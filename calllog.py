@@ -5,7 +5,7 @@ them in one transaction and only then lets them be answered: one sync for all.
 
     request threads ---line---> writer ---transaction---> store
        |        ^                 |
-       |        +---future--------+---> purge
+       |        +----complete-----+---> purge
        |                          |
        +-----> memory, waiting <--+     watch: cuts off a store that hangs
 
@@ -14,10 +14,9 @@ of recent calls and wait to be kept, because somebody is on the phone. Such an e
 answered unkept. `call_completed` and events we do not know are worth more kept than answered.
 
 What the threads share stands under one lock: memory, waiting, the state of the log, and who
-completes a future. It is held for no I/O but for the decisions, which do none.
+completes a job. It is held for no I/O but for the decisions, which do none.
 """
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -101,15 +100,13 @@ class CallLog:
             with self._lock:
                 self._answer_unkept(job)
                 self._let_wait(job)
-            return job.future.result()
-        self._line.put(job)
-        with contextlib.suppress(TimeoutError):
-            return job.future.result(_MOST_WAIT_S)
-        if not job.future.done():
-            self._fails(f"{self._store.place}: takes longer than {_MOST_WAIT_S * 1000:.0f} ms")
-            with self._lock:
-                self._answer_unkept(job)  # the writer has it, and keeps it or lets it wait
-        return job.future.result()
+        else:
+            self._line.put(job)
+            if not job.wait(_MOST_WAIT_S):
+                self._fails(f"{self._store.place}: takes longer than {_MOST_WAIT_S * 1000:.0f} ms")
+                with self._lock:
+                    self._answer_unkept(job)  # the writer has it, and keeps it or lets it wait
+        return job.result()
 
     def health(self) -> dict[str, object]:
         """Return whether what is answered is kept, and how much is not."""
@@ -167,7 +164,7 @@ class CallLog:
 
         With the lock: else the writer would decide at the same time, and perhaps otherwise.
         """
-        if job.future.done():
+        if job.is_complete:
             return
         if not job.is_decided:
             known = self._memory.story(job.reference_id)

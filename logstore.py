@@ -251,8 +251,9 @@ class Store(ABC):
 
     def fingerprints(self, most: int) -> list[str]:
         """Return what has stayed of calls that were purged, of so many at the most."""
-        sql = "SELECT sha256 FROM purged_call LIMIT ?"
-        return [found for (found,) in self._execute(sql, [most])]
+        return [
+            found for (found,) in self._execute("SELECT sha256 FROM purged_call LIMIT ?", [most])
+        ]
 
     def mark(self, name: str) -> bool:
         """Leave the SHA-256 of a name, as of a purged call; false if it is there already."""
@@ -261,8 +262,8 @@ class Store(ABC):
 
     def unmark(self, names: Iterable[str]) -> None:
         """Take such marks away."""
-        prints = [[fingerprint(each)] for each in names]
-        self._execute_many("DELETE FROM purged_call WHERE sha256 = ?", prints)
+        sql = "DELETE FROM purged_call WHERE sha256 = ?"
+        self._execute_many(sql, [[fingerprint(each)] for each in names])
 
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls have been purged."""
@@ -308,20 +309,21 @@ class Store(ABC):
     def newest_calls(self, since: int = 0) -> Iterator[str]:
         """Yield every call of which something was heard since then, the latest heard of first."""
         seen: set[str] = set()
-        for (reference_id,) in self._newest("reference_id", "first_seen >= ?", [since]):
+        for (reference_id,) in self._newest("reference_id", since):
             if reference_id not in seen:
                 seen.add(reference_id)
                 yield reference_id
 
-    def newest_rows(self, events: Sequence[str]) -> Iterator[Row]:
-        """Yield all rows of these events, the last one first, without their bodies."""
-        for values in self._newest(_WITHOUT_BODY, f"event IN ({_marks(events)})", events):
+    def newest_rows(self) -> Iterator[Row]:
+        """Yield all rows, the last one first, without their bodies."""
+        for values in self._newest(_WITHOUT_BODY):
             yield Row._make((*values, b""))
 
-    def _newest(self, columns: str, where: str, values: Sequence[object]) -> Iterator[list[Any]]:
+    def _newest(self, columns: str, since: int = 0) -> Iterator[list[Any]]:
         last = 2**62
-        sql = f"SELECT {columns}, id FROM call_event WHERE id < ? AND {where} ORDER BY id DESC LIMIT ?"  # noqa: S608, E501
-        while page := self._execute(sql, [last, *values, _PAGE]):
+        which = "id < ? AND first_seen >= ? ORDER BY id DESC LIMIT ?"
+        sql = f"SELECT {columns}, id FROM call_event WHERE {which}"  # noqa: S608
+        while page := self._execute(sql, [last, since, _PAGE]):
             for *found, last in page:  # noqa: B007 - the last one is where to go on
                 yield found
 

@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 
 import logstore
 from calls import PURGED, UNKNOWN, Call, Moment, RecentCalls
@@ -19,6 +20,7 @@ from logstore import Row, Store
 MAX_PURGED = 1_000_000
 
 _READ_AT_ONCE = 500
+_MAX_ROWS = 200_000  # ten a call
 _MATTER = (IncomingCall.name, DialCompleted.name, CallCompleted.name)  # for a story
 
 
@@ -42,11 +44,12 @@ class Memory:
         """
         rows: list[Row] = []
         ids: dict[str, None] = {}
-        for row in store.newest_rows(_MATTER):
+        for row in islice(store.newest_rows(), _MAX_ROWS):
             if len(ids) == self._recent.most and row.reference_id not in ids:
                 break
             ids[row.reference_id] = None
-            rows.append(row)
+            if row.event in _MATTER:
+                rows.append(row)
         stories = self.stories(reversed(ids), reversed(rows), now)
         older = [call for call, story in stories.items() if story.incoming is None]
         for begin in range(0, len(older), _READ_AT_ONCE):
@@ -97,6 +100,8 @@ class Memory:
         return known
 
     def _has_purged(self, reference_id: str) -> bool:
+        if not self._purged:  # then the costly SHA-256 is saved
+            return False
         short = _short(logstore.fingerprint(reference_id))
         place = bisect_left(self._purged, short)
         return place < len(self._purged) and self._purged[place] == short

@@ -19,12 +19,15 @@ import time
 from pathlib import Path
 
 import calllog
+from app import now
 from benchmarks import figures, servers
 from benchmarks.figures import Figure
 from logstore import Row
+from memory import Memory
 
 EVENTS, SYNC_MS = 8_000, 10
 KEPT = 1_000_000
+EVENT_NAMES = ("incoming_call", "dial_completed", "speak_completed", "call_completed")
 ASKED = 5
 SHIM = servers.ROOT / "tests" / "faulty_disk.c"
 
@@ -55,6 +58,19 @@ def slow_syncs(events: int = EVENTS, sync_ms: int = SYNC_MS) -> list[Figure]:
     ]
 
 
+def warming(kept: int = KEPT) -> list[Figure]:
+    """Return how long a start takes to read the last calls of so many events kept."""
+    with tempfile.TemporaryDirectory() as name:
+        fill(Path(name) / "calls.db", kept)
+        store = calllog.store_of(f"sqlite:///{name}/calls.db")
+        store.open()
+        started = time.perf_counter()
+        Memory(store, now())
+        took = time.perf_counter() - started
+        store.close()
+    return [Figure(f"{kept:,} events kept: the last calls read at a start", took * 1000, "ms")]
+
+
 def reading(kept: int = KEPT) -> list[Figure]:
     """Return how long `app.py calls` takes with so many events kept, Python's start included."""
     with tempfile.TemporaryDirectory() as name:
@@ -78,7 +94,18 @@ def fill(path: Path, count: int) -> None:
         store.keep(
             [
                 Row(
-                    f"call-{n // 4}", f"e{n % 4}", b"", None, None, None, reply, None, n, n, 1, body
+                    f"call-{n // 4}",
+                    EVENT_NAMES[n % 4],
+                    b"",
+                    None,
+                    None,
+                    None,
+                    reply,
+                    None,
+                    n,
+                    n,
+                    1,
+                    body,
                 )
                 for n in range(count)
             ]
@@ -105,4 +132,4 @@ def seconds_of(folder: Path, *words: str) -> float:
 
 
 if __name__ == "__main__":
-    print(figures.table([*slow_syncs(), *reading()]))
+    print(figures.table([*slow_syncs(), *reading(), *warming()]))

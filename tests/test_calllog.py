@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from test_reply_table import ROWS, Row
 import calllog
 import events
 import logstore
+import sqlite_store
 from calllog import CallLog, LogUnavailable
 from calls import PURGED, UNKNOWN, Call, Delivery
 from commands import Dial, Hangup
@@ -442,6 +444,7 @@ def test_a_call_that_is_forgotten_while_the_log_fails_leaves_nothing(
     assert [row[:1] + row[3:] for row in rows(log_url)] == [
         (ID, None, None, None, '{"method":"dial"}', None, seen, seen, 1, b"")
     ] * 2
+    assert log._memory.story(ID) is PURGED
     assert tell(log, COMPLETED, clock) is PURGED
     trouble.fails = True
     assert tell(log, INCOMING, clock) is PURGED  # nor is anything left in memory
@@ -525,23 +528,76 @@ def test_a_file_that_was_replaced_is_not_read_with_the_side_files_of_the_former_
     assert count(path) == 10
 
 
-def test_a_start_without_the_file_is_not_misled_by_what_another_server_left_beside_it(
-    tmp_path: Path, clock: Clock
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN")
+print(connection.execute("SELECT count(*) FROM call_event").fetchone()[0], flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another_process(path: Path) -> Iterator[None]:
+    """Have another process read the file, so that its side files are in use and stay as they are.
+
+    A connection of this process would not do: locks on a file are those of a process.
+    """
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert int(holder.stdout.readline()) > 0
+        yield
+        holder.communicate()
+
+
+@pytest.mark.parametrize("taken", ["deleted", "replaced"])
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_another_process_still_holds_of_the_old_file_does_not_mislead(
+    tmp_path: Path, clock: Clock, taken: str, restart: bool
 ) -> None:
-    """That server has the old file open still, and so the side files are in use."""
-    path = tmp_path / "calls.db"
-    old = SqliteStore(path)
-    old.open()
-    keep(old, range(50), clock)
-    path.unlink()
+    path, backup = tmp_path / "calls.db", tmp_path / "backup.db"
+    store = SqliteStore(backup)
+    store.open()
+    keep(store, range(1000, 1007), clock)
+    store.close()
     store = SqliteStore(path)
     store.open()
-    keep(store, range(10), clock)
-    old.close()
-    assert store._execute("SELECT count(*) FROM call_event") == [(10,)]
+    keep(store, range(50), clock)
+    with held_by_another_process(path):
+        keep(store, range(50, 60), clock)
+        if taken == "deleted":
+            path.unlink()
+        else:
+            backup.replace(path)
+        if restart and taken == "deleted":
+            store.close()
+            store.open()
+        else:
+            assert store.mend()
+        keep(store, range(100, 110), clock)
+        assert store._execute("PRAGMA integrity_check") == [("ok",)]
+        wanted = 10 if taken == "deleted" else 17
+        assert store._execute("SELECT count(*) FROM call_event") == [(wanted,)]
+        with held_by_another_process(path):
+            keep(store, range(110, 120), clock)
     store.close()
-    assert count(path) == 10
-    assert sorted(modes(tmp_path)) == ["calls.db"]
+    assert count(path) == wanted + 10
+
+
+def test_side_files_that_another_server_has_just_made_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does so between our look and our unlinking; then ours are gone already."""
+    path = tmp_path / "calls.db-wal"
+    path.write_text("the new one's")
+    looks = iter([(1, 1), sqlite_store._identity(path)])
+    monkeypatch.setattr(sqlite_store, "_identity", lambda _: next(looks))
+    sqlite_store._unlink({path: (1, 1)})
+    assert path.read_text() == "the new one's"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_comes_back_is_used_again(tmp_path: Path, clock: Clock) -> None:

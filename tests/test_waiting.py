@@ -187,6 +187,21 @@ def test_an_orderly_stop_while_the_log_fails_loses_nothing(
     store.close()
 
 
+def test_of_a_purged_call_nothing_is_written(
+    opened: Opener, trouble: Trouble, log_url: str, clock: Clock, tmp_path: Path
+) -> None:
+    log = opened(store=trouble)
+    tell(log, INCOMING, clock)
+    forget(log_url, ID)
+    tell(log, COMPLETED, clock)  # with this it is noticed
+    trouble.fails = True
+    tell(log, INCOMING, clock)
+    log.close()
+    (path,) = unkept_files(tmp_path)
+    (unkept,), _ = waiting._parsed(path.read_bytes())
+    assert unkept.row == logstore.emptied(row(sha256=sha256(INCOMING).digest()))
+
+
 def test_what_can_be_written_nowhere_is_counted_and_told(
     opened: Opener, trouble: Trouble, clock: Clock, told: list[str], monkeypatch: Any
 ) -> None:

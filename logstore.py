@@ -31,6 +31,8 @@ from phone import NoNumber, PhoneNumber
 
 SCHEMA_VERSION = 1
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+_parsed = lru_cache(json.loads)  # few replies differ
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _PAGE = 1_000
@@ -71,7 +73,8 @@ class Row(NamedTuple):
     @property
     def wire(self) -> Wire:
         """The command that was the reply to the first delivery."""
-        return _wire(self.reply)
+        wire: Wire = _parsed(self.reply)
+        return wire
 
     def told(self) -> Event:
         """Return the event as far as a story depends on it."""
@@ -113,13 +116,7 @@ def row(delivery: Delivery, answer: Answer) -> Row:
 @lru_cache
 def reply(command: Command) -> str:
     """Return a command as it is sent, and kept: JSON, in ASCII."""
-    return json.dumps(command.to_wire(), separators=(",", ":"))
-
-
-@lru_cache
-def _wire(reply: str) -> Wire:
-    wire: Wire = json.loads(reply)
-    return wire
+    return _compact(command.to_wire())
 
 
 def emptied(row: Row) -> Row:
@@ -127,8 +124,7 @@ def emptied(row: Row) -> Row:
 
     Of the reply, which may be a dial, its method alone.
     """
-    method = row.wire.get("method")
-    reply = json.dumps({} if method is None else {"method": method}, separators=(",", ":"))
+    reply = _compact({name: row.wire[name] for name in ("method",) if name in row.wire})
     return row._replace(caller=None, dialled=None, status=None, reply=reply, body=b"")
 
 
@@ -190,8 +186,8 @@ class Store(ABC):
     """Where the log is, to be shown to the operator: without a password."""
 
     file: str | None = None
-    """The path of the log, if it is a file; if not, `name` tells it from other logs."""
     name: str = ""
+    """The path of the log, if it is a file; if not, a name that tells it from other logs."""
 
     @abstractmethod
     def open(self, *, write: bool = True) -> None:
@@ -249,11 +245,13 @@ class Store(ABC):
         left_out = () if bodies else (b"",)
         return [Row(*values, *left_out) for _, *values in sorted(self._execute(sql, ids))]
 
-    def fingerprints(self, most: int) -> list[str]:
-        """Return what has stayed of calls that were purged, of so many at the most."""
-        return [
-            found for (found,) in self._execute("SELECT sha256 FROM purged_call LIMIT ?", [most])
-        ]
+    def fingerprints(self) -> Iterator[str]:
+        """Yield what has stayed of each call that was purged."""
+        last = ""
+        sql = "SELECT sha256 FROM purged_call WHERE sha256 > ? ORDER BY sha256 LIMIT ?"
+        while page := self._execute(sql, [last, _PAGE]):
+            for (last,) in page:
+                yield last
 
     def mark(self, name: str) -> bool:
         """Leave the SHA-256 of a name, as of a purged call; false if it is there already."""
@@ -330,11 +328,10 @@ class Store(ABC):
     def calls_with(self, number: PhoneNumber, home_country_code: str) -> set[str]:
         """Return the calls that hold a number anywhere, however it is written."""
         pattern = _pattern(number, home_country_code)
+        sql = "SELECT reference_id, dialled, caller, reply, body FROM call_event"
         return {
             reference_id
-            for reference_id, dialled, caller, reply, body in self._stream(
-                "SELECT reference_id, dialled, caller, reply, body FROM call_event"
-            )
+            for reference_id, dialled, caller, reply, body in self._stream(sql)
             if number in (dialled, caller)
             or pattern.search(reply)
             or pattern.search(_plain(bytes(body)))

@@ -31,7 +31,7 @@ class Memory:
         self._opened = now
         self._newest = store.newest()
         # 64 bits of each SHA-256, in order: eight bytes a call, and hardly ever another's.
-        self._purged = array("Q", sorted(map(_short, store.fingerprints(MAX_PURGED))))
+        self._purged = array("Q", sorted(map(_short, islice(store.fingerprints(), MAX_PURGED))))
         self._recent = RecentCalls()
         for call, story in self._read(store, now).items():
             self.put(call, PURGED if self._has_purged(call) else story)

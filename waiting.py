@@ -263,6 +263,7 @@ def _unkept(values: dict[str, Any]) -> Unkept:
         raise TypeError
     if not (isinstance(row.wire, dict) and type(tried) is type(tried_seen) is int):
         raise TypeError
+    row.told()  # raises ValueError for a number that is none
     return Unkept(row, tried, tried_seen)
 
 

@@ -141,15 +141,16 @@ def test_the_last_twenty_thousand_calls_are_read_whole(tmp_path: Any, clock: Clo
 
 
 def test_of_purged_calls_so_many_are_known(
-    tmp_path: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    log_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "MAX_PURGED", 100)
-    store = calllog.store_of(f"sqlite:///{tmp_path}/calls.db")
+    store = calllog.store_of(log_url)
     store.open()
-    ids = [f"call-{n}" for n in range(150)]
-    store.purge(ids)
-    known = Memory(store, clock()).purged(ids)
-    assert len(known) == 100
+    ids = [f"call-{n}" for n in range(2_500)]
+    for begin in range(0, len(ids), 50):
+        store.purge(ids[begin : begin + 50])
+    assert Memory(store, clock()).purged([*ids, "another call"]) == set(ids)
+    monkeypatch.setattr(memory, "MAX_PURGED", 100)
+    assert len(Memory(store, clock()).purged(ids)) == 100
     store.close()
 
 

@@ -14,14 +14,17 @@ from itertools import islice
 
 import logstore
 from calls import PURGED, UNKNOWN, Call, Moment, RecentCalls
-from events import CallCompleted, DialCompleted, IncomingCall
+from events import CallCompleted, DialCompleted, IncomingCall, PlayCompleted, SpeakCompleted
 from logstore import Row, Store
 
 MAX_PURGED = 1_000_000
 
 _READ_AT_ONCE = 500
 _MAX_ROWS = 200_000  # ten a call
-_MATTER = (IncomingCall.name, DialCompleted.name, CallCompleted.name)  # for a story
+_MATTER = tuple(
+    each.name
+    for each in (IncomingCall, DialCompleted, SpeakCompleted, PlayCompleted, CallCompleted)
+)
 
 
 class Memory:

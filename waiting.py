@@ -111,16 +111,21 @@ def rows_to_keep(some: list[Unkept], there: Iterable[Row], purged: set[str]) -> 
     `there` is what the log holds of the same calls. What a commit in doubt has kept after all is
     written again, since its sync may be what failed, and not counted again.
     """
-    seen = {(_key(row), row.last_seen) for row in there}
-    # Repeats that were tried together are one row, of which the last one's time is there.
-    done = {each.key for each in some if each.tried and (each.key, each.tried_seen) in seen}
+    done = _done(some, there) if any(each.tried for each in some) else set()
     rows = []
     for each in some:
-        if each.key in done:
+        if done and each.key in done:
             each.subtract_tried()
-        each.tried, each.tried_seen = each.row.deliveries, each.row.last_seen
-        rows.append(logstore.emptied(each.row) if each.row.reference_id in purged else each.row)
+        row = each.row
+        each.tried, each.tried_seen = row.deliveries, row.last_seen
+        rows.append(logstore.emptied(row) if row.reference_id in purged else row)
     return rows
+
+
+def _done(some: Iterable[Unkept], there: Iterable[Row]) -> set[Key]:
+    """Return which were tried and are there; repeats tried together have the last one's time."""
+    seen = {(_key(row), row.last_seen) for row in there}
+    return {each.key for each in some if each.tried and (each.key, each.tried_seen) in seen}
 
 
 def beside(store: Store) -> Path:

@@ -54,6 +54,10 @@ class NoNumber:
     WITHHELD: ClassVar["NoNumber"]
     BAD: ClassVar["NoNumber"]
 
+    def __post_init__(self) -> None:
+        if self.value not in ("withheld", "bad"):
+            raise ValueError("value: wanted withheld or bad")
+
     def holds_any(self, numbers: Container[str]) -> bool:
         """Tell whether one of these numbers stands anywhere in the digits."""
         return any(

@@ -20,7 +20,7 @@ later: $(VENV)/ready $(VENV)/later.so
 	CLOCK_AHEAD_S=126230400 TZ='<+14>-14' LD_PRELOAD=$(abspath $(VENV)/later.so) \
 	$(BIN)/python -m pytest
 
-$(VENV)/later.so: tests/later.c $(VENV)/ready
+$(VENV)/later.so: tests/support/later.c $(VENV)/ready
 	$(CC) -shared -fPIC -O1 -o $@ $< -ldl
 
 faults: $(VENV)/ready

@@ -21,23 +21,22 @@ from typing import Any
 
 from bottle import Bottle, HTTPError, HTTPResponse, request
 
-import allowlist
-import calllog
 import config
 import events
-import logstore
 import signature
-from allowlist import RowDefaults
-from calllog import LogUnavailable
-from calls import Call, Calls, Delivery, Moment
+from allow_list import reader
+from allow_list.reader import RowDefaults
+from allow_list.reload import LiveAllowList
+from call_log import writer
+from call_log.store import StoreError
+from call_log.writer import LogUnavailable
+from calls import CallState, CallStore, Delivery, Timestamp
 from commands import Command, Hangup, NoAction, Speak
 from config import HEALTH_PATH, ConfigError, Settings
 from events import EventError
-from journal import Journal
-from logstore import StoreError
-from routing import AllowListError, Decision, Script, decide
+from routing import AllowListError, Decision, Prompts, decide
+from serving.event_log import EventLog
 from signature import SignatureError
-from watch import LiveAllowList
 
 BODY_LIMIT = 65_536
 
@@ -45,39 +44,49 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 _ABSOLUTE = re.compile("^https?://[^/?]+")
 _WORKER_CANNOT_BOOT = 3  # gunicorn then ends, and does not try again and again
 _NO_SUCH_PAGE = "wanted POST on the event path"
-_WORDS = {404: "not_found", 405: "method_not_allowed"}
-_REFUSAL_HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
+_STATUS = {
+    "bad_json": 400,
+    "bad_text": 400,
+    "bad_event": 400,
+    "unauthorized": 401,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "internal": 500,
+    "log_unavailable": 503,
+}
+_HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
 
 
 class RequestError(Exception):
     """The request cannot be an event, whoever sent it."""
 
-    def __init__(self, status: int, word: str, cause: str) -> None:
+    def __init__(self, word: str, cause: str) -> None:
         super().__init__(cause)
-        self.status = status
         self.word = word
         self.cause = cause
 
 
-def now() -> Moment:
+def now() -> Timestamp:
     """Return the present on both clocks."""
-    return Moment(datetime.now(UTC), time.monotonic())
+    return Timestamp(datetime.now(UTC), time.monotonic())
 
 
-class Door:
+class Handlers:
     """What the requests of one server share, and the two things it does: receive and tell."""
 
     def __init__(
         self,
         settings: Settings,
         allow_list: LiveAllowList,
-        calls: Calls,
-        journal: Journal,
-        clock: Callable[[], Moment],
+        calls: CallStore,
+        journal: EventLog,
+        clock: Callable[[], Timestamp],
     ) -> None:
         self._settings = settings
         self._allow_list = allow_list
-        self._script = script(settings)
+        self._prompts = prompts(settings)
         self._calls = calls
         self._journal = journal
         self._clock = clock
@@ -122,18 +131,18 @@ class Door:
         }
         return _answer(_compact(facts | log | self._journal.counts()), 503 if failing else 200)
 
-    def _decide(self, delivery: Delivery, call: Call) -> Decision:
+    def _decide(self, delivery: Delivery, call: CallState) -> Decision:
         allow_list = self._allow_list.current
-        return decide(delivery.event, call, allow_list, self._script, delivery.moment)
+        return decide(delivery.event, call, allow_list, self._prompts, delivery.moment)
 
 
 def create_app(
     settings: Settings,
     allow_list: LiveAllowList,
-    calls: Calls,
-    journal: Journal,
+    calls: CallStore,
+    journal: EventLog,
     *,
-    clock: Callable[[], Moment] = now,
+    clock: Callable[[], Timestamp] = now,
 ) -> Bottle:
     """Return the Bottle app, a WSGI callable, that answers by these settings and this list.
 
@@ -144,35 +153,36 @@ def create_app(
         def handle() -> HTTPResponse:
             try:
                 if not _is_exact_path(request.environ):
-                    raise RequestError(404, _WORDS[404], _NO_SUCH_PAGE)
+                    raise RequestError("not_found", _NO_SUCH_PAGE)
                 return handler()
             except (RequestError, SignatureError, EventError, LogUnavailable) as error:
                 journal.rejected(error.word, error.cause)
-                return _refusal(error.status, error.word)
+                return _refusal(error.word)
             except Exception as error:  # noqa: BLE001 - somebody waits for an answer
                 journal.failed(error)
-                return _refusal(500, "internal")
+                return _refusal("internal")
 
         return handle
 
     def no_such_page(error: HTTPError) -> HTTPResponse:
-        status = error.status_code if _is_exact_path(request.environ) else 404
-        word = _WORDS.get(status, "internal")
+        words = {404: "not_found", 405: "method_not_allowed"}
+        is_exact = _is_exact_path(request.environ)
+        word = words.get(error.status_code, "internal") if is_exact else "not_found"
         journal.rejected(word, _NO_SUCH_PAGE)
-        refusal = _refusal(status, word)
-        if status == 405:
+        refusal = _refusal(word)
+        if word == "method_not_allowed":
             refusal.set_header("Allow", error.get_header("Allow"))
         return refusal
 
-    door = Door(settings, allow_list, calls, journal, clock)
+    handlers = Handlers(settings, allow_list, calls, journal, clock)
     app = Bottle()
     app.default_error_handler = no_such_page
-    app.route(settings.event_path, "POST", answered(door.receive_event))
-    app.route(HEALTH_PATH, "GET", answered(door.health))
+    app.route(settings.event_path, "POST", answered(handlers.receive_event))
+    app.route(HEALTH_PATH, "GET", answered(handlers.health))
     return app
 
 
-def script(settings: Settings) -> Script:
+def prompts(settings: Settings) -> Prompts:
     """Return what is said in a call by these settings."""
 
     def speak(message: str, *, collect_digit: bool = False) -> Speak:
@@ -180,7 +190,7 @@ def script(settings: Settings) -> Script:
 
     accept_digit = settings.accept_digit or None
     refusal, unavailable = settings.refusal_message, settings.unavailable_message
-    return Script(
+    return Prompts(
         greeting=speak(settings.greeting, collect_digit=accept_digit is not None)
         if settings.greeting
         else NoAction(),
@@ -192,18 +202,18 @@ def script(settings: Settings) -> Script:
 
 @lru_cache
 def _reply(command: Command) -> HTTPResponse:
-    return _answer(logstore.reply(command))
+    return _answer(command.to_json())
 
 
-def _refusal(status: int, word: str) -> HTTPResponse:
-    return _answer(_compact({"error": word}), status)
+def _refusal(word: str) -> HTTPResponse:
+    return _answer(_compact({"error": word}), _STATUS[word])
 
 
 def _answer(text: str, status: int = 200) -> HTTPResponse:
     """Return a whole answer, to which nothing is added later: several threads may send it."""
     body = text.encode("ascii")
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-    headers |= {"Cache-Control": "no-store", **_REFUSAL_HEADERS.get(status, {})}
+    headers |= {"Cache-Control": "no-store", **_HEADERS.get(status, {})}
     return HTTPResponse(body, status, headers)
 
 
@@ -226,13 +236,13 @@ def _read_body(environ: Mapping[str, Any]) -> bytes:
     declared = environ.get("CONTENT_LENGTH") or ""
     if declared.isdecimal():
         if len(declared) > 9 or int(declared) > BODY_LIMIT:
-            raise RequestError(413, "too_large", "too large")
+            raise RequestError("too_large", "too large")
         size = int(declared)
     else:
         size = BODY_LIMIT + 1 if environ.get("wsgi.input_terminated") else 0
     body: bytes = environ["wsgi.input"].read(size)
     if len(body) > BODY_LIMIT:
-        raise RequestError(413, "too_large", "too large")
+        raise RequestError("too_large", "too large")
     return body
 
 
@@ -241,7 +251,7 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
     encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if media_type != "application/json" or encoding not in ("", "identity"):
         cause = "wanted application/json, not compressed"
-        raise RequestError(415, "unsupported_media_type", cause)
+        raise RequestError("unsupported_media_type", cause)
 
 
 def row_defaults(settings: Settings) -> RowDefaults:
@@ -266,7 +276,7 @@ def load(
     try:
         live = LiveAllowList(
             file,
-            lambda: allowlist.read(file, defaults, only_fictional=only_fictional),
+            lambda: reader.read(file, defaults, only_fictional=only_fictional),
         )
     except AllowListError as error:
         faults += [fault.at(settings.allow_list) for fault in error.faults]
@@ -275,18 +285,16 @@ def load(
     return settings, live
 
 
-def open_log(settings: Settings, journal: Journal) -> Calls:
+def open_log(settings: Settings, journal: EventLog) -> CallStore:
     """Return what remembers calls by these settings. Raises `StoreError` if it cannot be used."""
-    return calllog.opened(
-        settings.call_log, journal.notice, keep_days=settings.keep_days, clock=now
-    )
+    return writer.opened(settings.call_log, journal.notice, keep_days=settings.keep_days, clock=now)
 
 
 def __getattr__(name: str) -> Bottle:
     """Build `application` when another WSGI server asks for it, so that an import reads nothing."""
     if name != "application":
         raise AttributeError(name)
-    journal = Journal()
+    journal = EventLog()
     try:
         settings, allow_list = load(None, os.environ)
         calls = open_log(settings, journal)
@@ -301,6 +309,6 @@ def __getattr__(name: str) -> Bottle:
 
 
 if __name__ == "__main__":
-    import cli
+    from cli import main
 
-    sys.exit(cli.main())
+    sys.exit(main.main())

@@ -4,8 +4,6 @@ A story holds what later answers depend on and nothing else. Its facts only ever
 order in which events arrive does not matter. No I/O; the time is passed in.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,11 +22,9 @@ from events import (
 ANSWERED = "answered"
 """The one `status` of `dial_completed` that is known. Source: TeleSign/voice_server_demo."""
 
-_MOST_STORIES = 20_000
-
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Timestamp:
     """A point in time on both clocks: the wall's for dates, the monotonic one for ages."""
 
     utc: datetime
@@ -36,7 +32,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallState:
     """What is known of one call.
 
     `incoming` is the first `incoming_call` seen, `reply` our answer to it as it went over the wire
@@ -70,11 +66,11 @@ class Call:
         """Whether the called person answered and has heard the greeting to its end."""
         return self.answered and self.spoken
 
-    def age_s(self, now: Moment) -> float:
+    def age_s(self, now: Timestamp) -> float:
         """Seconds since the first `incoming_call`."""
         return now.monotonic_s - self.first_seen_s
 
-    def after(self, event: Event, reply: Wire, seen_s: float) -> "Call":
+    def after(self, event: Event, reply: Wire, seen_s: float) -> "CallState":
         """Return the story with an event, seen at this monotonic time, and our reply added."""
         match event:
             case IncomingCall() if self.incoming is None:
@@ -90,7 +86,7 @@ class Call:
             case _:
                 return self
 
-    def joined(self, memory: "Call") -> "Call":
+    def joined(self, memory: "CallState") -> "CallState":
         """Return this story with what a memory of the same call adds.
 
         Of two different first events this story's stays; the memory's clock is the better one.
@@ -98,7 +94,7 @@ class Call:
         if memory is UNKNOWN:
             return self
         first = self if self.incoming is not None else memory
-        return Call(
+        return CallState(
             first.incoming,
             first.reply,
             self.first_seen_s if memory.incoming is None else memory.first_seen_s,
@@ -110,10 +106,10 @@ class Call:
         )
 
 
-UNKNOWN = Call()
+UNKNOWN = CallState()
 """The story of a call of which nothing is known, or no longer."""
 
-PURGED = Call(completed=True)
+PURGED = CallState(completed=True)
 """The story of a call that has been purged: nothing of anybody, and never connected again.
 
 Known by identity, as `UNKNOWN` is: a call of which only its end was heard looks the same.
@@ -126,7 +122,7 @@ class Delivery:
 
     event: Event
     body: bytes
-    moment: Moment
+    moment: Timestamp
 
 
 class Answer(Protocol):
@@ -144,10 +140,10 @@ class Answer(Protocol):
 A = TypeVar("A", bound=Answer)
 
 
-class Calls(Protocol):
+class CallStore(Protocol):
     """What remembers calls. Any thread may use it."""
 
-    def answer(self, delivery: Delivery, decide: Callable[[Call], A]) -> tuple[Call, A]:
+    def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
         """Decide on an event by what is known of its call, and keep both.
 
         Events of one call are decided one after another, so that copies of one `incoming_call`
@@ -159,50 +155,3 @@ class Calls(Protocol):
 
     def close(self) -> int:
         """Keep what is not kept yet, and end; return how many events are lost."""
-
-
-class RecentCalls:
-    """The stories of the last 20,000 calls, in memory: hours of calls at one a second.
-
-    When it is full the oldest story goes; what `routing.decide` answers for a call it does not know
-    never cuts a live one.
-    """
-
-    def __init__(self, most: int = _MOST_STORIES) -> None:
-        # A plain dict looks longer and longer for its oldest key, the more of them have gone.
-        self._stories: OrderedDict[str, Call] = OrderedDict()
-        self.most = most
-        self._lock = threading.Lock()
-
-    def story(self, reference_id: str) -> Call:
-        """Return what is known of the call, `UNKNOWN` if nothing is."""
-        return self._stories.get(reference_id, UNKNOWN)
-
-    def put(self, reference_id: str, story: Call) -> None:
-        """Keep a story in the place of an older one of the same call."""
-        if story is not UNKNOWN:
-            self._stories[reference_id] = story
-            if len(self._stories) > self.most:
-                self._stories.popitem(last=False)
-
-    def erase(self, reference_id: str) -> None:
-        """Remember of a call, if anything, only that it was purged."""
-        if reference_id in self._stories:
-            self._stories[reference_id] = PURGED
-
-    def answer(self, delivery: Delivery, decide: Callable[[Call], A]) -> tuple[Call, A]:
-        """Decide on an event; see `Calls`."""
-        event, seen_s = delivery.event, delivery.moment.monotonic_s
-        with self._lock:
-            known = self.story(event.reference_id)
-            answer = decide(known)
-            self.put(event.reference_id, known.after(event, answer.command.to_wire(), seen_s))
-        return known, answer
-
-    def health(self) -> dict[str, object]:
-        """Tell that nothing outlives the process."""
-        return {"call_log": "off"}
-
-    def close(self) -> int:
-        """Forget everything; there is nothing to keep, and so nothing is lost."""
-        return 0

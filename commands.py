@@ -1,4 +1,4 @@
-"""What we answer: `Dial`, `Speak`, `Hangup` and `NoAction`, each with its `to_wire()`.
+"""What we answer: `Dial`, `Speak`, `Hangup` and `NoAction`, each of which makes its own JSON.
 
 A command that exists is one that TeleSign takes: a constructor raises `ValueError` and says what it
 wanted. TeleSign's own spelling of members appears only in `to_wire`. No I/O.
@@ -7,14 +7,17 @@ Sources: TeleSign, "Voice - Actions" (developer.telesign.com/enterprise/referenc
 and the guide "Set Up a Call with Number Masking", whose form (no `jsonrpc` member) is kept.
 """
 
+import json
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import phone
 from phone import PhoneNumber
 
-MOST_CALL_SECONDS = 14_400
+MAX_CALL_SECONDS = 14_400
 """TeleSign ends every call after four hours. Source: Voice - Actions, `max_call_duration`."""
 
 LANGUAGE_TAG = re.compile(r"[a-z]{2}-[A-Z]{2}")
@@ -25,9 +28,30 @@ _INTER_DIGIT_TIMEOUT_MS = 3_000
 
 Wire = dict[str, object]
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class _Command(ABC):
+    """What every command can do."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def to_wire(self) -> Wire:
+        """Return the command as TeleSign reads it."""
+
+    def to_json(self) -> str:
+        """Return the command as it is sent and kept: compact JSON in ASCII."""
+        return _json(self)
+
+
+@lru_cache  # few commands differ
+def _json(command: _Command) -> str:
+    return _compact(command.to_wire())
+
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(_Command):
     """Call the destination and bridge it with the caller. Source: Voice - Actions, `dial`.
 
     The called person sees `masking_id`, which can never be the destination itself. The call ends
@@ -43,12 +67,14 @@ class Dial:
     def __post_init__(self) -> None:
         for name, number in ("destination", self.destination), ("masking ID", self.masking_id):
             if not phone.is_number(number):
-                raise ValueError(f"{name}: wanted 7 to 15 digits, got {phone.outline(number)!r}")
+                raise ValueError(
+                    f"{name}: wanted 7 to 15 digits, got {phone.mask_digits(number)!r}"
+                )
         if self.masking_id == self.destination:
             raise ValueError("masking ID: wanted another number than the destination")
         duration_s = self.max_call_duration_s
-        if duration_s is not None and not 1 <= duration_s <= MOST_CALL_SECONDS:
-            raise ValueError(f"duration: wanted 1 to {MOST_CALL_SECONDS} s, got {duration_s}")
+        if duration_s is not None and not 1 <= duration_s <= MAX_CALL_SECONDS:
+            raise ValueError(f"duration: wanted 1 to {MAX_CALL_SECONDS} s, got {duration_s}")
 
     def to_wire(self) -> Wire:
         """Return the command as TeleSign reads it; the duration is a text there."""
@@ -59,7 +85,7 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
-class Speak:
+class Speak(_Command):
     """Speak a message into the call. Source: the guide's `SpeakCommand`.
 
     With `collect_digit`, one key press is waited for: 10 s for it to come, as in the guide. That
@@ -91,7 +117,7 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True)
-class Hangup:
+class Hangup(_Command):
     """End the call, or refuse it before it begins. Source: the guide's `HangupCommand`."""
 
     name: ClassVar = "hangup"
@@ -102,7 +128,7 @@ class Hangup:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAction:
+class NoAction(_Command):
     """Leave the call as it is. Source: TeleSign/voice_server_demo, for `call_completed`.
 
     That TeleSign takes it in answer to other events as well is not documented.

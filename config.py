@@ -13,7 +13,7 @@ from typing import Any
 
 import phone
 import signature
-from commands import LANGUAGE_TAG, MOST_CALL_SECONDS, is_speakable
+from commands import LANGUAGE_TAG, MAX_CALL_SECONDS, is_speakable
 from phone import PhoneNumber
 
 PREFIX = "MASKING_"
@@ -21,7 +21,7 @@ CUSTOMER_ID = "TELESIGN_CUSTOMER_ID"
 API_KEY = "TELESIGN_API_KEY"
 HEALTH_PATH = "/health"
 
-_MOST_KEYS = 10  # so many TeleSign gives out to one account
+_MAX_KEYS = 10  # so many TeleSign gives out to one account
 
 
 class ConfigError(Exception):
@@ -130,7 +130,7 @@ class Settings:
     call_log: str = _setting("sqlite:///calls.db", str, _call_log, shown=False)
     keep_days: int = _setting(30, int, _whole(1, 36_500))
     caller_id_number: PhoneNumber | None = _setting(None, str, _number)
-    max_call_duration: int | None = _setting(None, int, _whole(1, MOST_CALL_SECONDS))
+    max_call_duration: int | None = _setting(None, int, _whole(1, MAX_CALL_SECONDS))
     language: str = _setting("en-US", str, _shaped(LANGUAGE_TAG.pattern, "a tag such as en-US"))
     greeting: str = _setting("Your call is connected.", str, _speech)
     accept_digit: str = _setting("", str, _shaped("[0-9]?", "one digit, 0 to 9, or an empty text"))
@@ -206,7 +206,7 @@ def _from_file(path: Path | None, faults: list[str]) -> dict[str, object]:
         return {}
     values: dict[str, object] = {}
     for key, value in table.items():
-        place = f"{name}:{_line_of(key, text)}: {phone.outline(key)}"
+        place = f"{name}:{_line_of(key, text)}: {phone.mask_digits(key)}"
         reader = _READERS.get(key)
         if reader is None:
             faults.append(_unknown(place))
@@ -263,8 +263,8 @@ def _keys(text: str, faults: list[str]) -> list[bytes]:
     """Return the keys of a text, between which stand commas; a space may follow each of those."""
     keys: list[bytes] = []
     texts = re.split(", ?", text)
-    if len(texts) > _MOST_KEYS:
-        faults.append(f"{API_KEY}: wanted 1 to {_MOST_KEYS} keys, got {len(texts)}")
+    if len(texts) > _MAX_KEYS:
+        faults.append(f"{API_KEY}: wanted 1 to {_MAX_KEYS} keys, got {len(texts)}")
     for position, each in enumerate(texts, start=1):
         comma = "; a comma goes between two keys" if re.search("[^,][ ;]+[^,]", each) else ""
         try:
@@ -297,4 +297,4 @@ def _unknown(place: str) -> str:
 
 def _shown(value: object) -> str:
     """Show a value that is not taken, without what may be a password in a URL."""
-    return phone.outline(re.sub(r".*@", "...@", repr(value)))
+    return phone.mask_digits(re.sub(r".*@", "...@", repr(value)))

@@ -23,14 +23,12 @@ _EVENT_NAME = re.compile(r"[ -~]{1,64}")
 _REFERENCE_ID = re.compile(r"[ -~]{1,128}")
 _UNCLEAN = re.compile("[\0\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
-_LONGEST_NUMBER = 100
+_MAX_NUMBER_LENGTH = 100
 _TIMES = ("created_on_utc", "answered_on_utc", "ended_on_utc")
 
 
 class EventError(Exception):
     """The body is no event. `word` goes into the answer, `cause` (no values) into the log."""
-
-    status = 400
 
     def __init__(self, word: str, cause: str) -> None:
         super().__init__(cause)
@@ -100,7 +98,7 @@ class CallLegCompleted:
 
 
 @dataclass(frozen=True, slots=True)
-class CallPart:
+class CallLeg:
     """One part of a call, to us or from us. Source: TeleSign/voice_server_demo.
 
     Times are aware UTC, `duration_s` is as TeleSign says it (its sample counts from the creation).
@@ -126,7 +124,7 @@ class CallCompleted:
     """
 
     reference_id: str
-    parts: tuple[CallPart, ...] = ()
+    parts: tuple[CallLeg, ...] = ()
 
     name: ClassVar = "call_completed"
 
@@ -207,12 +205,12 @@ def _text(members: dict[str, object], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _parts(data: dict[str, object], home_country_code: str) -> Iterator[CallPart]:
+def _parts(data: dict[str, object], home_country_code: str) -> Iterator[CallLeg]:
     for part in _objects(data):
         if not part.keys().isdisjoint(_TIMES):
             created, answered, ended = (_time(_member(part, name)) for name in _TIMES)
             duration = part.get("duration")
-            yield CallPart(
+            yield CallLeg(
                 _text(part, "direction"),
                 calling=phone.read(_member(part, "from"), home_country_code=home_country_code),
                 called=phone.read(_member(part, "to"), home_country_code=home_country_code),
@@ -270,14 +268,14 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > _LONGEST_NUMBER:
+    if len(digits) > _MAX_NUMBER_LENGTH:
         raise ValueError("a number too long to mean anything")
     return int(digits)
 
 
 def _decimal(digits: str) -> float:
     number = float(digits)
-    if len(digits) > _LONGEST_NUMBER or math.isinf(number):
+    if len(digits) > _MAX_NUMBER_LENGTH or math.isinf(number):
         raise ValueError("a number too large to mean anything")
     return number
 

@@ -25,10 +25,10 @@ _GROUPED = re.compile(
 )
 _DECIMALS = re.compile(r".*\.([0-9]{1,2}|0+)", re.ASCII)
 _NATIONAL_DIGITS = 10
-_LEAST_DIGITS = 7
-_MOST_DIGITS = 15
+_MIN_DIGITS = 7
+_MAX_DIGITS = 15
 _SHOWN_DIGITS = 4
-_MOST_HELD_DIGITS = 40
+_MAX_HELD_DIGITS = 40
 _WANTED = "wanted a country code and digits, 7 to 15 in all, such as 12025550100"
 _WANTED_OF_GROUPS = (
     "; digits in groups are read only if they make a number that their country can have, without"
@@ -63,7 +63,7 @@ class NoNumber:
         return any(
             self.digits[start : start + length] in numbers
             for start in range(len(self.digits))
-            for length in range(_LEAST_DIGITS, _MOST_DIGITS + 1)
+            for length in range(_MIN_DIGITS, _MAX_DIGITS + 1)
         )
 
 
@@ -146,7 +146,7 @@ def read(value: object, *, home_country_code: str = "") -> PhoneNumber | NoNumbe
 def _unreadable(text: str, home_country_code: str) -> NoNumber:
     """Return what is no number with its digits: after them, home's code and no prefix of `0`s."""
     digits = "".join(str(int(character)) for character in text if character.isdecimal())
-    digits = digits.lstrip("0")[:_MOST_HELD_DIGITS]
+    digits = digits.lstrip("0")[:_MAX_HELD_DIGITS]
     return NoNumber("bad", f"{home_country_code}{digits}" if digits else "")
 
 
@@ -177,13 +177,13 @@ def redact(text: str) -> str:
     return f"...{text[-_SHOWN_DIGITS:]}"
 
 
-def outline(text: str) -> str:
+def mask_digits(text: str) -> str:
     """Show the shape of a faulty text: of seven digits or more, only the last four.
 
     `+1 (202) 555-01O0` becomes `+* (***) **5-01O0`: the fault is seen, the number is not.
     """
     digits = [place for place, character in enumerate(text) if character.isdigit()]
-    if len(digits) < _LEAST_DIGITS:
+    if len(digits) < _MIN_DIGITS:
         return text
     hidden = set(digits[:-_SHOWN_DIGITS])
     return "".join("*" if place in hidden else each for place, each in enumerate(text))

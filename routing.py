@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from calls import ANSWERED, Call, Moment
+from calls import ANSWERED, CallState, Timestamp
 from commands import Command, Dial, Hangup, NoAction, Speak
 from events import (
     CallLegCompleted,
@@ -234,7 +234,7 @@ def _not_a_person(column: str, number: PhoneNumber) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class Prompts:
     """What is said in a call, made once from the settings.
 
     `accept_digit` is the key by which the called person takes the call, `None` when none is asked.
@@ -256,7 +256,7 @@ class Decision:
 
 
 def decide(
-    event: Event, call: Call, allow_list: AllowList, script: Script, now: Moment
+    event: Event, call: CallState, allow_list: AllowList, script: Prompts, now: Timestamp
 ) -> Decision:
     """Answer an event of a call of which `call` is known so far; there is always an answer."""
     match event:
@@ -288,7 +288,7 @@ def decide(
 
 
 def _connect_or_refuse(
-    event: IncomingCall, allow_list: AllowList, script: Script, now: Moment
+    event: IncomingCall, allow_list: AllowList, script: Prompts, now: Timestamp
 ) -> Decision:
     route = allow_list.find(event.dialled, event.caller, now.utc)
     if isinstance(route, Reason):
@@ -296,7 +296,7 @@ def _connect_or_refuse(
     return Decision(route.dial, route=route)
 
 
-def _repeat(event: IncomingCall, call: Call, today: Decision, now: Moment) -> Decision:
+def _repeat(event: IncomingCall, call: CallState, today: Decision, now: Timestamp) -> Decision:
     """Answer an `incoming_call` whose call is known: as before, or not at all."""
     if call.incoming is not None and call.incoming != event:
         return Decision(Hangup(), reason=Reason.CONFLICTING)

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 _SCHEME = "TSA "
-_LEAST_KEY_BYTES = 16
+_MIN_KEY_BYTES = 16
 
 
 class SignatureError(Exception):
     """The bytes are not proven to come from TeleSign. `cause` is fit for the operator's log."""
 
-    status = 401
     word = "unauthorized"
 
     def __init__(self, cause: str) -> None:
@@ -42,8 +41,8 @@ def decode_key(text: str) -> bytes:
         key = base64.b64decode(text, validate=True)
     except ValueError:  # also of a text that is not ASCII
         raise KeyFormError("wanted the key in base64, as TeleSign shows it") from None
-    if len(key) < _LEAST_KEY_BYTES:
-        raise KeyFormError(f"wanted at least {_LEAST_KEY_BYTES} bytes of key, got {len(key)}")
+    if len(key) < _MIN_KEY_BYTES:
+        raise KeyFormError(f"wanted at least {_MIN_KEY_BYTES} bytes of key, got {len(key)}")
     return key
 
 

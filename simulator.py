@@ -27,32 +27,31 @@ from urllib.parse import urlsplit
 import requests
 from rich.console import Console
 
-import api_simulator
-import console
-import http_client
 import signature
-from console import Step
-from scenarios import (
+from cli import console, http_client
+from cli.console import Step
+from simulation import session_endpoint
+from simulation.scenarios import (
     SCENARIOS,
     SIMULATED,
-    Call,
     Exchange,
     Failed,
     Scenario,
-    Sender,
+    Signer,
+    SimulatedCall,
     TurnedAway,
     named,
 )
 
-_MOST_LOAD_CALLS = 100_000
-_MOST_LOAD_RATE = 1_000
+_MAX_LOAD_CALLS = 100_000
+_MAX_LOAD_RATE = 1_000
 _ONLY_WITH = {"rate": "calls", "port": "api", "answer": "api", "unit": "api"}
 _LOAD_THREADS = 64
 _ID_BEGINS = re.compile(rb'"reference_id"\s*:\s*"(?!%b|")' % SIMULATED.encode())
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class ScenarioResult:
     """A scenario that was played: its verdict and everything that led to it."""
 
     scenario: str
@@ -64,22 +63,22 @@ class Played:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Target:
     """Where calls are played: the server's URL, who sends, and which numbers take part."""
 
     url: str
-    sender: Sender
+    sender: Signer
     to: str | None = None
     caller: str | None = None
     digit: str = "1"
 
-    def call(self, session: requests.Session, scenario: Scenario) -> Call:
+    def call(self, session: requests.Session, scenario: Scenario) -> SimulatedCall:
         """Return a new call for a scenario."""
         to = scenario.to if self.to is None else self.to
         caller = scenario.caller if self.caller is None else self.caller
-        return Call(session, self.url, self.sender, to=to, caller=caller, digit=self.digit)
+        return SimulatedCall(session, self.url, self.sender, to=to, caller=caller, digit=self.digit)
 
-    def play(self, scenario: Scenario, session: requests.Session | None = None) -> Played:
+    def play(self, scenario: Scenario, session: requests.Session | None = None) -> ScenarioResult:
         """Play a scenario to its verdict."""
         call = self.call(session or http_client.Session(), scenario)
         passed, verdict = True, ""
@@ -89,10 +88,12 @@ class Stage:
             verdict = "turned away: no number was told"
         except Failed as failed:
             passed, verdict = False, str(failed)
-        return Played(scenario.name, scenario.sentence, passed, verdict, call.exchanges, call.steps)
+        return ScenarioResult(
+            scenario.name, scenario.sentence, passed, verdict, call.exchanges, call.steps
+        )
 
 
-def tell(out: Console, played: Played) -> None:
+def tell(out: Console, played: ScenarioResult) -> None:
     """Draw a call, what went over the wire, and the verdict."""
     out.rule(f"{played.scenario}: {played.sentence}"[: out.width - 4], align="left")
     console.print_ladder(out, played.steps)
@@ -108,7 +109,7 @@ def tell(out: Console, played: Played) -> None:
     out.print()
 
 
-def as_json(played: Sequence[Played]) -> str:
+def as_json(played: Sequence[ScenarioResult]) -> str:
     """Return what was played, for scripts: all but the drawing."""
     told = [asdict(each) for each in played]
     for each in told:
@@ -131,7 +132,7 @@ def _event_in(path: Path) -> Scenario:
     caller = data.get("from") if isinstance(data, dict) else None
     sent = _ID_BEGINS.sub(rb"\g<0>" + SIMULATED.encode(), body)
 
-    def play(call: Call) -> str:
+    def play(call: SimulatedCall) -> str:
         call.caller = caller if isinstance(caller, str) else ""
         return f"{named(call.post(sent, str(event)))}: TeleSign would take it"
 
@@ -150,7 +151,7 @@ def _object(body: bytes) -> dict[str, Any]:
 # Load ------------------------------------------------------------------------------------------
 
 
-def play_load(stage: Stage, calls: int, rate: float, out: Console) -> bool:
+def play_load(stage: Target, calls: int, rate: float, out: Console) -> bool:
     """Play whole calls at a steady rate, whether or not earlier ones have ended; tell the figures.
 
     The time of the first answer of a call counts from when the call was due, so that a server
@@ -272,10 +273,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--digit", default="1", choices=[*"0123456789"], metavar="D", help=pressed)
     add("--api", action="store_true", help="serve TeleSign's session endpoint on this machine")
     add("--port", type=int, default=8081, help="the port of --api (8081)")
-    add("--answer", choices=api_simulator.ANSWERS, default="", help="with --api: answer this")
+    add("--answer", choices=session_endpoint.ANSWERS, default="", help="with --api: answer this")
     add(
         "--unit",
-        choices=api_simulator.UNITS,
+        choices=session_endpoint.UNITS,
         default="hours",
         help="with --api: of the validity",
     )
@@ -285,16 +286,16 @@ def _parser() -> argparse.ArgumentParser:
     how("--bad-signature", action="store_true", help="sign with another key: must be turned away")
     what = parser.add_mutually_exclusive_group().add_argument
     what("--event", type=Path, metavar="FILE", help="send this file, the JSON of one event")
-    what("--calls", type=int, help=f"play so many calls under load, at most {_MOST_LOAD_CALLS:,}")
+    what("--calls", type=int, help=f"play so many calls under load, at most {_MAX_LOAD_CALLS:,}")
     add("--rate", type=float, default=50, help="calls a second, with --calls (50)")
     return parser
 
 
-def _sender(environment: dict[str, str], options: argparse.Namespace) -> Sender:
+def _sender(environment: dict[str, str], options: argparse.Namespace) -> Signer:
     how = "unsigned" if options.no_signature else "forged" if options.bad_signature else "right"
     key_text = environment.get("TELESIGN_API_KEY", "").partition(",")[0].strip()
     key = signature.decode_key(key_text) if key_text else b""
-    return Sender(environment.get("TELESIGN_CUSTOMER_ID", "").strip(), key, how)
+    return Signer(environment.get("TELESIGN_CUSTOMER_ID", "").strip(), key, how)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -364,7 +365,7 @@ def _chosen(options: argparse.Namespace) -> list[Scenario]:
 
 
 @contextlib.contextmanager
-def _stage(options: argparse.Namespace, scenarios: Sequence[Scenario]) -> Iterator[Stage]:
+def _stage(options: argparse.Namespace, scenarios: Sequence[Scenario]) -> Iterator[Target]:
     """Yield where the calls are played: on the server that is named or runs, else on one of ours.
 
     Raises `ServerDied` or `KeyFormError`.
@@ -380,7 +381,7 @@ def _stage(options: argparse.Namespace, scenarios: Sequence[Scenario]) -> Iterat
         sender = _sender(environment, options)
         if not options.json:
             console.print_wrapped(console.terminal(), f"server: {url}{own}", "dim")
-        yield Stage(url, sender, options.to, options.caller, options.digit)
+        yield Target(url, sender, options.to, options.caller, options.digit)
 
 
 def serve_api(options: argparse.Namespace) -> int:
@@ -395,10 +396,10 @@ def serve_api(options: argparse.Namespace) -> int:
             "--api: wanted TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, got neither", file=sys.stderr
         )
         return 1
-    unit_s = api_simulator.UNITS[options.unit]
-    endpoint = api_simulator.Endpoint(sender.customer_id, sender.key, unit_s, options.answer)
+    unit_s = session_endpoint.UNITS[options.unit]
+    endpoint = session_endpoint.Endpoint(sender.customer_id, sender.key, unit_s, options.answer)
     try:
-        server = api_simulator.endpoint_server(endpoint, options.port)
+        server = session_endpoint.endpoint_server(endpoint, options.port)
     except (OSError, OverflowError) as error:
         print(f"--api: cannot listen on port {options.port}: {error}", file=sys.stderr)
         return 1
@@ -426,10 +427,10 @@ def _refuse_nonsense(options: argparse.Namespace, parser: argparse.ArgumentParse
         if options.calls is not None and not http_client.is_this_machine(options.url):
             parser.error("load is for a server on this machine only, not for --url elsewhere")
     if options.calls is not None and not (
-        1 <= options.calls <= _MOST_LOAD_CALLS and 0 < options.rate <= _MOST_LOAD_RATE
+        1 <= options.calls <= _MAX_LOAD_CALLS and 0 < options.rate <= _MAX_LOAD_RATE
     ):
         parser.error(
-            f"wanted 1 to {_MOST_LOAD_CALLS} calls at a rate of up to {_MOST_LOAD_RATE} a second"
+            f"wanted 1 to {_MAX_LOAD_CALLS} calls at a rate of up to {_MAX_LOAD_RATE} a second"
         )
 
 

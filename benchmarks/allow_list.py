@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import allowlist
+from allow_list import reader
 from benchmarks import figures, machine
 from benchmarks.figures import Figure
 from benchmarks.servers import ROOT
@@ -45,7 +45,7 @@ class Loaded:
 
 def lines(rows: int) -> Iterator[str]:
     """Yield a list whose rows use every column but `from`."""
-    yield ",".join(allowlist.COLUMNS)
+    yield ",".join(reader.COLUMNS)
     for row in range(rows):
         dialled, destination = FIRST_DIALLED + row, FIRST_DESTINATION + row
         yield f"{dialled},,{destination},,3600,2099-01-31T18:00:00Z,a note"
@@ -54,7 +54,7 @@ def lines(rows: int) -> Iterator[str]:
 def load(path: Path) -> Loaded:
     """Load a list in this process and tell what that took."""
     before, started = machine.memory_mb(), time.perf_counter()
-    allow_list = allowlist.read(path, allowlist.RowDefaults(), only_fictional=False)
+    allow_list = reader.read(path, reader.RowDefaults(), only_fictional=False)
     seconds = time.perf_counter() - started
     held, peak = machine.memory_mb() - before, machine.memory_mb(peak=True)
     assert len(allow_list)  # noqa: S101 - it is held until here
@@ -78,8 +78,8 @@ def load_apart(rows: int) -> Loaded:
 
 def look_ups(lengths: Sequence[int], rounds: int) -> dict[str, list[float]]:
     """Return the seconds that a look-up takes in a list of each length, round by round."""
-    defaults = allowlist.RowDefaults()
-    lists = {rows: allowlist.parse(lines(rows), defaults, only_fictional=False) for rows in lengths}
+    defaults = reader.RowDefaults()
+    lists = {rows: reader.parse(lines(rows), defaults, only_fictional=False) for rows in lengths}
     times: dict[str, list[float]] = {str(rows): [] for rows in lengths}
     for _ in range(rounds):
         for rows, allow_list in lists.items():

@@ -18,18 +18,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import calllog
 from app import now
 from benchmarks import figures, servers
 from benchmarks.figures import Figure
-from logstore import Row
-from memory import Memory
+from call_log import writer
+from call_log.memory import Memory
+from call_log.store import Row
 
 EVENTS, SYNC_MS = 8_000, 10
 KEPT = 1_000_000
 EVENT_NAMES = ("incoming_call", "dial_completed", "speak_completed", "call_completed")
 ASKED = 5
-SHIM = servers.ROOT / "tests" / "faulty_disk.c"
+SHIM = servers.ROOT / "tests" / "support" / "faulty_disk.c"
 
 
 def slow_syncs(events: int = EVENTS, sync_ms: int = SYNC_MS) -> list[Figure]:
@@ -62,7 +62,7 @@ def warming(kept: int = KEPT) -> list[Figure]:
     """Return how long a start takes to read the last calls of so many events kept."""
     with tempfile.TemporaryDirectory() as name:
         fill(Path(name) / "calls.db", kept)
-        store = calllog.store_of(f"sqlite:///{name}/calls.db")
+        store = writer.store_of(f"sqlite:///{name}/calls.db")
         store.open()
         started = time.perf_counter()
         Memory(store, now())
@@ -88,7 +88,7 @@ def fill(path: Path, count: int) -> None:
     """Make a log of calls with four events each."""
     body = json.dumps({"event": "x", "reference_id": "x", "data": {"to": "12025550100"}}).encode()
     reply = '{"method":"hangup","params":{}}'
-    store = calllog.store_of(f"sqlite:///{path}")
+    store = writer.store_of(f"sqlite:///{path}")
     store.open()
     with store.transaction():
         store.keep(

@@ -23,8 +23,8 @@ from benchmarks import figures, wire
 from benchmarks.figures import Figure
 from benchmarks.peers import bare_bottle
 from benchmarks.servers import ROOT
-from calls import RecentCalls
-from journal import Journal
+from call_log.memory import InMemoryCalls
+from serving.event_log import EventLog
 
 BATCH, ROUNDS = 300, 100
 
@@ -60,7 +60,7 @@ def product(lines_fd: int) -> Any:
     """Return the product's callable on the sample, verified, with its lines in a file."""
     environment = {"MASKING_ALLOW_LIST": str(ROOT / "allowlist.csv"), **wire.KEYS}
     settings, live = app.load(Path(os.devnull), environment)
-    return app.create_app(settings, live, RecentCalls(), Journal(lines_fd))
+    return app.create_app(settings, live, InMemoryCalls(), EventLog(lines_fd))
 
 
 def seconds_each(callable_: Callable[..., Any], batch: Sequence[Environ]) -> float:

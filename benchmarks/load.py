@@ -24,7 +24,7 @@ from benchmarks import machine, wire
 from benchmarks.figures import percentile
 
 CLIENTS = 16
-MOST_WAIT_S = 10.0
+MAX_WAIT_S = 10.0
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _CLOSES = re.compile(rb"^HTTP/1\.0|\r\nconnection: *close", re.IGNORECASE)
 
@@ -177,7 +177,7 @@ class Load:
 
     def _give_up(self) -> None:
         """Count those as errors who have waited too long since their request was due."""
-        latest = time.perf_counter() - MOST_WAIT_S
+        latest = time.perf_counter() - MAX_WAIT_S
         for waiting in self.busy, self.connecting:
             for number in [each for each, client in waiting.items() if client.since < latest]:
                 self._fail(waiting.pop(number))

@@ -23,8 +23,8 @@ from benchmarks import load, machine, wire
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
 _PEERS_BIN = ROOT / "benchmarks" / ".venv" / "bin"
-_MOST_START_S = 20.0
-_MOST_STOP_S = 15.0
+_MAX_START_S = 20.0
+_MAX_STOP_S = 15.0
 
 
 class ServerError(Exception):
@@ -144,7 +144,7 @@ def _free_port() -> int:
 
 
 def _wait_for_answer(process: "subprocess.Popen[bytes]", port: int, output: Path) -> None:
-    deadline = time.perf_counter() + _MOST_START_S
+    deadline = time.perf_counter() + _MAX_START_S
     requests = map(wire.http, wire.bodies(f"start-{process.pid}"))
     while time.perf_counter() < deadline and process.poll() is None:
         if load.play(port, [next(requests)], clients=1).answered:
@@ -156,7 +156,7 @@ def _wait_for_answer(process: "subprocess.Popen[bytes]", port: int, output: Path
 def _end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     try:
-        process.wait(_MOST_STOP_S)
+        process.wait(_MAX_STOP_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

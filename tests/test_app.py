@@ -13,7 +13,7 @@ from typing import Any
 
 import facts
 import pytest
-from conftest import (
+from helpers import (
     ROOT,
     START,
     Clock,
@@ -31,11 +31,12 @@ from conftest import (
 
 import app as app_module
 import config
+from allow_list.reload import LiveAllowList
 from app import create_app
-from calllog import LogUnavailable
-from calls import Moment, RecentCalls
-from journal import MOST_WAITING, Journal
-from watch import LiveAllowList
+from call_log.memory import InMemoryCalls
+from call_log.writer import LogUnavailable
+from calls import Timestamp
+from serving.event_log import MAX_WAITING, EventLog
 
 CALL = payload("incoming_call")
 NUMBER = "12025550123"
@@ -54,8 +55,8 @@ def environ(body: bytes, **members: Any) -> dict[str, Any]:
     } | members
 
 
-def app_of(journal: Journal, clock: Callable[[], Moment]) -> Any:
-    calls = RecentCalls()
+def app_of(journal: EventLog, clock: Callable[[], Timestamp]) -> Any:
+    calls = InMemoryCalls()
     return web(create_app(settings_of(), live(facts.ALLOW_LIST), calls, journal, clock=clock))
 
 
@@ -92,7 +93,7 @@ def test_health_counts_what_happened(door: Door, clock: Clock) -> None:
 
 def test_health_of_a_server_with_a_key(lines: Lines) -> None:
     settings, _ = config.read(None, facts.KEYS)
-    app = web(create_app(settings, live(facts.ALLOW_LIST), RecentCalls(), lines.journal))
+    app = web(create_app(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.journal))
     assert app.get("/health").json["signatures"] == "verified"
     assert app.post("/", b"", status=401).json == {"error": "unauthorized"}
     assert app.get("/health").json["last_event"] is None
@@ -104,7 +105,7 @@ def test_health_is_not_ok_with_a_list_that_is_not_current(lines: Lines, tmp_path
     file = tmp_path / "allowlist.csv"
     file.write_text(facts.ALLOW_LIST)
     listed = LiveAllowList(file, lambda: read_list(file.read_text()))
-    app = web(create_app(settings_of(), listed, RecentCalls(), lines.journal))
+    app = web(create_app(settings_of(), listed, InMemoryCalls(), lines.journal))
     found = []
     for text in "broken\n", facts.ALLOW_LIST:
         file.write_text(text)
@@ -115,7 +116,7 @@ def test_health_is_not_ok_with_a_list_that_is_not_current(lines: Lines, tmp_path
 
 
 def test_while_events_cannot_be_kept_senders_hear_when_to_come_again(lines: Lines) -> None:
-    class Failing(RecentCalls):
+    class Failing(InMemoryCalls):
         def answer(self, *_: Any, **__: Any) -> Any:
             raise LogUnavailable
 
@@ -168,7 +169,7 @@ def test_a_body_that_is_declared_too_large_is_not_read(door: Door) -> None:
 def test_a_long_status_is_cut_and_never_blocks(clock: Clock) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"a line that nobody reads\n")
-    journal = Journal(writer)
+    journal = EventLog(writer)
     app = app_of(journal, clock)
     post(app, payload("dial_completed_busy").replace(b"busy", "\u00e9".encode() * 11_000))
     journal.close()
@@ -193,7 +194,7 @@ def test_a_line_that_cannot_be_worded_is_counted_and_the_next_is_written(lines: 
 def test_output_that_does_not_wait_loses_no_line_as_long_as_somebody_reads() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    journal = Journal(writer)
+    journal = EventLog(writer)
     told = [f"{n} {'x' * 400}" for n in range(600)]
     for text in told:
         journal.notice(text)
@@ -221,7 +222,7 @@ def test_a_line_that_is_cut_off_does_not_spoil_the_next(
         return write(fd, data[:left])
 
     with monkeypatch.context() as patched:
-        patched.setattr("journal.os.write", some)
+        patched.setattr("serving.event_log.os.write", some)
         lines.journal.notice("cut off")
         assert eventually(lambda: lines.journal.counts()["dropped_lines"] == 1)
     lines.journal.notice("whole")
@@ -266,7 +267,7 @@ def test_no_more_than_the_limit_and_a_byte_is_read(door: Door) -> None:
     assert body.tell() == 65_537
 
 
-class Unforeseen(RecentCalls):
+class Unforeseen(InMemoryCalls):
     """A store of calls with a fault that nobody foresaw."""
 
     def answer(self, *_: Any, **__: Any) -> Any:
@@ -345,7 +346,7 @@ def test_rejected_requests_are_told_once_and_counted(
 
 def written_to_a_terminal(write: Any) -> list[str]:
     reader, writer = os.pipe()
-    journal = Journal(writer, readable=True)
+    journal = EventLog(writer, readable=True)
     write(journal)
     journal.close()
     os.close(writer)
@@ -354,7 +355,7 @@ def written_to_a_terminal(write: Any) -> list[str]:
 
 
 def test_lines_for_people(clock: Clock) -> None:
-    def write(journal: Journal) -> None:
+    def write(journal: EventLog) -> None:
         app = app_of(journal, clock)
         post(app, payload("incoming_call"))
         post(app, payload("incoming_call_not_listed"))
@@ -381,7 +382,7 @@ def test_lines_for_people(clock: Clock) -> None:
 def test_a_cause_that_comes_again_is_shown_to_people_with_its_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def write(journal: Journal) -> None:
+    def write(journal: EventLog) -> None:
         for seconds in 1000.0, 1001.0, 1010.0:
             monkeypatch.setattr("time.monotonic", lambda now=seconds: now)
             journal.rejected("bad_json", "wanted JSON")
@@ -395,7 +396,7 @@ def test_a_cause_that_comes_again_is_shown_to_people_with_its_count(
 def test_lines_are_for_people_on_a_terminal_alone() -> None:
     told = []
     for reader, writer in os.openpty(), os.pipe():
-        journal = Journal(writer)
+        journal = EventLog(writer)
         journal.notice("ready")
         journal.close()
         told.append(os.read(reader, 1000)[:1] == b"{")
@@ -405,7 +406,7 @@ def test_lines_are_for_people_on_a_terminal_alone() -> None:
 
 
 def test_a_text_that_nothing_can_encode_is_shown_escaped() -> None:
-    def write(journal: Journal) -> None:
+    def write(journal: EventLog) -> None:
         journal.notice("list\udcff.csv")
 
     assert written_to_a_terminal(write) == [" notice: list\\udcff.csv"]
@@ -425,7 +426,7 @@ def test_a_line_has_its_time_whole_for_programs_in_utc_for_people_as_on_their_cl
     monkeypatch.setattr("time.time", lambda: START.timestamp() + 0.0625)
     monkeypatch.setattr("time.localtime", lambda now: time.gmtime(now + 3 * 3600))
     reader, writer = os.pipe()
-    journal = Journal(writer, readable=readable)
+    journal = EventLog(writer, readable=readable)
     journal.notice("ready")
     journal.close()
     os.close(writer)
@@ -465,12 +466,12 @@ def dropped(app: Any) -> int:
 
 def test_output_that_is_blocked_or_closed_holds_nothing_up(clock: Clock) -> None:
     reader, writer = os.pipe()
-    journal = Journal(writer)
+    journal = EventLog(writer)
     app = app_of(journal, clock)
     while not dropped(app):
         post(app, payload("call_completed"))
     os.close(reader)
-    assert eventually(lambda: dropped(app) > MOST_WAITING)
+    assert eventually(lambda: dropped(app) > MAX_WAITING)
     told_before = dropped(app)
     post(app, payload("call_completed"))
     os.close(writer)
@@ -479,13 +480,13 @@ def test_output_that_is_blocked_or_closed_holds_nothing_up(clock: Clock) -> None
 
 
 def test_what_was_told_is_written_before_the_process_ends() -> None:
-    words = "from journal import Journal; Journal().notice('the last word')"
+    words = "from serving.event_log import EventLog; EventLog().notice('the last word')"
     ended = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, check=True)
     assert json.loads(ended.stdout)["notice"] == "the last word"
 
 
 def test_output_that_is_blocked_does_not_hold_up_the_end() -> None:
-    words = "from journal import Journal; j = Journal(); [j.notice('x' * 500) for _ in range(400)]"
+    words = "from serving.event_log import EventLog; j = EventLog(); [j.notice('x' * 500) for _ in range(400)]"
     command = [sys.executable, "-c", words]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.wait(timeout=5) == 0

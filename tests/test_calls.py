@@ -4,9 +4,10 @@ from itertools import permutations
 
 import facts
 import pytest
-from conftest import START
+from helpers import START
 
-from calls import UNKNOWN, Call, Delivery, Moment, RecentCalls
+from call_log.memory import InMemoryCalls
+from calls import UNKNOWN, CallState, Delivery, Timestamp
 from commands import Command, Dial, Hangup, NoAction, Speak
 from events import (
     CallCompleted,
@@ -22,13 +23,13 @@ from phone import PhoneNumber
 from routing import Decision
 
 ID = facts.REFERENCE_ID
-NOW = Moment(START, 1000.0)
+NOW = Timestamp(START, 1000.0)
 INCOMING = IncomingCall(ID, PhoneNumber(facts.DIALLED), PhoneNumber(facts.CALLER))
 OTHER = IncomingCall(ID, PhoneNumber(facts.DIALLED), PhoneNumber(facts.STRANGER))
 DIAL = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
 
 
-def story(*events: Event) -> Call:
+def story(*events: Event) -> CallState:
     call = UNKNOWN
     for event in events:
         reply = DIAL if isinstance(event, IncomingCall) else NoAction()
@@ -36,15 +37,15 @@ def story(*events: Event) -> Call:
     return call
 
 
-def tell(calls: RecentCalls, event: Event, reply: Command) -> Call:
+def tell(calls: InMemoryCalls, event: Event, reply: Command) -> CallState:
     known, _ = calls.answer(Delivery(event, b"", NOW), lambda _: Decision(reply))
     return known
 
 
 def test_the_first_incoming_call_and_its_reply_stay() -> None:
     call = UNKNOWN.after(INCOMING, DIAL.to_wire(), 1000.0).after(OTHER, {}, 1100.0)
-    assert call == Call(incoming=INCOMING, reply=DIAL.to_wire(), first_seen_s=1000.0)
-    assert call.age_s(Moment(START, 1060.5)) == 60.5
+    assert call == CallState(incoming=INCOMING, reply=DIAL.to_wire(), first_seen_s=1000.0)
+    assert call.age_s(Timestamp(START, 1060.5)) == 60.5
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,9 @@ def test_a_story_is_the_same_in_every_order() -> None:
         DialCompleted(ID, "answered"),
         CallCompleted(ID),
     ]
-    expected = Call(INCOMING, DIAL.to_wire(), 1000.0, answered=True, failed=True, completed=True)
+    expected = CallState(
+        INCOMING, DIAL.to_wire(), 1000.0, answered=True, failed=True, completed=True
+    )
     assert all(story(*order) == expected for order in permutations(events))
     assert not expected.dial_failed
 
@@ -78,8 +81,10 @@ def test_events_that_change_nothing_leave_the_story() -> None:
 
 @pytest.mark.parametrize("kind", [SpeakCompleted, PlayCompleted])
 def test_the_keys_pressed_first_stay(kind: type[SpeakCompleted | PlayCompleted]) -> None:
-    assert story(kind(ID, "")) == Call(spoken=True)
-    assert story(kind(ID, ""), kind(ID, "1"), kind(ID, "2")) == Call(spoken=True, collected="1")
+    assert story(kind(ID, "")) == CallState(spoken=True)
+    assert story(kind(ID, ""), kind(ID, "1"), kind(ID, "2")) == CallState(
+        spoken=True, collected="1"
+    )
 
 
 def test_people_talk_once_the_greeting_was_spoken_to_its_end() -> None:
@@ -89,14 +94,14 @@ def test_people_talk_once_the_greeting_was_spoken_to_its_end() -> None:
 
 
 def test_the_memory_tells_what_it_was_told() -> None:
-    calls = RecentCalls()
+    calls = InMemoryCalls()
     assert tell(calls, INCOMING, DIAL) is UNKNOWN
     assert tell(calls, OTHER, Hangup()) == story(INCOMING)
     assert calls.story(ID) == story(INCOMING)
 
 
 def test_the_memory_is_bounded_and_forgets_the_oldest() -> None:
-    calls = RecentCalls(most=2)
+    calls = InMemoryCalls(most=2)
     for reference_id in "abc":
         tell(calls, CallCompleted(reference_id), NoAction())
     tell(calls, UnknownEvent("d", "x"), NoAction())
@@ -107,10 +112,10 @@ def test_the_memory_is_bounded_and_forgets_the_oldest() -> None:
 
 def test_copies_are_decided_one_after_another() -> None:
     """Without the lock, several would be decided before the first is remembered."""
-    calls, knew = RecentCalls(), []
+    calls, knew = InMemoryCalls(), []
     barrier = threading.Barrier(8)
 
-    def decide(call: Call) -> Decision:
+    def decide(call: CallState) -> Decision:
         time.sleep(0.01)
         return Decision(DIAL if call is UNKNOWN else Hangup())
 
@@ -127,13 +132,13 @@ def test_copies_are_decided_one_after_another() -> None:
 
 
 def test_a_memory_alone_says_so_and_has_nothing_to_close() -> None:
-    calls = RecentCalls()
+    calls = InMemoryCalls()
     calls.close()
     assert calls.health() == {"call_log": "off"}
 
 
 A_DIAL, A_HANGUP = DIAL.to_wire(), Hangup().to_wire()
-FIRST = Call(INCOMING, A_DIAL, 900.0, answered=True)
+FIRST = CallState(INCOMING, A_DIAL, 900.0, answered=True)
 
 
 @pytest.mark.parametrize(
@@ -143,26 +148,26 @@ FIRST = Call(INCOMING, A_DIAL, 900.0, answered=True)
         (UNKNOWN, FIRST, FIRST),
         (
             FIRST,
-            Call(OTHER, A_HANGUP, 1000.0, failed=True),
-            Call(INCOMING, A_DIAL, 1000.0, answered=True, failed=True),
+            CallState(OTHER, A_HANGUP, 1000.0, failed=True),
+            CallState(INCOMING, A_DIAL, 1000.0, answered=True, failed=True),
         ),
         (
-            Call(completed=True),
-            Call(INCOMING, A_DIAL, 1000.0, failed=True),
-            Call(INCOMING, A_DIAL, 1000.0, failed=True, completed=True),
+            CallState(completed=True),
+            CallState(INCOMING, A_DIAL, 1000.0, failed=True),
+            CallState(INCOMING, A_DIAL, 1000.0, failed=True, completed=True),
         ),
         (
             FIRST,
-            Call(first_seen_s=7.0, failed=True, completed=True),
-            Call(INCOMING, A_DIAL, 900.0, answered=True, failed=True, completed=True),
+            CallState(first_seen_s=7.0, failed=True, completed=True),
+            CallState(INCOMING, A_DIAL, 900.0, answered=True, failed=True, completed=True),
         ),
-        (Call(spoken=True), Call(collected="1"), Call(spoken=True, collected="1")),
-        (Call(collected="1"), Call(spoken=True), Call(spoken=True, collected="1")),
-        (Call(failed=True), Call(answered=True), Call(answered=True, failed=True)),
+        (CallState(spoken=True), CallState(collected="1"), CallState(spoken=True, collected="1")),
+        (CallState(collected="1"), CallState(spoken=True), CallState(spoken=True, collected="1")),
+        (CallState(failed=True), CallState(answered=True), CallState(answered=True, failed=True)),
     ],
 )
 def test_what_is_kept_and_what_is_remembered_of_a_call_add_up(
-    story: Call, memory: Call, joined: Call
+    story: CallState, memory: CallState, joined: CallState
 ) -> None:
     """Of two different first events the one that is kept stays, aged by the clock of memory."""
     assert story.joined(memory) == joined

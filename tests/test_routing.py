@@ -6,11 +6,11 @@ from typing import Any
 
 import facts
 import pytest
-from conftest import START, read_list
+from helpers import START, read_list
 
-import logstore
 import phone
-from calls import UNKNOWN, Delivery, Moment
+from call_log.store import row_of
+from calls import UNKNOWN, Delivery, Timestamp
 from commands import Command, Dial, Hangup, NoAction
 from events import DialCompleted, Event, IncomingCall, PlayCompleted, SpeakCompleted
 from phone import NoNumber, PhoneNumber
@@ -18,16 +18,16 @@ from routing import (
     AllowList,
     AllowListError,
     Decision,
+    Prompts,
     Reason,
     Route,
     RowFault,
-    Script,
     decide,
 )
 
 LIST = read_list(facts.ALLOW_LIST)
 EXPIRED = "12025550102"
-NOW = Moment(START, 1000.0)
+NOW = Timestamp(START, 1000.0)
 EXPIRY = facts.PAIR_EXPIRES
 
 
@@ -186,7 +186,7 @@ def test_a_call_is_connected_along_the_route_of_its_caller(
     own, pair_number = PhoneNumber(caller), PhoneNumber(facts.PAIR_NUMBER)
     dial = Dial(PhoneNumber(destination), pair_number)
     event = IncomingCall(facts.REFERENCE_ID, pair_number, own)
-    assert decide(event, UNKNOWN, read_list(PAIRS), Script(), NOW) == Decision(
+    assert decide(event, UNKNOWN, read_list(PAIRS), Prompts(), NOW) == Decision(
         dial, route=Route(pair_number, own, dial, line=line)
     )
 
@@ -203,7 +203,7 @@ def test_a_caller_without_a_route_is_refused_with_the_reason(
     caller: PhoneNumber | NoNumber, reason: Reason
 ) -> None:
     event = IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.PAIR_NUMBER), caller)
-    assert decide(event, UNKNOWN, read_list(PAIRS), Script(), NOW) == Decision(Hangup(), reason)
+    assert decide(event, UNKNOWN, read_list(PAIRS), Prompts(), NOW) == Decision(Hangup(), reason)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_caller_without_a_route_is_refused_with_the_reason(
 def test_without_a_script_nothing_is_said_and_no_digit_asked_for(
     event: Event, command: Command
 ) -> None:
-    assert decide(event, UNKNOWN, read_list(PAIRS), Script(), NOW) == Decision(command)
+    assert decide(event, UNKNOWN, read_list(PAIRS), Prompts(), NOW) == Decision(command)
 
 
 def test_a_route_of_no_file_stands_in_no_line() -> None:
@@ -289,18 +289,18 @@ def test_an_unreadable_caller_is_the_same_again_and_another_one_conflicts(
     """Also when the first delivery is known from the log alone."""
     dialled = PhoneNumber(facts.DIALLED)
     event, again = (IncomingCall(facts.REFERENCE_ID, dialled, each) for each in (first, second))
-    answer = decide(event, UNKNOWN, LIST, Script(), NOW)
+    answer = decide(event, UNKNOWN, LIST, Prompts(), NOW)
     assert isinstance(answer.command, Dial)
-    kept = logstore.row(Delivery(event, b"", NOW), answer).told()
+    kept = row_of(Delivery(event, b"", NOW), answer).told()
     assert kept == event
     call = UNKNOWN.after(kept, answer.command.to_wire(), NOW.monotonic_s)
     same = answer if first == second else Decision(Hangup(), Reason.CONFLICTING)
-    assert decide(again, call, LIST, Script(), NOW) == same
+    assert decide(again, call, LIST, Prompts(), NOW) == same
 
 
 def test_the_log_of_an_earlier_version_is_read() -> None:
     event = IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.DIALLED), NoNumber.BAD)
-    row = logstore.row(Delivery(event, b"", NOW), Decision(Hangup()))
+    row = row_of(Delivery(event, b"", NOW), Decision(Hangup()))
     assert (row.caller, row._replace(caller="withheld").told()) == (
         "bad",
         IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.DIALLED), NoNumber.WITHHELD),

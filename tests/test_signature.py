@@ -126,11 +126,7 @@ def test_everything_else_is_refused_with_its_cause(
 ) -> None:
     with pytest.raises(SignatureError) as caught:
         verify(authorization, x_ts_authorization)
-    assert (caught.value.cause, caught.value.status, caught.value.word) == (
-        cause,
-        401,
-        "unauthorized",
-    )
+    assert (caught.value.cause, caught.value.word) == (cause, "unauthorized")
     assert str(caught.value) == cause
 
 

@@ -11,7 +11,7 @@ import sys
 import waitress
 from bottle import Bottle, request
 
-import server
+from serving import server
 
 THREADS = 16
 ROUTES = {"12025550100": ("12025550111", "12025550199")}
@@ -38,7 +38,7 @@ def main() -> None:
         host="127.0.0.1",
         port=int(sys.argv[1]),
         threads=THREADS,
-        connection_limit=server.MOST_CONNECTIONS,
+        connection_limit=server.MAX_CONNECTIONS,
         _quiet=True,
         **server.LIMITS,
     )

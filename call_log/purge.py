@@ -1,0 +1,60 @@
+"""When calls have been kept long enough, and that they go then: a few at a time, between events.
+
+The wall clock says how old a call is, and may be wrong: at the start until the time of day has been
+fetched, or in one jump later. It is believed only after it has gone as the monotonic clock does for
+ten minutes. This file reads no clock of its own.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from call_log.store import Store, microseconds
+from calls import Timestamp
+
+MIN_TRUSTED_S = 600.0
+MAX_APART_S = 2.0
+MAX_REWRITTEN = 32 * 2**20  # bytes: less than half a second's work
+
+_EVERY_S = 60.0
+_STEP_S = 0.05
+_SCRUB_AGAIN_S = 1.0
+_MAX_AT_ONCE = 50
+
+
+class Purge:
+    """Deletes each call of a store `keep_days` after its first event."""
+
+    def __init__(self, store: Store, keep_days: int, clock: Callable[[], Timestamp]) -> None:
+        self._store, self._keep, self._clock = store, timedelta(days=keep_days), clock
+        self._last = clock()
+        self._trusted_at_s = self._last.monotonic_s + MIN_TRUSTED_S
+        self._next_s = 0.0
+        self._has_to_scrub = False
+
+    def turn(self) -> set[str]:
+        """Purge a few calls if it is time, or else what is left of some; return which.
+
+        To be called often, whatever else there is to do. Raises `StoreError`.
+        """
+        now = self._clock()
+        if not self._is_trusted(now) or now.monotonic_s < self._next_s:
+            return set()
+        self._next_s = now.monotonic_s + _EVERY_S
+        before = microseconds(now.utc - self._keep)
+        if old := self._store.older_than(before, _MAX_AT_ONCE):
+            self._store.purge(old)
+            self._next_s, self._has_to_scrub = now.monotonic_s + _STEP_S, True
+        elif self._has_to_scrub:
+            self._has_to_scrub = not self._store.erase_deleted(rewrite_up_to=MAX_REWRITTEN)
+            if self._has_to_scrub:
+                self._next_s = now.monotonic_s + _SCRUB_AGAIN_S
+        return old
+
+    def _is_trusted(self, now: Timestamp) -> bool:
+        """Tell whether the wall clock has gone for long enough as the monotonic one has."""
+        by_wall = (now.utc - self._last.utc).total_seconds()
+        by_monotonic = now.monotonic_s - self._last.monotonic_s
+        self._last = now
+        if abs(by_wall - by_monotonic) > MAX_APART_S:
+            self._trusted_at_s = now.monotonic_s + MIN_TRUSTED_S
+        return now.monotonic_s >= self._trusted_at_s

@@ -1,0 +1,231 @@
+"""The record of one call, folded from everything that is kept of it.
+
+A record says what happened, as the field writes it: who, when, how long, how it ended. TeleSign's
+own times are taken where it reports them; where it does not, the time at which the server heard of
+it. No I/O; the present is passed in.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from calls import ANSWERED
+from commands import Wire
+from events import (
+    CallCompleted,
+    CallLeg,
+    DialCompleted,
+    Event,
+    IncomingCall,
+    PlayCompleted,
+    SpeakCompleted,
+)
+from phone import NoNumber, PhoneNumber
+
+MAX_CALL = timedelta(hours=4, minutes=10)
+"""So long after its first event a call is over, whatever was heard: TeleSign's limit is 4 h."""
+
+
+class Disposition(StrEnum):
+    """What became of a call: a closed list."""
+
+    ANSWERED = "answered"
+    NO_ANSWER = "no answer"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class State(StrEnum):
+    """Whether a call is over, as far as was heard."""
+
+    IN_PROGRESS = "in progress"
+    ENDED = "ended"
+    END_UNKNOWN = "end unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event that is kept: what it says, what was answered, when it came, and its very text."""
+
+    event: Event
+    reply: Wire
+    reason: str | None
+    first_seen: datetime
+    last_seen: datetime
+    deliveries: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call. Times are aware UTC; what is not known is `None`, or empty.
+
+    `duration_s` counts from the creation to the end, `talk_s` from the answer to the end of the
+    part that ended first. `parts` is what TeleSign reported of the end; where we were told nothing
+    before, the people are those of it. `masking_id` is only ever the one of our own `dial`.
+    """
+
+    reference_id: str
+    state: State
+    disposition: Disposition
+    caller: PhoneNumber | NoNumber | None
+    dialled: PhoneNumber | NoNumber | None
+    destination: PhoneNumber | NoNumber | None
+    masking_id: str | None
+    decision: str | None
+    reason: str | None
+    created: datetime
+    answered: datetime | None
+    ended: datetime | None
+    duration_s: float | None
+    talk_s: float | None
+    collected: str
+    recordings: tuple[str, ...]
+    deliveries: int
+    parts: tuple[CallLeg, ...]
+
+
+def record(heard: Sequence[StoredEvent], now: datetime) -> CallRecord:
+    """Fold a record out of all that is kept of one call, which is at least one event."""
+    incoming = next((each for each in heard if isinstance(each.event, IncomingCall)), None)
+    call = incoming.event if incoming and isinstance(incoming.event, IncomingCall) else None
+    reply = incoming.reply if incoming else {}
+    dial = reply.get("params") if reply.get("method") == "dial" else None
+    params = dial if isinstance(dial, dict) else {}
+    parts = tuple(_parts(heard))
+    disposition = _disposition(heard, incoming, parts)
+    created, answered, ended = _times(heard, parts, disposition)
+    # Who hangs up first ends the talk; the other part may be told goodbye.
+    parted = min((part.ended for part in parts if part.ended), default=ended)
+    reported = max((part.duration_s for part in parts if part.duration_s is not None), default=None)
+    return CallRecord(
+        reference_id=heard[0].event.reference_id,
+        state=_state(heard, now),
+        disposition=disposition,
+        caller=call.caller if call else _of(parts, "inbound", "calling"),
+        dialled=call.dialled if call else _of(parts, "inbound", "called"),
+        destination=params.get("to") if call else _of(parts, "outbound", "called"),
+        masking_id=params.get("caller_id_number"),
+        decision=str(reply.get("method", "no action")) if incoming else None,
+        reason=incoming.reason if incoming else None,
+        created=created,
+        answered=answered,
+        ended=ended,
+        duration_s=reported if reported is not None else _seconds(created, ended),
+        talk_s=_seconds(answered, parted),
+        collected="".join(_collected(heard)),
+        recordings=tuple(dict.fromkeys(part.recording for part in parts if part.recording)),
+        deliveries=sum(each.deliveries for each in heard),
+        parts=parts,
+    )
+
+
+def _parts(heard: Iterable[StoredEvent]) -> Iterable[CallLeg]:
+    for each in heard:
+        if isinstance(each.event, CallCompleted):
+            yield from each.event.parts
+
+
+def _of(parts: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber | NoNumber | None:
+    found = (getattr(part, role) for part in parts if part.direction == direction)
+    return next(found, None)
+
+
+def _collected(heard: Iterable[StoredEvent]) -> Iterable[str]:
+    for each in heard:
+        if isinstance(each.event, SpeakCompleted | PlayCompleted):
+            yield each.event.collected_digits
+
+
+def _state(heard: Sequence[StoredEvent], now: datetime) -> State:
+    if any(isinstance(each.event, CallCompleted) for each in heard):
+        return State.ENDED
+    since = min(each.first_seen for each in heard)
+    return State.END_UNKNOWN if now - since >= MAX_CALL else State.IN_PROGRESS
+
+
+def _disposition(
+    heard: Sequence[StoredEvent], incoming: StoredEvent | None, parts: Sequence[CallLeg]
+) -> Disposition:
+    statuses = [each.event.status for each in heard if isinstance(each.event, DialCompleted)]
+    failures = [status for status in statuses if status is not None and status != ANSWERED]
+    if incoming is not None and incoming.reply.get("method") != "dial":
+        return Disposition.REFUSED
+    if ANSWERED in statuses or any(
+        part.direction == "outbound" and part.answered for part in parts
+    ):
+        return Disposition.ANSWERED
+    if any(_says_no_answer(status) for status in failures):
+        return Disposition.NO_ANSWER
+    if failures:
+        return Disposition.FAILED
+    if incoming is not None and any(isinstance(each.event, CallCompleted) for each in heard):
+        return Disposition.NO_ANSWER
+    return Disposition.UNKNOWN
+
+
+def _says_no_answer(status: str) -> bool:
+    """Tell whether a status is one for a phone that rang; inferred, no page lists what fails."""
+    return re.sub("[^a-z]", "", status.lower()) in ("noanswer", "unanswered", "timeout")
+
+
+def _times(
+    heard: Sequence[StoredEvent], parts: Sequence[CallLeg], disposition: Disposition
+) -> tuple[datetime, datetime | None, datetime | None]:
+    """Return when the call was created, answered by the called person, and ended."""
+    created = min((part.created for part in parts if part.created), default=None)
+    # The caller's own part was answered when TeleSign took the call.
+    called = [part.answered for part in parts if part.answered and part.direction != "inbound"]
+    ended = max((part.ended for part in parts if part.ended), default=None)
+    answered = max(called, default=None) or _first(heard, DialCompleted, ANSWERED)
+    return (
+        created or _first(heard, IncomingCall) or min(each.first_seen for each in heard),
+        answered if disposition is Disposition.ANSWERED else None,
+        ended or _first(heard, CallCompleted),
+    )
+
+
+def _first(
+    heard: Iterable[StoredEvent], kind: type[Event], status: str | None = None
+) -> datetime | None:
+    """Return when the first event of a kind was heard, and with this status if one is named."""
+    times = (
+        each.first_seen
+        for each in heard
+        if isinstance(each.event, kind)
+        and (status is None or getattr(each.event, "status", None) == status)
+    )
+    return min(times, default=None)
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    """Return how long something took; two clocks may contradict each other, then it took none."""
+    if start is None or end is None:
+        return None
+    return max((end - start).total_seconds(), 0.0)
+
+
+def finds(number: PhoneNumber, home_country_code: str) -> Callable[[str], bool]:
+    """Return what tells whether a text, plain or JSON, holds a number, however it is written."""
+    pattern = _pattern(number, home_country_code)
+    return lambda text: pattern.search(_plain(text)) is not None
+
+
+def _pattern(number: PhoneNumber, home_country_code: str) -> re.Pattern[str]:
+    """Return what finds a number in a text, with or without separators and the country's code."""
+    national = number.removeprefix(home_country_code)
+    code = number.removesuffix(national)
+    between = "[^0-9A-Za-z]{0,4}"
+    digits = between.join(national)
+    if code:
+        digits = f"(?:{between.join(code)}{between})?(?:0{between})?{digits}"
+    return re.compile(rf"(?<![0-9])(?:(?:00|011){between})?{digits}(?![0-9])")
+
+
+def _plain(text: str) -> str:
+    """Return a body with nothing left that JSON may write in two ways."""
+    return json.dumps(json.loads(text), ensure_ascii=False) if "\\" in text else text

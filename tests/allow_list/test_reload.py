@@ -1,0 +1,287 @@
+"""The allow-list while the server runs: taken whole or not at all; the last good one stays."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+import requests
+from helpers import live, payload, signed
+from processes import ServerProcess
+
+from allow_list.reload import LiveAllowList
+from routing import AllowListError, RowFault
+
+OTHER_LIST = "to,destination\n12025550166,12025550167\n"
+TWO_SECONDS = 2.0
+
+
+class Watched:
+    """A server and the file that it watches."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self.server = server
+        self.path = server.folder / "allowlist.csv"
+        self.calls = 0
+
+    def notices(self) -> list[str]:
+        """Return what the server has said of itself so far."""
+        lines = self.server.stdout.read_text().splitlines()
+        return [line.split('"notice": ')[1] for line in lines if '"notice"' in line]
+
+    def wait_for_notice(self, count: int) -> str:
+        """Return the newest of so many notices, which has to come within two seconds."""
+        deadline = time.monotonic() + TWO_SECONDS
+        while len(self.notices()) < count:
+            assert time.monotonic() < deadline, self.notices()
+            time.sleep(0.02)
+        assert len(self.notices()) == count
+        return self.notices()[-1]
+
+    def call(self, dialled: str, reference_id: str = "") -> str:
+        """Return the method that answers a call."""
+        self.calls += 1
+        body = payload("incoming_call").replace(facts.DIALLED.encode(), dialled.encode())
+        name = reference_id or f"call-{self.calls}"
+        return self.post(body.replace(facts.REFERENCE_ID.encode(), name.encode()))
+
+    def post(self, body: bytes) -> str:
+        answer = requests.post(self.server.url, body, headers=signed(body), timeout=10)
+        return str(answer.json().get("method", ""))
+
+    def health(self) -> dict[str, Any]:
+        health: dict[str, Any] = requests.get(f"{self.server.url}health", timeout=10).json()
+        return health
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    with ServerProcess(tmp_path, facts.KEYS) as server:
+        yield Watched(server)
+
+
+def test_a_changed_file_is_read_within_two_seconds(watched: Watched) -> None:
+    assert (watched.call(facts.DIALLED), watched.call("12025550166")) == ("dial", "hangup")
+    watched.path.write_text(OTHER_LIST)
+    assert watched.wait_for_notice(1) == '"the allow-list is read again: 1 route(s)"}'
+    assert (watched.call(facts.DIALLED), watched.call("12025550166")) == ("hangup", "dial")
+    assert watched.health()["routes"] == 1
+
+
+def test_an_editor_that_replaces_the_file_is_noticed(watched: Watched) -> None:
+    old = watched.path.stat()
+    new = watched.path.with_suffix(".new")
+    new.write_text(facts.ALLOW_LIST.replace(facts.DIALLED, facts.NOT_LISTED))
+    os.utime(new, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert new.stat().st_size == old.st_size
+    new.replace(watched.path)
+    watched.wait_for_notice(1)
+    assert (watched.call(facts.DIALLED), watched.call(facts.NOT_LISTED)) == ("hangup", "dial")
+
+
+def test_sighup_has_it_read_at_once(watched: Watched) -> None:
+    watched.server.process.send_signal(signal.SIGHUP)
+    assert watched.wait_for_notice(1) == '"the allow-list is read again: 4 route(s)"}'
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "allowlist.csv: wanted a header line"),
+        (facts.ALLOW_LIST.encode()[:-30], "allowlist.csv:5: wanted a line end after the last row"),
+        (b"to,destination\n12025550166,x\nx,x\n", "allowlist.csv:2: destination: wanted"),
+        (b"to,note\n12025550166,caf\xe9\n", "allowlist.csv:2: wanted UTF-8 text"),
+        (None, "allowlist.csv: wanted a CSV file, got: No such file or directory"),
+    ],
+    ids=["empty", "half-written", "faulty", "another encoding", "deleted"],
+)
+def test_what_is_not_whole_is_said_once_and_the_last_good_list_stays(
+    content: bytes | None, fault: str, watched: Watched
+) -> None:
+    if content is None:
+        watched.path.unlink()
+    else:
+        watched.path.write_bytes(content)
+    notice = watched.wait_for_notice(1)
+    assert notice.startswith('"the allow-list is not taken, the last good one stays: ')
+    assert fault in notice
+    time.sleep(0.6)
+    assert len(watched.notices()) == 1
+    assert watched.call(facts.DIALLED) == "dial"
+    assert (watched.health()["allow_list"], watched.health()["routes"]) == ("stale", 4)
+    watched.path.write_text(OTHER_LIST)
+    watched.wait_for_notice(2)
+    assert watched.call("12025550166") == "dial"
+    assert watched.health()["allow_list"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("what", "cause"),
+    [("folder", "Is a directory"), ("loop", "Too many levels of symbolic links")],
+)
+def test_a_file_that_cannot_be_read_is_said_once_and_taken_as_soon_as_it_can(
+    what: str, cause: str, watched: Watched
+) -> None:
+    away = watched.path.with_suffix(".away")
+    watched.path.rename(away)
+    if what == "folder":
+        watched.path.mkdir()
+    else:
+        watched.path.symlink_to(watched.path)
+    assert f"wanted a CSV file, got: {cause}" in watched.wait_for_notice(1)
+    time.sleep(0.6)
+    assert len(watched.notices()) == 1
+    assert watched.call(facts.DIALLED) == "dial"
+    assert (watched.health()["allow_list"], watched.health()["routes"]) == ("stale", 4)
+    if what == "folder":
+        watched.path.rmdir()
+    away.replace(watched.path)
+    assert "read again" in watched.wait_for_notice(2)
+    assert watched.health()["allow_list"] == "ok"
+
+
+def test_without_a_key_a_list_with_a_real_number_is_not_taken(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        watched = Watched(server)
+        watched.path.write_text("to,destination\n12025550100,18888888888\n")
+        assert "wanted only fictional numbers" in watched.wait_for_notice(1)
+        assert "18888888888" not in server.output()
+        assert watched.call(facts.DIALLED) == "dial"
+
+
+def test_a_call_of_a_removed_row_is_refused_and_a_live_one_left_alone(watched: Watched) -> None:
+    def event(name: str) -> bytes:
+        return payload(name).replace(facts.REFERENCE_ID.encode(), b"live")
+
+    assert watched.call(facts.DIALLED, "live") == "dial"
+    assert watched.post(event("dial_completed_answered")) == "speak"
+    watched.path.write_text(OTHER_LIST)
+    watched.wait_for_notice(1)
+    assert watched.post(event("speak_completed")) == ""
+    assert watched.call(facts.DIALLED, "live") == "hangup"
+    assert watched.call(facts.DIALLED) == "hangup"
+
+
+def test_a_first_list_that_is_not_good_is_refused() -> None:
+    with pytest.raises(AllowListError):
+        live("nonsense")
+
+
+def test_a_change_while_the_file_is_read_is_seen_at_the_next_look(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text("one")
+    contents: list[str] = []
+    told: list[str] = []
+
+    def read() -> Any:
+        contents.append(path.read_text())
+        if len(contents) == 2:
+            path.write_text("three")
+        return ()
+
+    listed = LiveAllowList(path, read)
+    for _ in range(2):
+        listed.look(told.append, asked=False)
+    assert contents == ["one"]
+    path.write_text("second")
+    for _ in range(4):
+        listed.look(told.append, asked=False)
+    assert contents == ["one", "second", "three"]
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (AllowListError([RowFault(0, "no such disk")], unread=True), "list: no such disk"),
+        (MemoryError("12025550123"), "MemoryError while it was read"),
+    ],
+)
+def test_what_may_pass_by_itself_is_said_once_and_tried_again_without_a_change(
+    trouble: Exception, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "list"
+    path.write_text("one")
+    troubles = [trouble, trouble]
+    lines: list[str] = []
+
+    def read() -> Any:
+        if path.read_text() == "second" and troubles:
+            raise troubles.pop()
+        return ()
+
+    listed = LiveAllowList(path, read)
+    path.write_text("second")
+    for stale in False, True, True, False, False:
+        listed.look(lines.append, asked=False)
+        assert listed.is_stale is stale
+    assert len(lines) == 2
+    assert lines[0].endswith(told)
+    assert lines[1] == "the allow-list is read again: 0 route(s)"
+
+
+def test_a_fault_in_the_content_is_not_looked_for_again_until_the_file_changes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "list"
+    path.write_text("one")
+    reads = 0
+
+    def read() -> Any:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            raise AllowListError([RowFault(1, "bad")])
+        return ()
+
+    listed = LiveAllowList(path, read)
+    path.write_text("second")
+    for _ in range(5):
+        listed.look(lambda _: None, asked=False)
+    assert reads == 2
+
+
+def test_a_file_that_is_still_being_written_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text("a")
+    read = 0
+
+    def count() -> Any:
+        nonlocal read
+        read += 1
+        return ()
+
+    listed = LiveAllowList(path, count)
+    for length, reads in (2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 3):
+        path.write_text("a" * length)
+        listed.look(lambda _: None, asked=False)
+        assert read == reads
+    path.write_text("b")
+    listed.look(lambda _: None, asked=False)
+    assert read == 3
+    listed.look(lambda _: None, asked=False)
+    assert read == 4
+    path.write_text("bb")
+    listed.look(lambda _: None, asked=True)
+    assert read == 5
+
+
+def test_turns_are_short_only_while_the_list_is_read(tmp_path: Path) -> None:
+    usual, during = sys.getswitchinterval(), []
+
+    def read() -> Any:
+        during.append(sys.getswitchinterval())
+        if len(during) == 3:
+            raise AllowListError([RowFault(1, "bad")])
+        return ()
+
+    listed = LiveAllowList(tmp_path / "list", read)
+    for _ in range(2):
+        listed.look(lambda _: None, asked=True)
+        assert sys.getswitchinterval() == usual
+    assert during[1:] == [pytest.approx(0.0001)] * 2

@@ -1,0 +1,610 @@
+"""The call log under faults, each against the real server process, on a disk that does as told."""
+
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from mmap import mmap
+from pathlib import Path
+from struct import calcsize, pack_into, unpack_from
+from threading import Timer
+from typing import Any, ClassVar
+
+import facts
+import pytest
+import requests
+from call_logs import at_once, is_well, kept, numbered, rows
+from helpers import ROOT, SUPPORT, eventually, payload
+from processes import Load, ServerProcess
+
+from call_log import writer
+from call_log.store import Row
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no compiler for the faulty disk"),
+]
+
+INCOMING, COMPLETED = payload("incoming_call"), payload("call_completed")
+EVENTS = ["incoming_call", "dial_completed_answered", "speak_completed", "call_completed"]
+SPEAK = {
+    "method": "speak",
+    "params": {"tts": {"message": "Your call is connected.", "language": "en-US"}},
+}
+
+
+class OddServer(ServerProcess):
+    """A server that breaks a promise."""
+
+    command: ClassVar[list[str]] = [
+        sys.executable,
+        str(SUPPORT / "odd_server.py"),
+    ]
+
+
+class Disk:
+    """The faults of a process's disk and clock; every fault is 0, or in the order's unit."""
+
+    _FIELDS = (
+        "sync_takes_us",
+        "sync_errno",
+        "write_errno",
+        "open_errno",
+        "clock_ahead_s",
+        "syncs",
+        "writes",
+    )
+
+    def __init__(self, library: Path, path: Path) -> None:
+        path.write_bytes(bytes(calcsize("q") * len(self._FIELDS)))
+        with path.open("r+b") as file:
+            object.__setattr__(self, "_map", mmap(file.fileno(), 0))
+        environment = {"LD_PRELOAD": str(library), "FAULTY_DISK": str(path)}
+        object.__setattr__(self, "environment", environment)
+
+    def __getattr__(self, name: str) -> int:
+        place = self._FIELDS.index(name) * calcsize("q")
+        return int(unpack_from("q", self.__dict__["_map"], place)[0])
+
+    def __setattr__(self, name: str, value: int) -> None:
+        pack_into("q", self.__dict__["_map"], self._FIELDS.index(name) * calcsize("q"), value)
+
+    def is_well(self) -> None:
+        """End every fault."""
+        for name in self._FIELDS[:5]:
+            setattr(self, name, 0)
+
+
+@pytest.fixture(scope="session")
+def faulty_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = tmp_path_factory.mktemp("faulty") / "faulty_disk.so"
+    source = SUPPORT / "faulty_disk.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture
+def disk(faulty_disk: Path, tmp_path: Path) -> Disk:
+    return Disk(faulty_disk, tmp_path / "orders")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/calls.db"
+
+
+@pytest.fixture
+def server(tmp_path: Path, disk: Disk) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path, disk.__dict__["environment"]) as running:
+        yield running
+        disk.is_well()
+
+
+def whole(path: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return bool(connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)])
+
+
+@dataclass
+class Fault:
+    """Something that keeps the log from being written, until it is over."""
+
+    begin: Callable[[Disk, Path], Any]
+    words: str
+
+
+def failing(**orders: int) -> Callable[[Disk, Path], None]:
+    def begin(disk: Disk, _folder: Path) -> None:
+        for name, value in orders.items():
+            setattr(disk, name, value)
+
+    return begin
+
+
+FAULTS = {
+    "full": Fault(failing(write_errno=errno.ENOSPC), "free some space"),
+    "read-only": Fault(failing(write_errno=errno.EROFS, open_errno=errno.EROFS), "calls.db"),
+    "broken": Fault(failing(write_errno=errno.EIO), "look at the disk"),
+    "broken-sync": Fault(failing(sync_errno=errno.EIO), "look at the disk"),
+    "hanging": Fault(failing(sync_takes_us=2_000_000), "takes longer than 500 ms"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_disk_that_fails_and_is_well_again(
+    server: ServerProcess, disk: Disk, url: str, tmp_path: Path, fault: Fault
+) -> None:
+    assert server.deliver(numbered(0)) == (200, facts.DIAL)
+    fault.begin(disk, tmp_path)
+    for body, answer in [
+        (numbered(1), facts.DIAL),
+        (payload("incoming_call_not_listed"), facts.HANGUP),
+        (
+            payload("dial_completed_busy").replace(facts.REFERENCE_ID.encode(), b"call-1"),
+            facts.HANGUP,
+        ),
+        (numbered(0), facts.DIAL),
+    ]:
+        started = time.monotonic()
+        assert server.deliver(body) == (200, answer)
+        assert time.monotonic() - started < 0.7
+    refused = requests.post(
+        server.url, COMPLETED, headers={"Content-Type": "application/json"}, timeout=10
+    )
+    assert (refused.status_code, refused.json()) == (503, {"error": "log_unavailable"})
+    assert int(refused.headers["Retry-After"]) > 0
+    health = requests.get(f"{server.url}health", timeout=10)
+    assert health.status_code == 503
+    assert health.json()["status"] == "degraded"
+    assert health.json()["answered_unkept"] == 4
+    disk.is_well()
+    assert eventually(lambda: is_well(server), 3 if fault.words.startswith("takes") else 1)
+    assert kept(url) == {
+        ("call-0", "incoming_call"): 2,
+        ("call-1", "incoming_call"): 1,
+        ("call-1", "dial_completed"): 1,
+        (facts.REFERENCE_ID, "incoming_call"): 1,
+        (facts.REFERENCE_ID, "call_completed"): 1,
+    }
+    assert whole(tmp_path / "calls.db")
+
+    def told() -> list[str]:
+        lines = server.stdout.read_text().splitlines()
+        return [line for line in lines if '"notice": "the call log' in line]
+
+    assert eventually(lambda: len(told()) == 2, 1)
+    assert fault.words in told()[0]
+    assert "well again" in told()[1]
+
+
+def test_a_log_that_another_program_holds_for_six_seconds(
+    server: ServerProcess, url: str, tmp_path: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "calls.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        freed = time.monotonic() + 6
+        n = 0
+        while time.monotonic() < freed:
+            started = time.monotonic()
+            assert server.deliver(numbered(n)) == (200, facts.DIAL)
+            assert time.monotonic() - started < 0.7
+            n += 1
+            time.sleep(0.1)
+        assert server.health()["status"] == "degraded"
+        other.execute("COMMIT")
+    assert eventually(lambda: is_well(server), 1)
+    assert len(kept(url)) == n
+
+
+def test_an_orderly_stop_while_another_program_holds_the_log_loses_nothing(
+    tmp_path: Path, url: str
+) -> None:
+    with (
+        ServerProcess(tmp_path) as server,
+        contextlib.closing(sqlite3.connect(tmp_path / "calls.db", isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        for n in range(20):
+            assert server.deliver(numbered(n)) == (200, facts.DIAL)
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 10
+        assert "20 event(s) wait in " in server.stdout.read_text()
+    assert kept(url) == {}
+    with ServerProcess(tmp_path) as server:
+        assert kept(url) == {(f"call-{n}", "incoming_call"): 1 for n in range(20)}
+        assert server.deliver(numbered(3)) == (200, facts.DIAL)
+        assert server.stop() == 0
+        assert "20 event(s) that waited when a server stopped" in server.stdout.read_text()
+    assert [each.name for each in tmp_path.glob("calls.db*")] == ["calls.db"]
+
+
+@pytest.mark.parametrize("errors", [{"write_errno": errno.ENOSPC}, {"sync_errno": errno.EIO}])
+def test_a_stop_that_can_save_nothing_says_how_much_is_lost(
+    server: ServerProcess, disk: Disk, tmp_path: Path, errors: dict[str, int]
+) -> None:
+    failing(**errors)(disk, tmp_path)
+    for n in range(20):
+        assert server.deliver(numbered(n)) == (200, facts.DIAL)
+    assert server.stop() == 1
+    assert "20 event(s) are LOST" in server.stdout.read_text()
+    assert [each for each in tmp_path.iterdir() if ".unkept-" in each.name] == []
+
+
+def test_a_stop_while_the_disk_hangs_doubles_nothing(
+    server: ServerProcess, disk: Disk, tmp_path: Path, url: str
+) -> None:
+    """What the writer was about to keep is kept all the same, and is in the file too."""
+    disk.sync_takes_us = 3_000_000
+    for n in range(20):
+        assert server.deliver(numbered(n)) == (200, facts.DIAL)
+    assert server.stop() == 0
+    with ServerProcess(tmp_path):
+        assert kept(url) == {(f"call-{n}", "incoming_call"): 1 for n in range(20)}
+
+
+def test_a_call_that_is_forgotten_while_it_goes_on_leaves_no_number(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    """Events come all the while that `forget` writes a file of many calls anew."""
+    store = writer.store_of(f"sqlite:///{tmp_path}/calls.db")
+    store.open()
+    seen = time.time_ns() // 1_000
+    filler = Row(
+        "", "x", b"", None, None, None, "{}", None, seen, seen, 1, b'"%s"' % (b" " * 20_000)
+    )
+    with store.transaction():
+        store.keep([filler._replace(reference_id=f"old-{n}") for n in range(3_000)])
+    store.close()
+    server.deliver(numbered(1))
+    command = [sys.executable, str(ROOT / "app.py"), "forget", facts.CALLER]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as forgetting:
+        answers = []
+        while forgetting.poll() is None:
+            answers.append(server.deliver(numbered(1)))
+            time.sleep(0.01)
+    assert (forgetting.returncode, answers[0]) == (0, (200, facts.DIAL))
+    server.deliver(numbered(1))
+    assert eventually(lambda: is_well(server), 2)
+    for row in rows(f"sqlite:///{tmp_path}/calls.db", "call-1"):
+        assert (row.caller, row.dialled, row.body) == (None, None, b"")
+        assert row.reply in ('{"method":"dial"}', '{"method":"hangup"}')
+
+
+def test_syncs_of_ten_milliseconds_are_waited_for(
+    server: ServerProcess, disk: Disk, url: str
+) -> None:
+    disk.sync_takes_us = 10_000
+    with Load(server) as load:
+        time.sleep(2)
+    assert load.refused == []
+    assert set(load.answered) == set(kept(url))
+    assert server.health()["answered_unkept"] == 0
+
+
+def test_syncs_of_a_fifth_of_a_second_cost_nobody_an_answer(
+    server: ServerProcess, disk: Disk, url: str
+) -> None:
+    """A crowd may have to wait too long; then some are answered unkept, and kept later."""
+    server.deliver(INCOMING)  # the first one of a file takes several syncs
+    disk.sync_takes_us = 200_000
+    for n in range(5):
+        assert server.deliver(numbered(n)) == (200, facts.DIAL)
+    assert server.health()["answered_unkept"] == 0
+    with Load(server) as load:
+        time.sleep(2)
+    assert load.longest_s < 0.7
+    assert set(load.refused) <= {503}
+    assert eventually(lambda: is_well(server), 5)
+    assert set(load.answered) <= set(kept(url))
+
+
+@pytest.mark.parametrize("taken", ["deleted", "renamed", "replaced by a copy"])
+def test_a_file_that_is_taken_away_is_missed_within_a_second(
+    server: ServerProcess, url: str, tmp_path: Path, taken: str
+) -> None:
+    path = tmp_path / "calls.db"
+    for n in range(20):
+        server.deliver(numbered(n))
+    match taken:
+        case "deleted":
+            for each in tmp_path.glob("calls.db*"):
+                each.unlink()
+        case "renamed":
+            path.rename(tmp_path / "calls-of-yesterday.db")
+        case _:
+            with contextlib.closing(sqlite3.connect(path)) as reader:
+                reader.execute("VACUUM INTO ?", [str(tmp_path / "copy.db")])
+            (tmp_path / "copy.db").replace(path)
+    assert eventually(lambda: "deleted, renamed or replaced" in server.stdout.read_text(), 1)
+    for n in range(20):
+        assert server.deliver(numbered(n)) == (200, facts.DIAL)  # a repeat, as before
+    other = numbered(5).replace(facts.CALLER.encode(), facts.STRANGER.encode())
+    assert server.deliver(other) == (200, facts.HANGUP)
+    assert server.stop() == 0
+    assert server.stdout.read_text().count("deleted, renamed or replaced") == 1
+    assert sorted(tmp_path.glob("calls.db*")) == [path]
+    assert len(kept(url)) == 20
+    assert whole(path)
+    if taken == "renamed":
+        where = tmp_path / "calls-of-yesterday.db"
+        assert len(kept(f"sqlite:///{where}")) == 20
+        assert whole(where)
+
+
+def test_a_folder_that_is_taken_away_and_comes_back(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    where = {"MASKING_CALL_LOG": f"sqlite:///{folder}/calls.db"}
+    with ServerProcess(tmp_path, where) as server:
+        server.deliver(numbered(1))
+        shutil.rmtree(folder)
+        assert eventually(lambda: not is_well(server), 1)
+        assert server.deliver(numbered(2)) == (200, facts.DIAL)
+        folder.mkdir()
+        assert eventually(lambda: is_well(server), 1)
+        assert set(kept(where["MASKING_CALL_LOG"])) == {("call-2", "incoming_call")}
+
+
+def test_stale_side_files_do_no_harm(tmp_path: Path, disk: Disk, url: str) -> None:
+    with ServerProcess(tmp_path, disk.__dict__["environment"]) as server:
+        server.deliver(numbered(1))
+        server.kill()
+    (tmp_path / "calls.db-shm").write_bytes(os.urandom(32_768))
+    with ServerProcess(tmp_path) as server:
+        server.deliver(numbered(2))
+        assert server.stop() == 0
+    (tmp_path / "calls.db-wal").write_bytes(os.urandom(40_000))
+    (tmp_path / "calls.db-shm").write_bytes(os.urandom(32_768))
+    with ServerProcess(tmp_path) as server:
+        server.deliver(numbered(3))
+        assert len(kept(url)) == 3
+        server.kill()
+    (tmp_path / "calls.db").unlink()
+    with ServerProcess(tmp_path) as server:
+        server.deliver(numbered(4))
+        assert set(kept(url)) == {("call-4", "incoming_call")}
+    assert whole(tmp_path / "calls.db")
+
+
+def test_a_reader_does_not_hold_up_the_server(server: ServerProcess, tmp_path: Path) -> None:
+    server.deliver(numbered(0))
+    path = f"file:{tmp_path}/calls.db?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        (before,) = reader.execute("SELECT count(*) FROM call_event").fetchone()
+        with Load(server) as load:
+            time.sleep(1)
+        assert load.refused == []
+        assert load.longest_s < 0.7
+        assert reader.execute("SELECT count(*) FROM call_event").fetchone() == (before,)
+    assert server.health()["answered_unkept"] == 0
+
+
+def test_a_sync_comes_between_what_is_kept_and_its_answer(
+    server: ServerProcess, disk: Disk
+) -> None:
+    server.deliver(numbered(0))
+    for n in range(1, 20):
+        before = disk.syncs
+        server.deliver(numbered(n))
+        assert disk.syncs > before
+    disk.sync_takes_us = 150_000
+    started = time.monotonic()
+    server.deliver(numbered(20))
+    assert time.monotonic() - started > 0.15
+
+
+def test_without_a_sync_none_is_seen(tmp_path: Path, disk: Disk) -> None:
+    odd = {**disk.__dict__["environment"], "ODD": "unsynced", "PYTHONPATH": str(ROOT)}
+    with OddServer(tmp_path, odd) as server:
+        server.deliver(numbered(0))
+        before = disk.syncs
+        for n in range(1, 20):
+            server.deliver(numbered(n))
+        assert disk.syncs == before
+
+
+def killed_under_load(
+    make: Callable[[], ServerProcess],
+) -> Iterator[tuple[float, list[tuple[str, str]]]]:
+    """Start a server, kill it under load, again and again.
+
+    Yield, each time, how long it took to its first answer, and all that it has answered till then.
+    """
+    answered: list[tuple[str, str]] = []
+    while True:
+        started = time.monotonic()
+        with make() as server:
+            server.deliver(numbered(len(answered)))
+            answered.append((f"call-{len(answered)}", "incoming_call"))
+            yield time.monotonic() - started, answered
+            with Load(server) as load:
+                time.sleep(0.05 + len(answered) % 7 / 50)
+                server.kill()
+        answered += load.answered
+
+
+@pytest.mark.parametrize("cycles", [100])
+def test_killed_at_any_moment_it_has_kept_what_it_answered(
+    tmp_path: Path, url: str, cycles: int
+) -> None:
+    times = []
+    killing = killed_under_load(lambda: ServerProcess(tmp_path))
+    for _, (seconds, answered) in zip(range(cycles), killing, strict=False):
+        times.append(seconds)
+        there = kept(url)
+        assert set(answered) <= set(there)
+        assert set(there.values()) <= {1}
+        assert whole(tmp_path / "calls.db")
+    killing.close()  # type: ignore[attr-defined]
+    assert len(answered) > 10 * cycles
+    assert sorted(times)[int(cycles * 0.95)] < 1, times
+
+
+def test_a_server_that_answers_first_would_be_caught(tmp_path: Path, url: str) -> None:
+    odd = {"ODD": "early", "PYTHONPATH": str(ROOT)}
+    killing = killed_under_load(lambda: OddServer(tmp_path, odd))
+    lost = (
+        not set(answered) <= set(kept(url))
+        for _, (_, answered) in zip(range(20), killing, strict=False)
+    )
+    assert any(lost)
+    killing.close()  # type: ignore[attr-defined]
+
+
+def test_twenty_restarts_under_load_lose_nothing(tmp_path: Path, url: str) -> None:
+    answered: list[tuple[str, str]] = []
+    for _ in range(20):
+        with ServerProcess(tmp_path) as server, Load(server) as load:
+            time.sleep(0.2)
+            assert server.stop() == 0
+        assert [each.name for each in tmp_path.glob("calls.db*")] == ["calls.db"]
+        answered += load.answered
+    assert len(answered) > 200
+    assert set(kept(url)) >= set(answered)
+    assert set(kept(url).values()) == {1}
+
+
+def test_fifty_copies_at_once_are_answered_alike_and_kept_once(
+    server: ServerProcess, url: str
+) -> None:
+    answers: list[Any] = []
+    at_once([lambda: answers.append(server.deliver(INCOMING))] * 50)
+    assert answers == [(200, facts.DIAL)] * 50
+    assert kept(url) == {(facts.REFERENCE_ID, "incoming_call"): 50}
+
+
+def answers_in_order(names: tuple[str, ...]) -> list[Any]:
+    """Return what has to be answered to some of the four events, in this order."""
+    over = (
+        "call_completed" in names[: names.index("incoming_call")] if EVENTS[0] in names else False
+    )
+    answer = {
+        "incoming_call": facts.HANGUP if over else facts.DIAL,
+        "dial_completed_answered": SPEAK,
+        "speak_completed": facts.NO_ACTION,
+        "call_completed": facts.NO_ACTION,
+    }
+    told = []
+    for place, name in enumerate(names):
+        refused = over and "incoming_call" in names[:place]
+        told.append(facts.HANGUP if refused and name == "speak_completed" else answer[name])
+    return told
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["", "restarted"])
+def test_every_order_and_every_subset_of_four_events(
+    tmp_path: Path, url: str, restart: bool
+) -> None:
+    orders = [
+        *permutations(EVENTS),
+        *(some for count in range(1, 4) for some in combinations(EVENTS, count)),
+    ]
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(ServerProcess(tmp_path))
+        for place in range(len(EVENTS)):
+            for number, names in enumerate(orders):
+                if place < len(names):
+                    body = payload(names[place]).replace(
+                        facts.REFERENCE_ID.encode(), f"call-{number}".encode()
+                    )
+                    expected = answers_in_order(names)[place]
+                    assert server.deliver(body) == (200, expected), (names, place)
+            if restart:
+                assert server.stop() == 0
+                server = stack.enter_context(ServerProcess(tmp_path))
+        for number, names in enumerate(orders):
+            assert len(rows(url, f"call-{number}")) == len(names)
+
+
+def test_copies_after_a_restart_are_known(tmp_path: Path, url: str) -> None:
+    bodies = [payload(name) for name in EVENTS[:3]]
+    answers = []
+    for _ in range(2):
+        with ServerProcess(tmp_path) as server:
+            answers.append([server.deliver(body) for body in bodies])
+            server.kill()
+    assert answers[0] == answers[1] == [(200, facts.DIAL), (200, SPEAK), (200, {})]
+    assert set(kept(url).values()) == {2}
+
+
+@pytest.mark.parametrize("jump_s", [-86_400, 365 * 86_400], ids=["back", "ahead"])
+def test_a_clock_that_jumps(server: ServerProcess, disk: Disk, url: str, jump_s: int) -> None:
+    assert server.deliver(INCOMING) == (200, facts.DIAL)
+    disk.clock_ahead_s = jump_s
+    assert server.deliver(INCOMING) == (200, facts.DIAL)
+    server.deliver(numbered(1))
+    later, first = (rows(url, call)[0].first_seen for call in ("call-1", facts.REFERENCE_ID))
+    assert abs((later - first) / 1e6 - jump_s) < 10
+    time.sleep(1)
+    assert len(kept(url)) == 2
+
+
+def test_two_servers_that_get_different_copies_dial_once(tmp_path: Path) -> None:
+    both = "to,from,destination,caller_id_number\n" + "".join(
+        f"{facts.DIALLED},1202555012{n},1202555013{n},{facts.MASKING_ID}\n" for n in range(6)
+    )
+    (tmp_path / "other").mkdir()
+    where = {"MASKING_CALL_LOG": f"sqlite:///{tmp_path}/calls.db"}
+    with (
+        ServerProcess(tmp_path, where, both) as one,
+        ServerProcess(tmp_path / "other", where, both) as other,
+    ):
+        for call in range(30):
+            answers: list[Any] = []
+
+            def deliver(n: int, call: int = call, answers: list[Any] = answers) -> None:
+                body = numbered(call).replace(facts.CALLER.encode(), f"1202555012{n}".encode())
+                answers.append((one, other)[n % 2].deliver(body)[1]["method"])
+
+            at_once([lambda n=n: deliver(n) for n in range(6)])  # type: ignore[misc]
+            assert sorted(answers) == ["dial", *["hangup"] * 5]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"a letter to the family\n" * 100, "not a database"), (None, "calls.db")],
+    ids=["no database", "no folder"],
+)
+def test_a_log_that_cannot_be_used_stops_the_start(
+    tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    path = tmp_path / "calls.db" if content else tmp_path / "nowhere" / "calls.db"
+    if content:
+        path.write_bytes(content)
+    server = ServerProcess(tmp_path, {"MASKING_CALL_LOG": f"sqlite:///{path}"})
+    with pytest.raises(AssertionError, match="did not start"):
+        server.__enter__()
+    (line,) = server.stderr.read_text().splitlines()
+    assert line.startswith("The server does not start: ")
+    assert words in line
+    assert server.process.returncode == 1
+    assert not content or path.read_bytes() == content
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "used"])
+@pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
+def test_a_log_that_is_held_at_the_start_is_waited_for(
+    tmp_path: Path, lock: str, is_new: bool
+) -> None:
+    if not is_new:
+        with ServerProcess(tmp_path) as server:
+            server.deliver(numbered(1))
+            server.stop()
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "calls.db", isolation_level=None, check_same_thread=False)
+    ) as other:
+        other.execute(f"BEGIN {lock}")
+        timer = Timer(1, lambda: other.execute("COMMIT"))
+        timer.start()
+        with ServerProcess(tmp_path) as server:
+            assert server.deliver(numbered(2)) == (200, facts.DIAL)
+        timer.join()

@@ -1,0 +1,281 @@
+"""The call log in PostgreSQL while its server is ill-treated, against real processes.
+
+What is restarted is a database server of the test's own.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from call_logs import is_well, kept, numbered
+from databases import TEST_DATABASE, needs_postgresql, postgresql_url
+from helpers import eventually, payload
+from pooler import needs_pgbouncer, pooled
+from processes import Load, ServerProcess
+
+from call_log import writer
+
+psycopg: Any = pytest.importorskip("psycopg")
+
+pytestmark = [pytest.mark.faults, needs_postgresql]
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+needs_programs = pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL server is installed")
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with postgresql_url() as its_url:
+        yield its_url
+
+
+class Cluster:
+    """A database server of the test's own, on a port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._user = folder, "postgres" if os.geteuid() == 0 else None
+        if self._user:
+            os.chown(folder, pwd.getpwnam(self._user).pw_uid, -1)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self.run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
+
+    def run(self, program: str, *arguments: str) -> None:
+        command = [str(PROGRAMS[-1] / program), "-D", str(self._folder / "data"), *arguments]
+        subprocess.run(command, check=True, user=self._user, stdout=subprocess.DEVNULL, timeout=60)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1"
+        self.run("pg_ctl", "start", "-w", "-l", str(self._folder / "log"), "-o", options)
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "stop", "-w", "-m", "fast")
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="masked-calls-"))
+    try:
+        ours = Cluster(folder)
+        ours.start()
+        try:
+            yield ours
+        finally:
+            ours.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["direct", pytest.param("pooled", marks=needs_pgbouncer)])
+def where(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Iterator[str]:
+    """The URL of the cluster's database, direct and by way of a pooler."""
+    if request.param == "direct":
+        yield cluster.url
+    else:
+        with pooled(tmp_path, cluster.url) as pooler:
+            yield pooler.url
+
+
+def backends(connection: Any) -> list[int]:
+    found = connection.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'masked-calls'"
+    )
+    return [pid for (pid,) in found]
+
+
+def test_backends_that_are_ended_under_load_lose_nothing(tmp_path: Path, url: str) -> None:
+    with (
+        ServerProcess(tmp_path, {"MASKING_CALL_LOG": url}) as server,
+        psycopg.connect(TEST_DATABASE, autocommit=True) as connection,
+        Load(server) as load,
+    ):
+        for _ in range(5):
+            time.sleep(0.4)
+            ended = [
+                connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+                for pid in backends(connection)
+            ]
+            assert ended
+        time.sleep(0.4)
+        assert eventually(lambda: is_well(server), 1)
+    assert load.longest_s < 0.7
+    assert len(load.answered) > 100
+    assert set(kept(url)) >= set(load.answered)
+    assert set(kept(url).values()) == {1}
+
+
+@needs_programs
+def test_a_database_that_is_restarted_under_load_loses_nothing(
+    tmp_path: Path, cluster: Cluster, where: str
+) -> None:
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": where}) as server:
+        with Load(server, clients=2) as load:
+            time.sleep(0.5)
+            cluster.stop()
+            time.sleep(1)
+            assert server.health()["status"] == "degraded"
+            assert server.deliver(numbered(1)) == (200, facts.DIAL)
+            assert server.deliver(payload("call_completed"))[0] == 503
+            cluster.start()
+        assert eventually(lambda: is_well(server), 2)
+        assert server.health()["dropped_events"] == 0
+    assert load.longest_s < 0.7
+    assert set(kept(where)) >= {*load.answered, ("call-1", "incoming_call")}
+
+
+@needs_programs
+def test_a_database_that_was_away_is_used_within_a_second(
+    tmp_path: Path, cluster: Cluster, where: str
+) -> None:
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": where}) as server:
+        server.deliver(numbered(1))
+        cluster.stop()
+        assert server.deliver(numbered(2)) == (200, facts.DIAL)
+        assert eventually(lambda: not is_well(server), 1)
+        cluster.start()
+        assert eventually(lambda: is_well(server), 1)
+    assert set(kept(where)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
+
+
+@needs_programs
+def test_a_connection_that_goes_silent_is_cut_off(
+    tmp_path: Path, cluster: Cluster, where: str
+) -> None:
+    """As when the other end hangs: the system still acknowledges, and no time-out of its helps."""
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": where}) as server:
+        server.deliver(numbered(1))
+        with psycopg.connect(cluster.url) as other:
+            found = other.execute(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'masked-calls'"
+            )
+            ((backend,),) = found.fetchall()
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            assert server.deliver(numbered(2)) == (200, facts.DIAL)
+            assert not is_well(server)
+            assert eventually(lambda: is_well(server), 4)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+    assert set(kept(where)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
+
+
+@needs_programs
+def test_a_database_in_another_encoding_is_refused(tmp_path: Path, cluster: Cluster) -> None:
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE DATABASE old ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
+    where = cluster.url.removesuffix("postgres") + "old"
+    server = ServerProcess(tmp_path, {"MASKING_CALL_LOG": where})
+    with pytest.raises(AssertionError, match="did not start"), server:
+        pass
+    assert server.stderr.read_text() == (
+        "The server does not start: PostgreSQL old on 127.0.0.1: wanted a database in UTF8, got one"
+        " in LATIN1; create another with ENCODING 'UTF8'\n"
+    )
+
+
+@pytest.mark.parametrize("write", [True, False], ids=["to write", "to read"])
+def test_a_batch_of_calls_reads_nothing_of_others(url: str, write: bool) -> None:
+    """Also where the database knows nothing of a table yet, as after a backup was put back."""
+    store = writer.store_of(url)
+    store.open()
+    store.close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE call_event SET (autovacuum_enabled = off)")
+        connection.execute(
+            "INSERT INTO call_event (reference_id, event, sha256, reply, first_seen, last_seen,"
+            " deliveries, body) SELECT 'call-' || n / 4, 'event-' || n % 4, '', '{}', n, n, 1,"
+            " convert_to(repeat('x', 200), 'UTF8') FROM generate_series(0, 199999) AS n"
+        )
+    store.open(write=write)
+    with store.transaction():
+        assert len(store.rows(f"call-{n}" for n in range(200))) == 800
+        ((read,),) = store._execute(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+            " WHERE relid = 'call_event'::regclass"
+        )
+    store.close()
+    assert read == 800
+
+
+def test_a_server_that_is_killed_has_kept_what_it_answered(tmp_path: Path, url: str) -> None:
+    answered: list[tuple[str, str]] = []
+    for _ in range(10):
+        with ServerProcess(tmp_path, {"MASKING_CALL_LOG": url}) as server, Load(server) as load:
+            time.sleep(0.2)
+            server.kill()
+        answered += load.answered
+        assert set(kept(url)) >= set(answered)
+        assert set(kept(url).values()) == {1}
+    assert len(answered) > 100
+
+
+def test_a_lock_that_somebody_holds_delays_only_the_record(tmp_path: Path, url: str) -> None:
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": url}) as server:
+        server.deliver(numbered(1))
+        with psycopg.connect(url) as other:
+            other.execute("LOCK TABLE call_event IN ACCESS EXCLUSIVE MODE")
+            started = time.monotonic()
+            assert server.deliver(numbered(2)) == (200, facts.DIAL)
+            assert time.monotonic() - started < 0.7
+            assert not is_well(server)
+        assert eventually(lambda: is_well(server), 1)
+    assert len(kept(url)) == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("postgresql://postgres:secret@127.0.0.1:1/test", "PostgreSQL test on 127.0.0.1: "),
+        ("postgresql://postgres:secret@[::1/test", "wanted postgresql://user@host:port/database"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_stops_the_start(
+    tmp_path: Path, wrong: str, words: str
+) -> None:
+    server = ServerProcess(tmp_path, {"MASKING_CALL_LOG": wrong})
+    with pytest.raises(AssertionError, match="did not start"), server:
+        pass
+    (line,) = server.stderr.read_text().splitlines()
+    assert line.startswith("The server does not start: ")
+    assert words in line
+    assert "secret" not in line
+
+
+def test_a_log_of_a_newer_version_is_refused(tmp_path: Path, url: str) -> None:
+    where = {"MASKING_CALL_LOG": url}
+    with ServerProcess(tmp_path, where):
+        pass
+    with psycopg.connect(url) as connection:
+        connection.execute("UPDATE call_log SET version = 2")
+    server = ServerProcess(tmp_path, where)
+    with pytest.raises(AssertionError, match="did not start"), server:
+        pass
+    assert "of version 1 or older, got 2" in server.stderr.read_text()
+
+
+def test_two_servers_on_one_database_share_their_calls(tmp_path: Path, url: str) -> None:
+    (tmp_path / "other").mkdir()
+    where = {"MASKING_CALL_LOG": url}
+    with contextlib.ExitStack() as stack:
+        one, other = (
+            stack.enter_context(ServerProcess(folder, where))
+            for folder in (tmp_path, tmp_path / "other")
+        )
+        assert one.deliver(numbered(1)) == (200, facts.DIAL)
+        assert other.deliver(numbered(1)) == (200, facts.DIAL)
+        differing = numbered(1).replace(facts.CALLER.encode(), facts.STRANGER.encode())
+        assert other.deliver(differing) == (200, facts.HANGUP)

@@ -1,0 +1,191 @@
+"""The record of a call: what became of it, when, and for how long."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import permutations
+from typing import Any
+
+import facts
+import pytest
+from helpers import START, payload
+
+import events
+from call_log.records import CallRecord, Disposition, State, StoredEvent, record
+from phone import NoNumber, PhoneNumber
+
+DIAL: dict[str, Any] = facts.DIAL
+HANGUP: dict[str, Any] = facts.HANGUP
+
+
+def heard(name: str, seconds: float = 0, reply: Any = None, **more: Any) -> StoredEvent:
+    """Return an event of a payload file, heard so long after the start."""
+    return told(events.parse(payload(name)), seconds, reply, **more)
+
+
+def told(event: events.Event, seconds: float = 0, reply: Any = None, **more: Any) -> StoredEvent:
+    time = START + timedelta(seconds=seconds)
+    return StoredEvent(
+        event, reply or {}, more.get("reason"), time, time, more.get("deliveries", 1), ""
+    )
+
+
+def completed(*parts: dict[str, Any], seconds: float = 60) -> StoredEvent:
+    body = {"event": "call_completed", "reference_id": facts.REFERENCE_ID, "data": {"p": parts}}
+    return told(events.parse(json.dumps(body).encode()), seconds)
+
+
+def folded(*some: StoredEvent, hours_later: float = 1) -> CallRecord:
+    return record(some, START + timedelta(hours=hours_later))
+
+
+INCOMING = heard("incoming_call", 0, DIAL)
+REFUSED = heard("incoming_call_not_listed", 0, HANGUP, reason="not_listed")
+ANSWERED = heard("dial_completed_answered", 5)
+BUSY = heard("dial_completed_busy", 5)
+PRESSED = heard("speak_completed_digit_1", 8)
+END = completed(seconds=60)
+
+
+def dial_completed(status: str) -> StoredEvent:
+    return told(events.DialCompleted(facts.REFERENCE_ID, status), 5)
+
+
+@pytest.mark.parametrize(
+    ("some", "disposition"),
+    [
+        ([INCOMING, ANSWERED, END], Disposition.ANSWERED),
+        ([INCOMING, ANSWERED], Disposition.ANSWERED),
+        ([INCOMING, BUSY, END], Disposition.FAILED),
+        ([INCOMING, dial_completed("NO_ANSWER"), END], Disposition.NO_ANSWER),
+        ([INCOMING, END], Disposition.NO_ANSWER),
+        ([INCOMING, BUSY, ANSWERED, END], Disposition.ANSWERED),
+        ([INCOMING], Disposition.UNKNOWN),
+        ([REFUSED, END], Disposition.REFUSED),
+        ([REFUSED], Disposition.REFUSED),
+        ([END], Disposition.UNKNOWN),
+        ([heard("call_completed", 60)], Disposition.ANSWERED),
+        ([heard("unknown_event")], Disposition.UNKNOWN),
+    ],
+)
+def test_what_became_of_a_call_in_whatever_order_it_was_heard(
+    some: list[StoredEvent], disposition: Disposition
+) -> None:
+    assert {folded(*order).disposition for order in permutations(some)} == {disposition}
+
+
+@pytest.mark.parametrize(
+    ("some", "hours", "state"),
+    [
+        ([INCOMING], 1, State.IN_PROGRESS),
+        ([INCOMING], 4.16, State.IN_PROGRESS),
+        ([INCOMING, ANSWERED], 4.17, State.END_UNKNOWN),
+        ([INCOMING, END], 1, State.ENDED),
+        ([END], 9, State.ENDED),
+    ],
+)
+def test_a_call_is_over_when_that_was_heard_or_must_be(
+    some: list[StoredEvent], hours: float, state: State
+) -> None:
+    assert folded(*some, hours_later=hours).state is state
+
+
+def test_a_whole_record_by_what_the_server_heard() -> None:
+    again = heard("incoming_call", 1, HANGUP, reason="replayed", deliveries=3)
+    assert folded(INCOMING, again, ANSWERED, PRESSED, END) == CallRecord(
+        reference_id=facts.REFERENCE_ID,
+        state=State.ENDED,
+        disposition=Disposition.ANSWERED,
+        caller=PhoneNumber(facts.CALLER),
+        dialled=PhoneNumber(facts.DIALLED),
+        destination=PhoneNumber(facts.DESTINATION),
+        masking_id=facts.MASKING_ID,
+        decision="dial",
+        reason=None,
+        created=START,
+        answered=START + timedelta(seconds=5),
+        ended=START + timedelta(seconds=60),
+        duration_s=60.0,
+        talk_s=55.0,
+        collected="1",
+        recordings=(),
+        deliveries=7,
+        parts=(),
+    )
+
+
+def test_a_refused_call_has_its_reason_and_no_talk() -> None:
+    call = folded(REFUSED, END)
+    assert (call.decision, call.reason) == ("hangup", "not_listed")
+    assert (call.destination, call.masking_id) == (None, None)
+    assert (call.answered, call.talk_s) == (None, None)
+    assert call.duration_s == 60.0
+
+
+INBOUND = {
+    "direction": "inbound",
+    "from": facts.CALLER,
+    "to": facts.DIALLED,
+    "created_on_utc": "2026-11-23T11:59:59.5",
+    "answered_on_utc": "2026-11-23T12:00:00.5",
+    "ended_on_utc": "2026-11-23T12:00:50",
+    "duration": 50,
+    "audio_recording_file_name": "one.wav",
+}
+OUTBOUND = {
+    "direction": "outbound",
+    "from": facts.MASKING_ID,
+    "to": facts.DESTINATION,
+    "created_on_utc": "2026-11-23T12:00:00",
+    "answered_on_utc": "2026-11-23T12:00:06",
+    "ended_on_utc": "2026-11-23T12:00:49",
+    "duration": 49,
+    "audio_recording_file_name": "one.wav",
+}
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "ends", [[completed(INBOUND, OUTBOUND)], [completed(INBOUND), completed(OUTBOUND)]]
+)
+def test_telesigns_own_times_are_taken_of_both_parts(ends: Iterable[StoredEvent]) -> None:
+    """Talk begins when the called person answers, not when TeleSign takes the call."""
+    call = folded(INCOMING, ANSWERED, *ends)
+    assert call.created == at("2026-11-23T11:59:59.5")
+    assert call.answered == at("2026-11-23T12:00:06")
+    assert call.ended == at("2026-11-23T12:00:50")
+    assert (call.duration_s, call.talk_s) == (50, 43)
+    assert call.recordings == ("one.wav",)
+    assert [part.direction for part in call.parts] == ["inbound", "outbound"]
+
+
+def test_the_callers_own_part_says_nothing_of_the_answer() -> None:
+    call = folded(INCOMING, ANSWERED, completed(INBOUND))
+    assert call.answered == START + timedelta(seconds=5)
+
+
+def test_a_call_known_only_from_its_end_has_the_people_of_its_parts() -> None:
+    call = folded(completed(INBOUND, OUTBOUND))
+    assert (call.caller, call.dialled) == (facts.CALLER, facts.DIALLED)
+    assert call.destination == facts.DESTINATION
+    assert call.masking_id is None
+    assert call.decision is None
+    assert call.disposition is Disposition.ANSWERED
+
+
+def test_clocks_that_contradict_each_other_make_no_negative_talk() -> None:
+    late = OUTBOUND | {"answered_on_utc": "2026-11-23T13:00:00"}
+    assert folded(INCOMING, ANSWERED, completed(late)).talk_s == 0
+
+
+def test_a_withheld_caller_is_told_as_such() -> None:
+    assert folded(heard("incoming_call_withheld", 0, DIAL)).caller is NoNumber.WITHHELD
+
+
+def test_an_unknown_event_alone_is_a_call_that_was_heard_of() -> None:
+    call = folded(heard("unknown_event", 7))
+    assert call.created == START + timedelta(seconds=7)
+    assert call.state is State.IN_PROGRESS

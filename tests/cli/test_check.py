@@ -1,0 +1,359 @@
+"""check and explain, as an operator runs them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import facts
+import phonenumbers
+import pytest
+from helpers import ROOT, START, read_list
+from phonenumbers import PhoneNumberType
+
+from allow_list import lint
+from cli import main
+from phone import PhoneNumber
+from routing import Reason
+
+
+def run(folder: Path, *arguments: str, text: str = facts.ALLOW_LIST, **environment: str) -> Any:
+    (folder / "allowlist.csv").write_text(text)
+    ended = subprocess.run(
+        [sys.executable, ROOT / "app.py", *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+TABLE = """\
+line  who calls    dials        reaches      who sees     in  until (UTC)
+----  -----------  -----------  -----------  -----------  --  ----------------
+2     anyone       12025550100  12025550111  12025550199  US
+3     12025550123  12025550101  12025550145  12025550101  US  2099-01-31 18:00
+4     12025550145  12025550101  12025550123  12025550101  US
+5     anyone       12025550102  12025550112  12025550102  US  2026-01-31 18:00
+
+line 2: caller_id_number: nobody can call 12025550199 back: no row has it as
+    `to`
+line 5: expires: this row has refused since 2026-01-31 18:00:00 UTC
+countries: US 8
+4 route(s), 2 warning(s)
+"""
+
+
+def test_check_tells_who_may_call_what_and_what_is_doubtful(tmp_path: Path) -> None:
+    assert run(tmp_path, "check") == (0, TABLE, "")
+    assert run(tmp_path, "check", "--strict") == (1, TABLE, "")
+
+
+ONE_ROW = "to,destination\n12025550100,12025550111\n"
+
+
+def test_check_without_warnings_is_well_also_when_strict(tmp_path: Path) -> None:
+    code, out, _ = run(tmp_path, "check", "--strict", text=ONE_ROW)
+    assert (code, out.splitlines()[-1]) == (0, "1 route(s), 0 warning(s)")
+
+
+def test_check_warns_of_a_list_that_connects_nobody(tmp_path: Path) -> None:
+    code, out, _ = run(tmp_path, "check", "--strict", text="to,destination\n")
+    assert code == 1
+    assert out.splitlines()[-2:] == [
+        "there is no row: every call is refused",
+        "0 route(s), 1 warning(s)",
+    ]
+
+
+ABROAD = """\
+to,from,destination
+2025550161,2025550131,2025550171
+442079460123,,493023125001
+14165550100,12025550111,12025550112
+4712345678,,88131234567
+"""
+
+
+def test_check_shows_in_which_country_each_number_is(tmp_path: Path) -> None:
+    code, out, _ = run(tmp_path, "check", text=ABROAD, MASKING_VERIFY_SIGNATURES="false")
+    assert code == 0
+    table, told = out.split("\n\n")
+    head, _, *rows = table.splitlines()
+    assert [row[head.index(" in ") + 1 : head.index("until")].strip() for row in rows] == [
+        "EG", "GB DE GB", "US CA US CA", "NO intl NO",
+    ]  # fmt: skip
+    assert "countries: EG 3, US 2, CA 1, DE 1, GB 1, NO 1, intl 1\n" in told
+
+
+def test_check_says_where_a_country_code_may_be_forgotten(tmp_path: Path) -> None:
+    text = "to,from,destination\n2025550161,2025550131,2125550171\n4712345678,,6561234567\n"
+    code, out, _ = run(tmp_path, "check", "--strict", text=text, COLUMNS="120")
+    assert code == 1
+    said = "as it is, the country of {} is {}; if it is a North American number, write 1{}"
+    told = " ".join(line.strip() for line in out.splitlines())
+    for column, number, country in (
+        ("to", "2025550161", "EG"),
+        ("from", "2025550131", "EG"),
+        ("destination", "2125550171", "MA"),
+    ):
+        assert f"line 2: {column}: {said.format(number, country, number)}" in told
+    assert "line 3: to: as it is" not in told
+
+
+REAL = "to,destination\n18888888888,18888888889\n"
+NOTE = """\
+the server does not start like this:
+allowlist.csv:2: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long
+    as TELESIGN_API_KEY is not set, got 1 row(s) with real ones, the first one
+    here; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are
+    turned away, or write verify_signatures = false to serve everybody who finds
+    the address
+"""
+
+
+def test_a_real_list_is_looked_at_without_a_key(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "check", "--strict", text=REAL)
+    assert (code, err) == (0, "")
+    assert "18888888888  18888888889" in out
+    assert NOTE in out
+    code, out, err = run(
+        tmp_path, "explain", "--from", "12025550123", "--to", "18888888888", text=REAL
+    )
+    assert (code, err) == (0, "")
+    assert out.startswith("connected by line 2: 18888888889 is called and sees 18888888888")
+
+
+@pytest.mark.parametrize(
+    ("environment", "note"),
+    [
+        (facts.KEYS, ""),
+        ({"MASKING_VERIFY_SIGNATURES": "false"}, ""),
+        ({"TELESIGN_API_KEY": facts.API_KEY},
+         "TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing"),
+        ({"TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID},
+         "TELESIGN_API_KEY: wanted the key that belongs to TELESIGN_CUSTOMER_ID, got nothing"),
+        ({"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID},
+         "TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0"),
+        ({"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": ""},
+         "TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0"),
+    ],
+)  # fmt: skip
+def test_check_says_why_the_server_would_not_start(
+    environment: dict[str, str], note: str, tmp_path: Path
+) -> None:
+    code, out, err = run(tmp_path, "check", text=REAL, COLUMNS="120", **environment)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "1 route(s), 0 warning(s)"
+    assert ("the server does not start like this:" in out) == bool(note)
+    assert note in out
+
+
+def test_check_lists_a_faulty_key_with_all_other_faults(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "check", text="to\nx\n", TELESIGN_API_KEY="secret!")
+    assert (code, out) == (2, "")
+    assert [line.partition(" wanted")[0] for line in err.splitlines()] == [
+        "check: this is to be mended first:",
+        "  TELESIGN_API_KEY: key 1:",
+        "  allowlist.csv:2: to:",
+    ]
+
+
+def test_calls_are_looked_at_without_a_key_whatever_the_masking_id(tmp_path: Path) -> None:
+    told = run(tmp_path, "calls", MASKING_CALLER_ID_NUMBER="18888888888")
+    assert "wanted a fictional number" not in told[2]
+
+
+def test_check_tells_every_fault_with_its_line(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "check", text="to\nx\ny\n", MASKING_PORT="x")
+    assert (code, out) == (2, "")
+    assert [line.partition(" wanted")[0] for line in err.splitlines()] == [
+        "check: this is to be mended first:",
+        "  MASKING_PORT:",
+        "  allowlist.csv:2: to:",
+        "  allowlist.csv:3: to:",
+    ]
+
+
+def test_a_long_list_is_checked_in_seconds(tmp_path: Path) -> None:
+    rows = [f"{13_000_000_000 + row},{14_000_000_000 + row}" for row in range(20_000)]
+    started = time.monotonic()
+    code, out, _ = run(
+        tmp_path, "check", text="\n".join(["to,destination", *rows, ""]), **facts.KEYS
+    )
+    assert (code, out.splitlines()[-1]) == (0, "20,000 route(s), 0 warning(s)")
+    assert time.monotonic() - started < 20
+
+
+def example(region: str, kind: int = PhoneNumberType.FIXED_LINE) -> str:
+    """Return the numbering plan's own example of a number."""
+    number = phonenumbers.example_number_for_type(region, kind)
+    assert number is not None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
+
+
+GB, JE, IT = example("GB"), example("JE"), example("IT")
+DE, SHARED_COST = example("DE"), example("DE", PhoneNumberType.SHARED_COST)
+SATELLITE = phonenumbers.format_number(
+    phonenumbers.example_number_for_non_geo_entity(881),  # type: ignore[arg-type]
+    phonenumbers.PhoneNumberFormat.E164,
+)[1:]
+IMPOSSIBLE = "cannot be a phone number of any country"
+
+
+@pytest.mark.parametrize(
+    ("row", "warnings"),
+    [
+        ("12025550100,,12025550111,,", []),
+        (f"{IT},,{IT[:-1]}9,,", []),
+        ("12025550100,,19005550111,,",
+         ["destination: 19005550111 is a premium-rate number, which TeleSign refuses to dial"]),
+        (f"{DE},,{SHARED_COST},,",
+         [f"destination: {SHARED_COST} is a shared-cost number: check what a call to it costs"]),
+        (f"{SATELLITE[:-1]}9,,{SATELLITE},,",
+         [f"destination: {SATELLITE} is a satellite or international-network number:"
+          " check what a call to it costs"]),
+        ("12025550100,,1202555011,,", [f"destination: 1202555011 {IMPOSSIBLE}"]),
+        ("12025550100,,9992025550111,,", [f"destination: 9992025550111 {IMPOSSIBLE}"]),
+        ("12025550100,1202555,12025550111,,", [f"from: 1202555 {IMPOSSIBLE}"]),
+        ("1202555,,12025550111,,", [f"to: 1202555 {IMPOSSIBLE}"]),
+        (f"440{GB[2:]},,{GB},,", [f"to: 440{GB[2:]} {IMPOSSIBLE}"]),
+        ("493023125001,,4903023125002,,", [f"destination: 4903023125002 {IMPOSSIBLE}"]),
+        ("12025550100,,15550111,,", [f"destination: 15550111 {IMPOSSIBLE}"]),
+        ("12025550100,,12025550111,1202555,",
+         [f"caller_id_number: 1202555 {IMPOSSIBLE}",
+          "caller_id_number: nobody can call 1202555 back: no row has it as `to`"]),
+        (f"12025550100,,{GB},,", ["caller_id_number: somebody in GB is shown a number of US"]),
+        (f"{GB},,{JE},,", ["caller_id_number: somebody in JE is shown a number of GB"]),
+        ("14165550100,,12025550111,,",
+         ["caller_id_number: somebody in US is shown a number of CA"]),
+        ("12025550100,12025550111,12025550111,,",
+         ["from: 12025550111 would call their own number, so this row never connects"]),
+        ("12025550100,,12025550111,,2026-11-23T12:00:00Z",
+         ["expires: this row has refused since 2026-11-23 12:00:00 UTC"]),
+        ("12025550100,,12025550111,,2026-11-23T12:00:01Z", []),
+    ],
+)  # fmt: skip
+def test_each_warning(row: str, warnings: list[str]) -> None:
+    listed = read_list(f"to,from,destination,caller_id_number,expires\n{row}")
+    (route,) = listed
+    assert list(lint.warnings(route, listed, START)) == warnings
+
+
+def test_a_row_for_a_number_of_ours_never_connects() -> None:
+    text = "to,from,destination,caller_id_number\n12025550100,,12025550111,12025550100\n"
+    listed = read_list(
+        f"{text}12025550101,12025550102,12025550112,\n12025550102,,12025550113,12025550100"
+    )
+    told = [list(lint.warnings(route, listed, START)) for route in listed]
+    assert told == [
+        [],
+        ["from: 12025550102 is a number of yours, so this row never connects (a loop)"],
+        [],
+    ]
+
+
+CONNECTED = """\
+connected by line 2: 12025550111 is called and sees 12025550199
+{"method":"dial","params":{"to":"12025550111","caller_id_number":"12025550199","max_call_duration":"3600"}}
+"""
+
+
+def test_explain_tells_how_a_call_is_connected(tmp_path: Path) -> None:
+    arguments = ("explain", "--from", "+1 202 555 0123", "--to", "12025550100")
+    assert run(tmp_path, *arguments) == (0, CONNECTED, "")
+    home = ("explain", "--from", "2025550123", "--to", "2025550100")
+    assert run(tmp_path, *home, MASKING_HOME_COUNTRY_CODE="1") == (0, CONNECTED, "")
+
+
+@pytest.mark.parametrize(
+    "caller", ["", "\udcff", "sip:desk@example.com", "12345", "12025550188-45"]
+)
+def test_explain_says_that_a_row_is_for_any_caller(caller: str, tmp_path: Path) -> None:
+    told = run(tmp_path, "explain", "--from", caller, "--to", "12025550100")
+    connected, command = CONNECTED.splitlines()
+    line = "The caller has no telephone number, but the row is for any."
+    assert told == (0, f"{connected}\n{line}\n{command}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("caller", "dialled", "reason", "cause"),
+    [
+        ("12025550188", "12025550101", "caller_not_listed",
+         "12025550101 is listed, but only for 12025550123 (line 3) and 12025550145 (line 4)."),
+        ("", "12025550101", "caller_withheld",
+         "12025550101 is listed, but only for 12025550123 (line 3) and 12025550145 (line 4),"
+         " and this one is withheld."),
+        ("12025550123", "12025550177", "not_listed",
+         "12025550177 is in no row, and nothing like it."),
+        ("12025550123", "12025550111", "not_listed",
+         "12025550111 is not a `to`, but the destination of line 2."),
+        ("12025550123", "12025550199", "not_listed",
+         "12025550199 is not a `to`, but the masking ID of line 2."),
+        ("12025550123", "2025550102", "not_listed",
+         "2025550102 is not listed; line 5 has 12025550102."),
+        ("12025550123", "12025550102", "expired",
+         "The row in line 5 has refused since 2026-01-31 18:00:00 UTC."),
+        ("12025550199", "12025550100", "loop",
+         "The caller, 12025550199, has a number of this list: a masking ID or a `to`."),
+        ("12025550111", "12025550100", "caller_is_destination",
+         "The row would connect 12025550111 with themselves."),
+        ("sip:12025550199@example.com", "12025550100", "loop",
+         "The caller, 12025550199, has a number of this list: a masking ID or a `to`."),
+        ("12025550111-45", "12025550100", "caller_is_destination",
+         "The row would connect 1202555011145 with themselves."),
+        ("12", "12025550101", "bad_number",
+         "The caller's number is not a country code and digits, 7 to 15 in all."),
+        ("1 202 555 0123 (45)", "12025550101", "bad_number",
+         "The caller's number is not a country code and digits, 7 to 15 in all."),
+        ("12025550123", "12025550100.0", "bad_number",
+         "The dialled number is not a country code and digits, 7 to 15 in all."),
+        ("12025550123", "", "bad_number",
+         "The dialled number is not a country code and digits, 7 to 15 in all."),
+    ],
+)  # fmt: skip
+def test_explain_tells_why_a_call_is_refused(
+    caller: str,
+    dialled: str,
+    reason: str,
+    cause: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main.main(["explain", "--from", caller, "--to", dialled]) == 0
+    told = " ".join(line.strip() for line in capsys.readouterr().out.splitlines())
+    assert told == f'refused: {reason} {cause} {{"method":"hangup","params":{{}}}}'
+
+
+def test_explain_names_a_few_of_many_callers() -> None:
+    rows = [f"12025550100,120255501{row:02},12025550199" for row in range(10, 20)]
+    listed = read_list("\n".join(["to,from,destination", *rows]))
+    cause = lint.nearest_cause(
+        PhoneNumber("12025550100"),
+        PhoneNumber("12025550150"),
+        Reason.CALLER_NOT_LISTED,
+        listed,
+    )
+    assert cause.endswith("12025550114 (line 6) and 5 more.")
+
+
+def test_a_call_that_was_seen_before_has_its_sentence() -> None:
+    number = PhoneNumber("12025550100")
+    cause = lint.nearest_cause(number, number, Reason.REPLAYED, read_list(facts.ALLOW_LIST))
+    assert cause == "The call was seen before."
+
+
+def test_the_config_option_goes_before_the_command(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text("allow_list = 'mine.csv'")
+    (tmp_path / "mine.csv").write_text("to,destination\n12025550100,12025550111\n")
+    code, out, _ = run(tmp_path, "--config", "my.toml", "check")
+    assert (code, out.splitlines()[-1]) == (0, "1 route(s), 0 warning(s)")

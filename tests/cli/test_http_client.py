@@ -1,0 +1,250 @@
+"""Our own HTTP requests: which way they go, what they carry, and what is said of a failure."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from raw_servers import (
+    OPENSSL,
+    Play,
+    Raw,
+    breaking_tls,
+    hang_up,
+    make_certificate,
+    over_tls,
+    raw_server,
+    say_nothing,
+    saying,
+)  # fmt: skip
+
+from cli import http_client
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"
+ELSEWHERE = b"HTTP/1.1 307 Go\r\nLocation: http://127.0.0.1:%d/\r\nContent-Length: 0\r\n\r\n"
+NO_TUNNEL = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"
+
+needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="no openssl here")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def other() -> Iterator[Raw]:
+    """A server that nobody may ask: a proxy, or where a redirect points."""
+    with raw_server(saying(OK)) as server:
+        yield server
+
+
+def ask(url: str, timeout_s: float = 10) -> tuple[bool, str]:
+    """Ask; return whether a connection has stood, and the status or the cause."""
+    with http_client.Session() as session:
+        try:
+            told = str(session.post(url, b"{}", timeout=timeout_s).status_code)
+        except http_client.FAILURES as error:
+            told = ": ".join(http_client.cause(error, url))
+        return session.connected, told
+
+
+def ask_server(play: Play, scheme: str = "http", timeout_s: float = 10) -> tuple[bool, str]:
+    with raw_server(play) as server:
+        connected, told = ask(f"{scheme}://localhost:{server.port}/", timeout_s)
+        assert server.connections == 1
+        return connected, told
+
+
+# The way
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTPS_PROXY", "https_proxy", "all_proxy"])
+def test_this_machine_is_never_asked_through_a_proxy(
+    variable: str, scheme: str, other: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{other.port}")
+    with raw_server(saying(OK) if scheme == "http" else hang_up) as server:
+        for host in "127.0.0.1", "localhost", "127.0.0.2", "0.0.0.0", "127.1":
+            ask(f"{scheme}://{host}:{server.port}/")
+    assert (server.connections > 0, other.connections) == (True, 0)
+
+
+def test_another_host_is_asked_through_the_proxy_of_the_environment(
+    other: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{other.port}")
+    with http_client.Session() as session:
+        assert session.get("http://calls.example/", timeout=10).status_code == 200
+    assert other.got[0].startswith(b"GET http://calls.example/ HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "is_here"),
+    [
+        ("http://127.0.0.1:8080/", True),
+        ("http://127.255.255.254/", True),
+        ("http://127.1/", True),
+        ("http://0.0.0.0:8080/", True),
+        ("https://LocalHost/", True),
+        ("https://localhost./", True),
+        ("http://[::1]:8080/", True),
+        ("http://[::]/", True),
+        ("http://[::ffff:127.0.0.1]/", True),
+        ("http://127.example.com/", False),
+        ("http://localhost.example.com/", False),
+        ("http://127.0.0.1@example.com/", False),
+        ("http://example.com\\@127.0.0.1/", False),
+        ("http://example.com#@127.0.0.1/", False),
+        ("http://128.0.0.1/", False),
+        ("http://[::2]/", False),
+        ("http://[::1/", False),
+        ("", False),
+    ],
+)
+def test_what_this_machine_is(url: str, is_here: bool) -> None:
+    assert http_client.is_this_machine(url) is is_here
+
+
+def test_a_redirect_is_the_answer_and_is_not_followed(other: Raw) -> None:
+    with raw_server(saying(ELSEWHERE % other.port)) as server, http_client.Session() as session:
+        answer = session.post(f"http://127.0.0.1:{server.port}/", b"{}", timeout=10)
+    assert (answer.status_code, answer.history, other.connections) == (307, [], 0)
+
+
+def test_a_netrc_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with raw_server(saying(OK)) as server, http_client.Session() as session:
+        url = f"http://127.0.0.1:{server.port}/"
+        session.post(url, b"{}", headers={"Authorization": "TSA ours"}, timeout=10)
+        session.post(url, b"{}", timeout=10)
+    first, second = server.got
+    assert b"\r\nAuthorization: TSA ours\r\n" in first
+    assert b"Authorization" not in second
+
+
+# What goes wrong
+
+
+def test_an_unknown_name_is_said() -> None:
+    assert ask("http://no-such-name.invalid/") == (
+        False,
+        "the name no-such-name.invalid is unknown: check its spelling, and that this machine has"
+        " DNS",
+    )
+
+
+def test_a_refused_connection_is_said() -> None:
+    assert ask("http://127.0.0.1:9/") == (
+        False,
+        "the connection is refused: start the server there, or check the port",
+    )
+
+
+@needs_openssl
+def test_an_untrusted_certificate_is_said(certificate: Path) -> None:
+    assert ask_server(over_tls(certificate, saying(OK)), "https") == (
+        False,
+        "the certificate of localhost is not trusted (self-signed certificate): check the name and"
+        " the certificate, or set REQUESTS_CA_BUNDLE to the file of its CA",
+    )
+
+
+@needs_openssl
+def test_a_certificate_of_another_name_is_said(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with raw_server(over_tls(certificate, saying(OK))) as server:
+        connected, told = ask(f"https://127.0.0.1:{server.port}/")
+    assert not connected
+    assert told.startswith("the certificate of 127.0.0.1 is not trusted (IP address mismatch")
+
+
+@needs_openssl
+def test_a_trusted_certificate_is_taken(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert ask_server(over_tls(certificate, saying(OK)), "https") == (True, "200")
+
+
+def speak_plainly(connection: socket.socket, _: Raw) -> None:
+    connection.recv(65536)
+    connection.sendall(NO_TUNNEL)
+
+
+@pytest.mark.parametrize("play", [hang_up, speak_plainly])
+def test_a_failed_handshake_is_no_connection(play: Play) -> None:
+    connected, told = ask_server(play, "https")
+    assert not connected
+    assert told.startswith(("TLS failed: check the port", "the connection broke"))
+
+
+@pytest.mark.parametrize(("scheme", "connected"), [("http", True), ("https", False)])
+def test_silence_is_said(scheme: str, connected: bool) -> None:
+    assert ask_server(say_nothing, scheme, timeout_s=0.3) == (
+        connected,
+        "no answer came in time: look at the output of the server there",
+    )
+
+
+BROKEN = (
+    True,
+    "the connection broke before the whole answer came: look at the output of the server there",
+)
+
+
+@pytest.mark.parametrize(
+    "play", [hang_up, saying(b""), saying(HALF), saying(b"nonsense\r\n\r\n")],
+    ids=["at once", "after the request", "in the answer", "nonsense"],
+)  # fmt: skip
+def test_a_broken_connection_is_said(play: Play) -> None:
+    assert ask_server(play) == BROKEN
+
+
+@needs_openssl
+def test_tls_that_breaks_after_the_request_is_a_connection_that_stood(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    connected, told = ask_server(breaking_tls(certificate), "https")
+    assert connected
+    assert told.startswith("TLS failed: ")
+
+
+PROXY = (
+    False,
+    "the proxy that the environment names is unreachable or refuses: correct http_proxy,"
+    " https_proxy or all_proxy, or add calls.example to no_proxy",
+)
+
+
+def test_a_proxy_in_the_way_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://somebody:secret@127.0.0.1:9")
+    assert ask("https://calls.example/") == PROXY
+    with raw_server(saying(NO_TUNNEL)) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        assert ask("https://calls.example/") == PROXY
+
+
+@pytest.mark.parametrize(
+    ("url", "environment"),
+    [
+        ("https://a..b/", {}),
+        ("http://127.0.0.1:99999/", {}),
+        ("https://calls.example/", {"https_proxy": ":::"}),
+        ("https://calls.example/", {"https_proxy": "what://ever"}),
+        ("https://calls.example/", {"REQUESTS_CA_BUNDLE": "/no/such/file"}),
+    ],
+)
+def test_what_cannot_be_asked_is_said(
+    url: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setitem(os.environ, name, value)
+    connected, told = ask(url)
+    assert not connected
+    assert told.startswith(("the request cannot be made (", "the proxy that the environment names"))

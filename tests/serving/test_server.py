@@ -1,0 +1,284 @@
+"""Serving by itself, also on a system that lacks much: every connection gets its answers."""
+
+import re
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from helpers import eventually, payload, processor_s
+from processes import ServerProcess, serving
+from slow_app import BIG_PIECE, BIG_PIECES, THREADS
+from waitress import wasyncore
+
+from serving.server import MAX_WAITING_REQUESTS, _Crowd, _listen
+
+# waitress warns that `send_bytes` will go one day; its version is pinned.
+pytestmark = pytest.mark.filterwarnings("ignore:send_bytes")
+
+SECONDS = 0.6
+HEAD = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}"
+
+
+Served = tuple[int, int]
+
+
+@pytest.fixture(scope="module", params=["", "bare"], ids=["all", "bare"])
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """Yield process id and port."""
+    with serving(str(SECONDS), *request.param.split()) as (process, port):
+        yield process.pid, port
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=15)
+
+
+def post(path: str) -> bytes:
+    return HEAD.format(path).encode()
+
+
+def answers(client: socket.socket, count: int) -> list[bytes]:
+    """Return the paths of so many answers, in the order in which they come."""
+    got = b""
+    while got.count(b" done") < count and (piece := client.recv(65_536)):
+        got += piece
+    heads = got.split(b" done")[:-1]
+    assert all(head.lstrip().startswith(b"HTTP/1.1 200 OK") for head in heads)
+    return [head.rpartition(b"\r\n\r\n")[2] for head in heads]
+
+
+def test_as_many_are_answered_at_once_as_there_are_threads(served: Served) -> None:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(served[1])) for _ in range(THREADS + 1)]
+        started = time.monotonic()
+        for client in clients:
+            client.sendall(post("/"))
+        waited = []
+        for client in clients:
+            assert answers(client, 1) == [b"/"]
+            waited.append(time.monotonic() - started)
+    *soon, last = sorted(waited)
+    assert max(soon) < 2 * SECONDS <= last
+
+
+def test_requests_in_one_packet_are_answered_in_their_order(served: Served) -> None:
+    """And that an answer waits for the next one costs no processor time."""
+    pid, port = served
+    paths = ["/a", "/", "/b", "/c"]
+    with connect(port) as client:
+        used_s = processor_s(pid)
+        client.sendall(b"".join(map(post, paths)))
+        assert answers(client, 4) == [path.encode() for path in paths]
+        assert processor_s(pid) - used_s < SECONDS / 3
+        client.sendall(post("/d"))
+        assert answers(client, 1) == [b"/d"]
+
+
+def test_what_is_sent_while_an_answer_is_made_is_answered_after_it(served: Served) -> None:
+    """And that it waits to be read costs no processor time."""
+    pid, port = served
+    with connect(port) as client:
+        used_s = processor_s(pid)
+        client.sendall(post("/"))
+        time.sleep(SECONDS / 3)
+        client.sendall(post("/next")[:20])
+        assert answers(client, 1) == [b"/"]
+        assert processor_s(pid) - used_s < SECONDS / 3
+        client.sendall(post("/next")[20:])
+        assert answers(client, 1) == [b"/next"]
+
+
+def test_who_says_that_nothing_more_comes_is_answered(served: Served) -> None:
+    with connect(served[1]) as client:
+        client.sendall(post("/"))
+        client.shutdown(socket.SHUT_WR)
+        assert answers(client, 2) == [b"/"]
+
+
+def test_who_leaves_while_an_answer_is_made_holds_nobody_up(served: Served) -> None:
+    pid, port = served
+    used_s = processor_s(pid)
+    for _ in range(8):
+        with connect(port) as client:
+            client.sendall(post("/"))
+            time.sleep(0.02)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with connect(port) as client:
+        client.sendall(post("/next"))
+        assert answers(client, 1) == [b"/next"]
+    assert processor_s(pid) - used_s < SECONDS / 2
+
+
+def test_an_answer_larger_than_every_buffer_arrives_whole(served: Served) -> None:
+    """Also to a client that takes it late; others are answered meanwhile."""
+    port = served[1]
+    with connect(port) as late, connect(port) as other:
+        late.sendall(post("/big"))
+        time.sleep(0.5)
+        other.sendall(post("/other"))
+        assert answers(other, 1) == [b"/other"]
+        with late.makefile("rb") as stream:
+            while stream.readline() != b"\r\n":
+                pass
+            for _ in range(BIG_PIECES):
+                assert stream.read(len(BIG_PIECE)) == BIG_PIECE
+        late.sendall(post("/next"))
+        assert answers(late, 1) == [b"/next"]
+
+
+def test_an_app_that_would_end_its_thread_does_not(served: Served) -> None:
+    for _ in range(5):
+        with connect(served[1]) as client:
+            client.sendall(post("/exit") + post("/next"))
+            assert client.recv(1) == b""
+    with connect(served[1]) as client:
+        client.sendall(post("/next"))
+        assert answers(client, 1) == [b"/next"]
+
+
+def everything(client: socket.socket) -> bytes:
+    """Return what comes until the server closes the connection."""
+    try:
+        return b"".join(iter(lambda: client.recv(65_536), b""))
+    except ConnectionError:  # it had more to read
+        return b""
+
+
+EXPECTING = post("/third").replace(b"\r\n\r\n{}", b"\r\nExpect: 100-continue\r\n\r\n")
+
+
+def test_every_answer_is_sent_once_also_beside_a_word_to_go_on(served: Served) -> None:
+    """The word is sent by the thread that has answered what came before."""
+    with connect(served[1]) as client:
+        for _ in range(150):
+            client.sendall(post("/one") + post("/two") + EXPECTING)
+            got = b""
+            while b"100 Continue\r\n\r\n" not in got:
+                got += client.recv(65_536)
+            client.sendall(b"{}")
+            while got.count(b" done") < 3:
+                got += client.recv(65_536)
+            assert re.findall(rb"HTTP/1.1 (\d+)|(/\w+) done", got) == [
+                *((b"200", b""), (b"", b"/one")),
+                *((b"200", b""), (b"", b"/two")),
+                (b"100", b""),
+                *((b"200", b""), (b"", b"/third")),
+            ]
+
+
+def test_an_answer_is_sent_as_soon_as_it_is_made(served: Served) -> None:
+    """Not when the loop wakes up by itself, ten times a second."""
+    with connect(served[1]) as client:
+        started = time.monotonic()
+        for _ in range(30):
+            client.sendall(post("/next"))
+            assert answers(client, 1) == [b"/next"]
+        assert time.monotonic() - started < 1.5
+
+
+def test_who_comes_when_the_limit_of_connections_was_reached_is_answered(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, most_files=64) as server:
+        with ExitStack() as stack:
+            for _ in range(40):
+                stack.enter_context(connect(server.port))
+            limit = "the limit of 32 connections is reached"
+            assert eventually(lambda: limit in server.stdout.read_text())
+        assert server.deliver(payload("call_completed"))[0] == 200
+
+
+def test_a_connection_that_pipelines_more_than_webhooks_do_is_closed(served: Served) -> None:
+    """Strangers would fill the queue that way, and be answered for minutes before anybody else."""
+    with connect(served[1]) as client, connect(served[1]) as other:
+        client.sendall(post("/a") * MAX_WAITING_REQUESTS)
+        assert answers(client, MAX_WAITING_REQUESTS) == [b"/a"] * MAX_WAITING_REQUESTS
+        client.sendall(post("/") * (MAX_WAITING_REQUESTS + 1))
+        assert everything(client) == b""
+        other.sendall(post("/b"))
+        assert answers(other, 1) == [b"/b"]
+
+
+@pytest.mark.faults
+def test_clients_that_never_take_their_answers_give_the_threads_free(served: Served) -> None:
+    """Each holds up a thread, which waits for room to write."""
+    with ExitStack() as stack:
+        for _ in range(THREADS):
+            stack.enter_context(connect(served[1])).sendall(post("/big"))
+        time.sleep(1)
+        other = stack.enter_context(connect(served[1]))
+        other.sendall(post("/other"))
+        assert answers(other, 1) == [b"/other"]
+
+
+@pytest.mark.faults
+def test_a_client_is_not_cut_off_for_what_keeps_the_app_busy() -> None:
+    """Its first answer waits for the second, which takes longer than a client may."""
+    with serving("11") as (_, port), connect(port) as client:
+        client.sendall(post("/a") + post("/"))
+        assert answers(client, 2) == [b"/a", b"/"]
+
+
+JUMPS = {"back a day": -86_400, "ahead a year": 31_536_000, "from the epoch": 1_800_000_000}
+
+
+@pytest.mark.parametrize("seconds", JUMPS.values(), ids=JUMPS)
+def test_a_wall_clock_that_jumps_closes_nobody(seconds: int) -> None:
+    with (
+        serving("0.1") as (_, port),
+        connect(port) as idle,
+        connect(port) as half,
+        connect(port) as other,
+    ):
+        half.sendall(post("/half")[:-1])
+        idle.sendall(post("/idle"))
+        assert answers(idle, 1) == [b"/idle"]
+        other.sendall(post(f"/jump/{seconds}"))
+        assert answers(other, 1) == [f"/jump/{seconds}".encode()]
+        time.sleep(1)
+        half.sendall(post("/half")[-1:])
+        assert answers(half, 1) == [b"/half"]
+        idle.sendall(post("/"))
+        assert answers(idle, 1) == [b"/"]
+
+
+@pytest.mark.faults
+def test_a_wall_clock_that_jumps_back_keeps_nobody() -> None:
+    with serving("0.1") as (_, port), connect(port) as half, connect(port) as other:
+        half.sendall(post("/half")[:-1])
+        other.sendall(post("/jump/-86400"))
+        assert answers(other, 1) == [b"/jump/-86400"]
+        assert everything(half) == b""
+
+
+def waits(*parts: bytes) -> list[int]:
+    """Return how long a client has kept the server waiting, asked a second after each part.
+
+    The app is never called: no thread runs. The clock is the test's.
+    """
+    sockets = _listen(lambda *_: [], "127.0.0.1", 0, 100)
+    crowd = _Crowd(sockets, 100, print)
+    seen = []
+    with connect(int(crowd.doors[0].effective_port)) as client:
+        crowd.turn(5)
+        (channel,) = crowd.channels()
+        began_s = channel.since_s
+        for seconds, part in enumerate(parts, start=1):
+            if part:
+                client.sendall(part)
+                crowd.turn(5)
+            seen.append(round(channel.waited_s(began_s + seconds)))
+    wasyncore.close_all(sockets)
+    return seen
+
+
+def test_the_time_for_a_request_begins_with_its_first_byte_and_with_no_other() -> None:
+    request = post("/")
+    parts = [b"", b"", request[:9], request[9:20], b"", request[20:30], request[30:]]
+    assert waits(*parts) == [1, 2, 0, 1, 2, 3, 0]
+
+
+def test_empty_lines_are_no_request() -> None:
+    assert waits(*[b"\r\n"] * 7) == [0, 1, 2, 3, 4, 5, 6]

@@ -1,0 +1,182 @@
+"""Every answer that TeleSign would not take is a fault that names the member and the rule."""
+
+import json
+from typing import Any
+
+import facts
+import pytest
+
+from simulation.validator import Reply, read_reply
+
+MASKING_ID, DESTINATION = facts.MASKING_ID, facts.DESTINATION
+
+
+def read(answer: Any, event: str = "incoming_call", **how: Any) -> Reply:
+    body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    whole: dict[str, Any] = {"status": 200, "content_type": "application/json", "seconds": 0.1}
+    whole |= how
+    return read_reply(event, facts.CALLER, body=body, **whole)
+
+
+def dial(**params: Any) -> dict[str, Any]:
+    least = {"to": DESTINATION, "caller_id_number": MASKING_ID}
+    whole = {name: value for name, value in (least | params).items() if value is not ...}
+    return {"method": "dial", "params": whole}
+
+
+def speak(collect: Any = ..., **tts: Any) -> dict[str, Any]:
+    params: dict[str, Any] = {"tts": {"message": "Hello", "language": "en-US"} | tts}
+    if collect is not ...:
+        params["collect_digits"] = collect
+    return {"method": "speak", "params": params}
+
+
+PLAY = {"method": "play", "params": {"url": "https://example.com/audio.wav"}}
+EVERY_DIAL_PARAMETER = {
+    "max_call_duration": "14400",
+    "send_dtmf": "64w58#",
+    "external_id": "x",
+    "is_primary": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "event"),
+    [
+        (dial(), "incoming_call"),
+        (dial(**EVERY_DIAL_PARAMETER), "incoming_call"),
+        ({"jsonrpc": "2.0", "id": "1"} | dial(), "incoming_call"),
+        (speak(), "incoming_call"),
+        (speak({"max": 1}), "dial_completed"),
+        (speak({"max": 1, "timeout": 10000, "inter_digit_timeout": 3000}), "speak_completed"),
+        (PLAY, "call_leg_completed"),
+        ({"method": "play_multiple", "params": {"anything": 1}}, "play_completed"),
+        ({"method": "send_dtmf", "params": {}}, "dial_completed"),
+        (facts.HANGUP, "incoming_call"),
+        ({}, "dial_completed"),
+        ({}, "speak_completed"),
+        ({}, "call_leg_completed"),
+        ({}, "an_event_of_no_document"),
+        ({}, "call_completed"),
+        ({"method": "nonsense"}, "call_completed"),
+    ],
+)
+def test_what_telesign_takes(answer: dict[str, Any], event: str) -> None:
+    reply = read(answer, event)
+    assert reply.faults == ()
+    if event != "call_completed":
+        assert (reply.method, reply.params) == (answer.get("method", ""), answer.get("params", {}))
+
+
+def test_a_reply_says_whether_it_waits_for_keys() -> None:
+    assert read(speak({"max": 1}), "dial_completed").collects
+    assert not read(speak(), "dial_completed").collects
+
+
+LIST = "dial, hangup, play, play_multiple, speak"
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (b"", "body: wanted JSON, got something else"),
+        (b"<html>", "body: wanted JSON, got something else"),
+        ([facts.HANGUP], "body: wanted one JSON object, got something else"),
+        ("hangup", "body: wanted one JSON object, got something else"),
+        ({}, f"method: wanted one of {LIST} in answer to incoming_call, got ''"),
+        ({"method": "record", "params": {}},
+         f"method: wanted one of {LIST} in answer to incoming_call, got 'record'"),
+        ({"method": 1, "params": {}},
+         f"method: wanted one of {LIST} in answer to incoming_call, got 1"),
+        ({"params": {}}, f"method: wanted one of {LIST} in answer to incoming_call, got ''"),
+        (b"[" * 100_000, "body: wanted JSON, got something else"),
+        ({"method": "hangup"}, "params: wanted an object, got 'none'"),
+        ({"method": "hangup", "params": []}, "params: wanted an object, got []"),
+        ({"method": "hangup", "params": None}, "params: wanted an object, got None"),
+        (dial(to=facts.CALLER), "params.to: wanted somebody else's number, got the caller's own"),
+        ({"method": "hangup", "params": {"now": 1}}, "params.now: unknown member"),
+        (facts.HANGUP | {"reason": "x"}, "reason: unknown member"),
+        (dial(to=...), "params.to: wanted 7 to 15 digits in a text, got nothing"),
+        (dial(to=12025550111), "params.to: wanted 7 to 15 digits in a text, got 12025550111"),
+        (dial(to="+12025550111"), "params.to: wanted 7 to 15 digits in a text, got '+12025550111'"),
+        (dial(to="123456"), "params.to: wanted 7 to 15 digits in a text, got '123456'"),
+        (dial(caller_id_number=...),
+         "params.caller_id_number: wanted 7 to 15 digits in a text, got nothing"),
+        (dial(caller_id_number=None),
+         "params.caller_id_number: wanted 7 to 15 digits in a text, got None"),
+        (dial(caller_id_number=facts.CALLER),
+         "params.caller_id_number: wanted a masking ID, got the caller's own number"),
+        (dial(caller_id_number=DESTINATION),
+         "params.caller_id_number: wanted a masking ID, got the called person's own number"),
+        (dial(max_call_duration=600),
+         "params.max_call_duration: wanted seconds in a text, 1 to 14400, got 600"),
+        (dial(max_call_duration="0"),
+         "params.max_call_duration: wanted seconds in a text, 1 to 14400, got '0'"),
+        (dial(max_call_duration="14401"),
+         "params.max_call_duration: wanted seconds in a text, 1 to 14400, got '14401'"),
+        (dial(send_dtmf="12e"), "params.send_dtmf: wanted keys 0-9 A-D * # and w, got '12e'"),
+        (dial(external_id=""), "params.external_id: wanted a text, got ''"),
+        (dial(is_primary="true"), "params.is_primary: wanted true or false, got 'true'"),
+        (dial(timeout=30), "params.timeout: unknown member"),
+        ({"method": "speak", "params": {}}, "params.tts: wanted an object, got nothing"),
+        ({"method": "speak", "params": {"tts": "Hello"}},
+         "params.tts: wanted an object, got 'Hello'"),
+        (speak(message=" "), "params.tts.message: wanted a text, got ' '"),
+        (speak(language=None), "params.tts.language: wanted a text, got None"),
+        (speak(voice="x"), "params.tts.voice: unknown member"),
+        (speak({}), "params.collect_digits.max: wanted a whole number, got nothing"),
+        (speak({"max": "1"}), "params.collect_digits.max: wanted a whole number, got '1'"),
+        (speak({"max": 0}), "params.collect_digits.max: wanted a whole number, got 0"),
+        (speak({"max": True}), "params.collect_digits.max: wanted a whole number, got True"),
+        (speak({"max": 1, "timeout": 1.5}),
+         "params.collect_digits.timeout: wanted a whole number, got 1.5"),
+        (speak({"max": 1, "terminators": "#"}),
+         "params.collect_digits.terminators: unknown member"),
+        ({"method": "play", "params": {}}, "params.url: wanted a text, got nothing"),
+    ],
+)  # fmt: skip
+def test_what_telesign_does_not_take(answer: Any, fault: str) -> None:
+    assert read(answer).faults == (fault,)
+
+
+@pytest.mark.parametrize(
+    "event", ["dial_completed", "speak_completed", "play_completed", "call_leg_completed", "new"]
+)
+def test_a_dial_answers_an_incoming_call_only(event: str) -> None:
+    (fault,) = read(dial(), event).faults
+    assert fault.startswith("method: wanted one of hangup, ")
+    assert fault.endswith(f" in answer to {event}, got 'dial'")
+
+
+@pytest.mark.parametrize(
+    ("how", "fault"),
+    [
+        ({"status": 500}, "status: wanted 200, got 500"),
+        ({"status": 202}, "status: wanted 200, got 202"),
+        ({"status": 404}, "status: wanted 200, got 404 (name the server's event path in --url)"),
+        (
+            {"status": 401},
+            "status: wanted 200, got 401"
+            " (set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY as the server has them)",
+        ),
+        (
+            {"content_type": "text/html; charset=UTF-8"},
+            "Content-Type: wanted application/json, got text/html; charset=UTF-8",
+        ),
+        ({"content_type": ""}, "Content-Type: wanted application/json, got none"),
+        ({"seconds": 5.25}, "time: wanted an answer within 5 s, got 5.2 s"),
+    ],
+)
+def test_how_an_answer_must_come(how: dict[str, Any], fault: str) -> None:
+    for event in "incoming_call", "call_completed":
+        assert read(facts.HANGUP, event, **how).faults == (fault,)
+
+
+def test_all_faults_of_an_answer_are_told() -> None:
+    answer = {"method": "dial", "params": {"caller_id_number": 1, "x": 2}, "y": 3}
+    assert read(answer).faults == (
+        "y: unknown member",
+        "params.x: unknown member",
+        "params.to: wanted 7 to 15 digits in a text, got nothing",
+        "params.caller_id_number: wanted 7 to 15 digits in a text, got 1",
+    )

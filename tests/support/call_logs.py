@@ -1,0 +1,160 @@
+"""Call logs for the tests: opened, in trouble, and asked what they hold."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import facts
+from helpers import (
+    Clock,
+    Lines,
+    live,
+    payload,
+    settings_of,
+    web,
+)
+from processes import ServerProcess
+
+import events
+from app import create_app
+from call_log import writer
+from call_log.store import Row, Store, StoreError
+from call_log.writer import CallLog
+from calls import CallState, Delivery
+from commands import Dial
+from phone import PhoneNumber
+from routing import Decision
+
+Opener = Callable[..., CallLog]
+
+
+class Trouble:
+    """A database that fails, or takes its time, as long as it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.fails = False
+        self.takes_s = 0.0
+        self.loses_the_answer = False
+        self.commits_after_s = 0.0
+        self.refuses: tuple[bytes, Exception] | None = None
+        self.hurried = 0
+
+    def keep(self, rows: list[Row]) -> None:
+        if self.refuses is not None and any(self.refuses[0] in row.body for row in rows):
+            raise self.refuses[1]
+        self.store.keep(rows)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def abort(self) -> None:
+        self.hurried += 1
+        self.store.abort()
+
+    def reconnect(self) -> bool:
+        if self.fails:
+            raise StoreError("no database")
+        return self.store.reconnect()
+
+    @contextlib.contextmanager
+    def transaction(self, ids: Any = ()) -> Iterator[None]:
+        if self.fails:
+            raise StoreError("no database")
+        time.sleep(self.takes_s)
+        with self.store.transaction(ids):
+            yield
+            time.sleep(self.commits_after_s)
+        if self.loses_the_answer:
+            self.loses_the_answer = False
+            raise StoreError("the connection was lost")
+
+
+@dataclass
+class Servers:
+    """The app on a log of its own, as often as it is started."""
+
+    opened: Opener
+    clock: Clock
+    lines: Lines
+
+    def start(self, allow_list: str = facts.ALLOW_LIST, **values: str) -> Any:
+        return self.start_on(None, allow_list, **values)
+
+    def start_on(
+        self, store: Store | None, allow_list: str = facts.ALLOW_LIST, **values: str
+    ) -> Any:
+        """Start it on this store, which may be in trouble."""
+        settings, listed, log = settings_of(**values), live(allow_list), self.opened(store=store)
+        return web(create_app(settings, listed, log, self.lines.journal, clock=self.clock))
+
+
+INCOMING = payload("incoming_call")
+
+
+COMPLETED = payload("call_completed")
+
+
+DIAL = Decision(Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)))
+
+
+ID = facts.REFERENCE_ID
+
+
+def tell(log: CallLog, body: bytes, clock: Clock, decision: Decision = DIAL) -> CallState:
+    """Deliver a body to a log and return what was known of its call."""
+    return log.answer(Delivery(events.parse(body), body, clock()), lambda _: decision)[0]
+
+
+def rows(url: str, reference_id: str = ID) -> list[Row]:
+    store = writer.store_of(url)
+    store.open(write=False)
+    try:
+        return store.rows([reference_id])
+    finally:
+        store.close()
+
+
+def numbered(n: int) -> bytes:
+    return INCOMING.replace(ID.encode(), f"call-{n}".encode())
+
+
+def at_once(works: list[Callable[[], object]]) -> None:
+    """Do all of this at the same moment."""
+    barrier = threading.Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> None:
+        barrier.wait()
+        work()
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def forget(url: str, *calls: str) -> None:
+    """Purge calls as another process does."""
+    store = writer.store_of(url)
+    store.open()
+    store.purge(calls)
+    store.close()
+
+
+def is_well(server: ServerProcess) -> bool:
+    return bool(server.health()["status"] == "ok")
+
+
+def kept(url: str) -> dict[tuple[str, str], int]:
+    """Return how often each event of each call was delivered, by what the log holds."""
+    store = writer.store_of(url)
+    store.open(write=False)
+    try:
+        sql = "SELECT reference_id, event, deliveries FROM call_event"
+        return {(call, event): count for call, event, count in store._stream(sql)}
+    finally:
+        store.close()

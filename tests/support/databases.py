@@ -1,0 +1,34 @@
+"""The databases that a call log may be in."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+
+import pooler
+import pytest
+
+TEST_DATABASE = os.environ.get("TEST_DATABASE_URL", "")
+
+
+needs_postgresql = pytest.mark.skipif(not TEST_DATABASE, reason="TEST_DATABASE_URL is not set")
+
+
+@contextlib.contextmanager
+def postgresql_url() -> Iterator[str]:
+    """Yield the URL of a schema of the test's own in the test database."""
+    import psycopg
+
+    schema = f"test_{os.getpid()}_{time.time_ns()}"
+    with psycopg.connect(TEST_DATABASE, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+        try:
+            mark = "&" if "?" in TEST_DATABASE else "?"
+            yield f"{TEST_DATABASE}{mark}options=-csearch_path%3D{schema}"
+        finally:
+            connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
+POOLED = pytest.param(
+    "pooled", marks=[pytest.mark.faults, needs_postgresql, pooler.needs_pgbouncer]
+)

@@ -1,0 +1,39 @@
+"""Our server with one promise broken, to see that the tests would notice.
+
+The environment variable ODD says which: `early` answers before it keeps, `unsynced` keeps without a
+sync.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from call_log import writer
+from call_log.batch import Job
+from call_log.sqlite import SqliteStore
+from call_log.writer import CallLog
+from calls import A, CallState, Delivery
+from cli import main
+
+
+class EarlyLog(CallLog):
+    def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
+        job = Job(delivery, decide)
+        self._line.put(job)
+        known = self._memory.story(job.reference_id)
+        return known, decide(known)
+
+
+class UnsyncedStore(SqliteStore):
+    def open(self, *, write: bool = True) -> None:
+        super().open(write=write)
+        self._execute("PRAGMA synchronous = OFF")
+
+
+ours: Any = writer
+if os.environ["ODD"] == "early":
+    ours.CallLog = EarlyLog
+else:
+    ours.SqliteStore = UnsyncedStore
+sys.exit(main.main([]))

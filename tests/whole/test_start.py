@@ -1,0 +1,217 @@
+"""Starting and stopping as a user does: the real process, its words and its exit status."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import facts
+import pytest
+import requests
+from helpers import ROOT, payload, signed
+from processes import ServerProcess
+
+CALL = payload("incoming_call")
+REAL_LIST = "to,destination\n12025550100,18888888888\n"
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+HAS_IPV6 = _has_ipv6()
+
+
+def start(
+    folder: Path, *arguments: str, before: Sequence[str] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Start a server that is expected not to run."""
+    return subprocess.run(
+        [*before, sys.executable, ROOT / "app.py", *arguments],
+        cwd=folder,
+        env={**os.environ, "MASKING_PORT": "0", **environment},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def test_the_sample_starts_without_a_key_and_says_so_loudly(tmp_path: Path) -> None:
+    sample = (ROOT / "allowlist.csv").read_text()
+    with ServerProcess(tmp_path, {"MASKING_PORT": "0"}, sample) as server:
+        answer = requests.post(
+            server.url, CALL, headers={"Content-Type": "application/json"}, timeout=10
+        )
+        assert answer.json() == facts.DIAL
+        assert requests.get(f"{server.url}health", timeout=10).json()["signatures"] == "open"
+        assert server.stop() == 0
+    assert server.stderr.read_text() == (
+        f"Masked calls on http://127.0.0.1:{server.port}/\n"
+        "  requests    NOT VERIFIED: anybody who finds the address is answered\n"
+        "  allow-list  allowlist.csv, 4 route(s)\n"
+        f"  call log    {tmp_path}/calls.db, for 30 days\n"
+        f"  health      http://127.0.0.1:{server.port}/health\n"
+        "  next        set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before real numbers"
+        " are served\n"
+    )
+
+
+def test_with_a_key_only_signed_events_are_answered(tmp_path: Path) -> None:
+    environment = facts.KEYS | {"MASKING_EVENT_PATH": "/events/x7Kq2"}
+    with ServerProcess(tmp_path, environment) as server:
+        url = f"{server.url}events/x7Kq2"
+        assert requests.post(url, CALL, headers=signed(CALL), timeout=10).json() == facts.DIAL
+        assert requests.post(url, CALL, timeout=10).status_code == 401
+        assert server.stop() == 0
+    assert "signatures are verified with 1 key(s)" in server.stderr.read_text()
+    assert "https://<your tunnel>/events/x7Kq2" in server.stderr.read_text()
+    assert facts.API_KEY not in server.output()
+    assert facts.CUSTOMER_ID not in server.output()
+
+
+def test_a_real_list_without_a_key_does_not_start_and_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(REAL_LIST)
+    ended = start(tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "The server does not start:\n"
+        "  allowlist.csv:2: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
+        " TELESIGN_API_KEY is not set, got 1 row(s) with real ones, the first one here;"
+        " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
+        " write verify_signatures = false to serve everybody who finds the address\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "environment", [facts.KEYS, {"MASKING_VERIFY_SIGNATURES": "false"}], ids=["key", "written out"]
+)
+def test_a_real_list_starts_with_a_key_or_when_that_is_written_out(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with ServerProcess(tmp_path, environment, REAL_LIST) as server:
+        assert requests.get(f"{server.url}health", timeout=10).json()["routes"] == 1
+    open_server = "MASKING_VERIFY_SIGNATURES" in environment
+    assert ("NOT VERIFIED" in server.output()) is open_server
+
+
+def test_all_faults_of_settings_and_list_come_at_once(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text("port = 'x'\nallow_list = 'my.csv'\n")
+    (tmp_path / "my.csv").write_text("to,destination\n12025550100,x\n,12025550111\n")
+    ended = start(tmp_path, "--config", "my.toml", MASKING_THREADS="0", TELESIGN_API_KEY="")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "The server does not start:\n"
+        "  my.toml:1: port: wanted a whole number without quotes, got 'x'\n"
+        "  MASKING_THREADS: wanted a whole number, 1 to 256, got '0'\n"
+        "  TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0\n"
+        "  TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing\n"
+        "  my.csv:2: destination: wanted a country code and digits, 7 to 15 in all,"
+        " such as 12025550100, got 'x'\n"
+        "  my.csv:3: to: wanted the number that callers dial, got nothing\n"
+    )
+
+
+def test_a_list_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    ended = start(tmp_path)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "The server does not start:\n"
+        "  allowlist.csv: wanted a CSV file, got: No such file or directory;"
+        " allow_list names the file\n",
+    )
+
+
+def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = start(tmp_path, MASKING_PORT=str(port))
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        f"The server does not start: cannot listen on 127.0.0.1:{port}: Address already in use;"
+        " end what runs there, or set another port\n",
+    )
+
+
+def test_a_port_that_needs_permission_is_one_clear_line(tmp_path: Path) -> None:
+    free_from = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    if not free_from.exists() or int(free_from.read_text()) < 2:
+        pytest.skip("every port is free to all here")
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root may listen anywhere, and cannot put that down here")
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    modest = ["setpriv", "--bounding-set=-net_bind_service"] if os.geteuid() == 0 else []
+    ended = start(tmp_path, before=modest, MASKING_PORT="1")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        "The server does not start: cannot listen on 127.0.0.1:1: Permission denied;"
+        " set a port above 1023, or let a proxy take this one\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.9"])
+def test_a_host_that_is_not_here_is_one_clear_line(host: str, tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    ended = start(tmp_path, MASKING_HOST=host)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"The server does not start: cannot listen on {host}:0: ")
+    assert ended.stderr.endswith("; set host to a name or an address of this machine\n")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        pytest.param("::1", marks=pytest.mark.skipif(not HAS_IPV6, reason="no IPv6 here")),
+    ],
+)
+def test_a_host_of_another_kind_is_served(host: str, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"MASKING_HOST": host}) as server:
+        assert requests.get(f"{server.url}health", timeout=10).status_code == 200
+
+
+def test_a_request_that_cannot_be_read_prints_nothing_of_itself(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, facts.KEYS) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            client.sendall(b"POST http://[12025550123]/ HTTP/1.1\r\n\r\n")
+            assert b"200" not in client.recv(65_536)
+        assert requests.get(f"{server.url}health", timeout=10).json()["rejected"] == {
+            "bad_request": 1
+        }
+        assert server.stop() == 0
+    assert "12025550123" not in server.output()
+    assert "Traceback" not in server.output()
+
+
+def test_closed_standard_files_are_not_taken_by_sockets(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    process = subprocess.Popen(
+        ["sh", "-c", f"exec {sys.executable} {ROOT}/app.py <&- >&-"],
+        cwd=tmp_path,
+        env={**os.environ, "MASKING_PORT": str(port)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("Masked calls")
+        answer = requests.post(
+            f"http://127.0.0.1:{port}/",
+            CALL,
+            headers={"Content-Type": "application/json"},
+            timeout=10,
+        )
+        assert answer.json() == facts.DIAL
+        process.terminate()
+        assert process.wait(timeout=10) == 0

@@ -2,7 +2,7 @@
 
 waitress's own loop reads requests and sends answers, and its own threads call the app. Ours is what
 waitress lacks: a time for a whole request and not for each of its bytes, room for new clients at
-the limit of connections, a count of what waitress refuses by itself, and a stop that answers first
+the limit of connections, a count of what waitress refuses by itself, and a stop that first answers
 what was sent. All times are monotonic: a wall clock that jumps closes nothing and keeps nothing.
 """
 
@@ -21,7 +21,6 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import ErrorTask
-from waitress.utilities import InternalServerError
 
 try:
     import resource
@@ -31,7 +30,7 @@ except ImportError:
 MAX_CONNECTIONS = 2000 if hasattr(select, "poll") else 480  # Windows' select takes no more
 LIMITS: dict[str, Any] = {
     "recv_bytes": 1024,  # one read holds few requests, however small they are
-    "channel_timeout": 10**10,  # on the wall clock; `_Crowd.sweep` closes what is overdue
+    "channel_timeout": 10**10,  # on the wall clock; `_Connections.sweep` closes what is overdue
     "asyncore_use_poll": True,
     # Above the app's, and so far that a client with a little too much gets the app's answer.
     "max_request_body_size": 131_072,
@@ -39,24 +38,22 @@ LIMITS: dict[str, Any] = {
     "send_bytes": 18_000,  # head and body go out together: half as many system calls
     "ident": None,
 }
+MAX_STOP_S = 7.0
 
-MAX_WAITING_REQUESTS = 10  # of one connection: no webhook client pipelines
-_OTHER_FILES = 32  # what the app and its log may have open beside the connections
-_MIN_CONNECTIONS = 16
-_MAX_SILENT_S = 10.0
-_MIN_SILENT_S = 1.0  # at the limit of connections, and at a stop for what is sent in half
+_MAX_WAITING_REQUESTS = 10  # of one connection: no webhook client pipelines
+MAX_WAIT_S = 10.0
+_MIN_WAIT_S = 1.0  # at the limit of connections, and at a stop for what is half sent
 _SWEEP_EVERY_S = 0.2
-_TELL_EVERY_S = 30.0
+_LINE_EVERY_S = 30.0
 _SETTLE_S = 0.1
-_MAX_STOP_S = 7.0
 _MAX_END_S = 1.0
+_MIN_CONNECTIONS = 16
+_OTHER_FILES = 32  # what the app and its log may have open beside the connections
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REMEDIES = {
     errno.EADDRINUSE: "end what runs there, or set another port",
     errno.EACCES: "set a port above 1023, or let a proxy take this one",
 }
-
-Sockets = dict[int, Any]
 
 
 class ServeError(Exception):
@@ -82,24 +79,20 @@ def serve(
     """
     limit = _connection_limit(tell)
     _count_errors(on_trouble)
-    sockets = _listen(app, host, port, limit)
-    crowd = _Crowd(sockets, limit, tell)
-    dispatcher = crowd.doors[0].task_dispatcher  # one for all doors
-    dispatcher.set_thread_count(threads)
+    connections = _Connections(_listen(app, host, port, threads, limit), limit, tell)
     is_stopping = _stop_signal()
-    on_listening(int(crowd.doors[0].effective_port))
+    on_listening(int(connections.doors[0].effective_port))
     while not is_stopping():
-        crowd.turn(_SWEEP_EVERY_S)
-        crowd.sweep()
-    crowd.answer_the_rest()
-    _end_threads(dispatcher)
-    wasyncore.close_all(sockets)
+        connections.turn(_SWEEP_EVERY_S)
+        connections.sweep()
+    connections.answer_the_rest()
+    connections.close()
 
 
-def _listen(app: Any, host: str, port: int, limit: int) -> Sockets:
-    """Return all sockets of a server that has no threads yet; its connections come to be in it."""
-    sockets: Sockets = {}
-    settings = LIMITS | {"connection_limit": limit, "host": host, "port": port, "threads": 0}
+def _listen(app: Any, host: str, port: int, threads: int, limit: int) -> dict[int, Any]:
+    """Return all sockets of a server; its connections come to be in it."""
+    sockets: dict[int, Any] = {}
+    settings = LIMITS | {"connection_limit": limit, "host": host, "port": port, "threads": threads}
     try:
         create_server(app, map=sockets, **settings)
     except (OSError, ValueError) as error:
@@ -114,17 +107,14 @@ class _Refusal(ErrorTask):
     """An answer that waitress gives in the app's place; it logs none of them by itself."""
 
     def execute(self) -> None:
-        error = self.request.error  # type: ignore[attr-defined]
-        if not isinstance(error, InternalServerError):  # that one was logged when it was raised
-            self.logger.error("refused")
+        self.logger.error("refused")
         super().execute()
 
 
-class _Channel(HTTPChannel):
+class _Connection(HTTPChannel):
     """A connection that knows since when its client has kept the server waiting.
 
-    A worker sets `since_s` and `is_begun` while the loop reads and sets them. Each is a single
-    assignment, and if both set one at the same moment, either value is right.
+    A worker sets `since_s` while the loop may read it: one assignment, and either value is right.
     """
 
     error_task_class = _Refusal
@@ -133,49 +123,20 @@ class _Channel(HTTPChannel):
         self.since_s, self.is_begun = time.monotonic(), False
         super().__init__(*others, **named)
 
-    def received(self, data: bytes) -> bool:
-        super().received(data)
-        if len(self.requests) > MAX_WAITING_REQUESTS:
-            self.drop()
-        return True
-
-    def write_soon(self, data: Any) -> int:
-        self.since_s, self.is_begun = time.monotonic(), False  # before there is something to take
-        return int(super().write_soon(data))
-
-    def writable(self) -> bool:
-        # No `super()`: this is asked of every connection in every turn.
-        if self.requests and self.is_in_work():
-            return False
-        return bool(self.total_outbufs_len or self.will_close or self.close_when_flushed)
-
-    def handle_write(self) -> None:
-        # waitress takes no lock where no request waits; but the worker that answered the last one
-        # may be sending the word to go on with the next, and both would send the same bytes.
-        with self.outbuf_lock:
-            super().handle_write()
-
     def service(self) -> None:
-        try:
-            super().service()
-        except BaseException:  # as SystemExit: waitress would leave the connection open for ever
-            self.cancel()
-            raise
+        super().service()
+        self.since_s, self.is_begun = time.monotonic(), False
 
-    def waited_s(self, now_s: float) -> float:
-        """Return for how long a whole request or the taking of an answer has been waited for.
+    def is_late(self, now_s: float, max_s: float) -> bool:
+        """Return whether a whole request, or the taking of an answer, has been waited for too long.
 
-        The time of a request starts again with its first byte, once: empty lines are no request.
+        The time of a request starts again with its first byte, once.
         """
-        if self.is_in_work():
-            return 0.0
+        if self.requests:
+            return len(self.requests) > _MAX_WAITING_REQUESTS
         if self.request is not None and not self.is_begun:
             self.since_s, self.is_begun = now_s, True
-        return now_s - self.since_s
-
-    def is_in_work(self) -> bool:
-        """Return whether a worker is to go on first: there is too little to send."""
-        return bool(self.requests) and self.total_outbufs_len < self.adj.send_bytes
+        return now_s - self.since_s > max_s
 
     def is_idle(self) -> bool:
         """Return whether no answer is under way, and nothing sent waits to be read."""
@@ -186,38 +147,30 @@ class _Channel(HTTPChannel):
         return True
 
     def drop(self) -> None:
-        """Close the connection at once; count a request that goes unanswered.
-
-        Only the loop's thread does this. A worker that writes to it gives the answer up.
-        """
+        """Close the connection at once, in the loop's thread; count a request left unanswered."""
         if self.requests or self.request is not None:
             self.logger.error("closed before a request was answered")
         self.handle_close()
 
 
-class _Crowd:
+class _Connections:
     """All connections: takes new ones, closes those that are overdue, and makes room."""
 
-    def __init__(self, sockets: Sockets, limit: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, sockets: dict[int, Any], limit: int, tell: Callable[[str], None]) -> None:
         self._sockets, self._limit, self._tell = sockets, limit, tell
-        self._next_sweep_s = self._next_line_s = self._crowded_since_s = 0.0
+        self._next_sweep_s = self._next_line_s = 0.0
         self.doors: list[Any] = [x for x in sockets.values() if isinstance(x, BaseWSGIServer)]
         for door in self.doors:
-            door.channel_class = _Channel
-
-    def channels(self) -> list[_Channel]:
-        """Return the connections, the oldest first."""
-        # A worker may close one meanwhile; `list` takes all of them in one step.
-        return [each for each in list(self._sockets.values()) if isinstance(each, _Channel)]
+            door.channel_class = _Connection
 
     def turn(self, timeout_s: float) -> None:
         """Accept, read and send what is ready; wait so long for something to be, at most."""
         before = len(self._sockets)
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._sockets, count=1)
         if len(self._sockets) > before:
-            self.accept()
+            self._accept()
 
-    def accept(self) -> None:
+    def _accept(self) -> None:
         """Take all new connections that there is room for; waitress takes one a turn."""
         for door in self.doors:
             before = 0
@@ -233,50 +186,44 @@ class _Crowd:
         self._next_sweep_s = now_s + _SWEEP_EVERY_S
         is_full = len(self._sockets) >= self._limit
         if is_full and now_s >= self._next_line_s:
-            self._next_line_s = now_s + _TELL_EVERY_S
+            self._next_line_s = now_s + _LINE_EVERY_S
             reached = f"the limit of {self._limit} connections is reached"
             self._tell(f"{reached}: those that send no whole request are closed for new ones")
-        late = self._late(now_s, is_full=is_full)
-        for channel in late[: self._limit // 10 + 1]:  # not all: the others must not wait for it
-            channel.drop()
-        self.accept()
+        patience_s = _MIN_WAIT_S if is_full else MAX_WAIT_S
+        late = [each for each in self._all() if each.is_late(now_s, patience_s)]
+        late.sort(key=lambda each: each.since_s)
+        for connection in late[: self._limit // 10 + 1]:  # the others must not wait for all of them
+            connection.drop()
+        self._accept()
 
-    def _late(self, now_s: float, *, is_full: bool) -> list[_Channel]:
-        """Return what is overdue, at the limit what has waited for a while, the longest first."""
-        channels = self.channels()
-        patience_s = _MIN_SILENT_S if is_full else _MAX_SILENT_S
-        late = [each for each in channels if each.waited_s(now_s) > patience_s]
-        if late or not is_full:
-            self._crowded_since_s = now_s
-        # Strangers may keep all connections busy for ever: the oldest have their last answer.
-        if now_s - self._crowded_since_s > 2 * _MIN_SILENT_S:
-            for channel in channels[: self._limit // 10 + 1]:
-                channel.close_when_flushed = True
-        return sorted(late, key=lambda each: each.since_s)
+    def _all(self) -> list[_Connection]:
+        # A worker may close one meanwhile; `list` takes all of them in one step.
+        return [each for each in list(self._sockets.values()) if isinstance(each, _Connection)]
 
     def answer_the_rest(self) -> None:
         """Answer what has been sent, also on connections not yet accepted; close what is idle."""
         started_s = time.monotonic()
-        self.accept()
+        self._accept()
         for door in self.doors:
             wasyncore.dispatcher.close(door)  # its own `close` ends what wakes the loop, too
-        while channels := self.channels():
+        while connections := self._all():
             waited_s = time.monotonic() - started_s
-            if waited_s > _MAX_STOP_S:
+            if waited_s > MAX_STOP_S:
                 return
-            for channel in channels:
-                patience_s = _SETTLE_S if channel.request is None else _MIN_SILENT_S
-                if waited_s > patience_s and channel.is_idle():
-                    channel.drop()
+            for each in connections:
+                patience_s = _SETTLE_S if each.request is None else _MIN_WAIT_S
+                if waited_s > patience_s and each.is_idle():
+                    each.drop()
             self.turn(_SETTLE_S / 10)
 
-
-def _end_threads(dispatcher: Any) -> None:
-    """Let the threads end, and wait for those that are not stuck."""
-    dispatcher.set_thread_count(0)  # `shutdown` would wait on the wall clock
-    by_s = time.monotonic() + _MAX_END_S
-    while dispatcher.threads and time.monotonic() < by_s:
-        time.sleep(0.01)
+    def close(self) -> None:
+        """Let the threads end, wait for those that are not stuck, and close every connection."""
+        dispatcher = self.doors[0].task_dispatcher  # one for all doors
+        dispatcher.set_thread_count(0)  # `shutdown` would wait on the wall clock
+        by_s = time.monotonic() + _MAX_END_S
+        while dispatcher.threads and time.monotonic() < by_s:
+            time.sleep(0.01)
+        wasyncore.close_all(self._sockets)
 
 
 def _connection_limit(tell: Callable[[str], None]) -> int:

@@ -486,7 +486,8 @@ def test_what_was_told_is_written_before_the_process_ends() -> None:
 
 
 def test_output_that_is_blocked_does_not_hold_up_the_end() -> None:
-    words = "from serving.event_log import EventLog; j = EventLog(); [j.notice('x' * 500) for _ in range(400)]"
+    make = "from serving.event_log import EventLog; log = EventLog()"
+    words = f"{make}; [log.notice('x' * 500) for _ in range(400)]"
     command = [sys.executable, "-c", words]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.wait(timeout=5) == 0

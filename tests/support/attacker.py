@@ -138,35 +138,6 @@ def pipeline(port: int, count: int, ends: float) -> None:
                     key.fileobj.close()  # type: ignore[union-attr]
 
 
-def busy(port: int, count: int, ends: float) -> None:
-    """Keep every connection busy with unsigned requests, each sent when the last is answered."""
-    with selectors.DefaultSelector() as waiting:
-
-        def begin() -> None:
-            try:
-                client = connect(port)
-                client.sendall(TINY)
-            except OSError:
-                done["not opened"] += 1
-                return
-            waiting.register(client, selectors.EVENT_READ)
-            done["opened"] += 1
-
-        while time.monotonic() < ends:
-            for _ in range(min(count - len(waiting.get_map()), 50)):
-                begin()
-            for key, _ in waiting.select(0.05):
-                client: Any = key.fileobj
-                try:
-                    is_open = bool(client.recv(65_536))
-                    client.sendall(TINY)
-                except OSError:
-                    is_open = False
-                if not is_open:
-                    waiting.unregister(client)
-                    client.close()
-
-
 def together(work: Callable[[Any], None], shares: list[Any]) -> None:
     threads = [threading.Thread(target=work, args=(share,)) for share in shares]
     for thread in threads:
@@ -181,7 +152,7 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.nice(19)  # the good client, on the same machine, must not wait for us but for the server
-    {"slow": slow, "idle": idle, "flood": flood, "pipeline": pipeline, "busy": busy}[kind](
+    {"slow": slow, "idle": idle, "flood": flood, "pipeline": pipeline}[kind](
         port, count, time.monotonic() + seconds
     )
     print(json.dumps(done))

@@ -358,7 +358,7 @@ def test_connections_to_the_server_are_used_again_but_never_an_old_one(
         time.sleep(6)
         call(proxy)
         assert upstream.connections == 2
-    assert server._MAX_SILENT_S >= 10
+    assert server.MAX_WAIT_S >= 10
 
 
 @pytest.mark.parametrize(

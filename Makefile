@@ -1,4 +1,4 @@
-# Each target makes the virtual environment first, when it is missing or requirements.txt is newer.
+# Each target first makes the virtual environment if it is missing, or older than its requirements.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,30 +12,30 @@ run: $(VENV)/ready
 call: $(VENV)/ready
 	$(BIN)/python simulator.py
 
-test: $(VENV)/ready
+test: $(VENV)/dev
 	$(BIN)/python -m pytest
 
 # The same tests four years later and in another zone: none may depend on the day it runs on.
-later: $(VENV)/ready $(VENV)/later.so
+later: $(VENV)/dev $(VENV)/later.so
 	CLOCK_AHEAD_S=126230400 TZ='<+14>-14' LD_PRELOAD=$(abspath $(VENV)/later.so) \
 	$(BIN)/python -m pytest
 
-$(VENV)/later.so: tests/support/later.c $(VENV)/ready
+$(VENV)/later.so: tests/support/later.c $(VENV)/dev
 	$(CC) -shared -fPIC -O1 -o $@ $< -ldl
 
-faults: $(VENV)/ready
+faults: $(VENV)/dev
 	$(BIN)/python -m pytest -m faults
 
-lint: $(VENV)/ready
+lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 
-bench: $(VENV)/ready benchmarks/.venv/ready
+bench: $(VENV)/dev benchmarks/.venv/ready
 	$(BIN)/python -m benchmarks.run_all
 
 # From the beginning each time: what was found with other tests says nothing about these.
-mutants: $(VENV)/ready
+mutants: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-mutants.txt
 	rm -rf mutants
 	$(BIN)/mutmut run --max-children 1
@@ -45,6 +45,10 @@ $(VENV)/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
 # What cannot be installed here is left out of the measurement, which says so.

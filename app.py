@@ -31,10 +31,10 @@ from call_log import writer
 from call_log.store import StoreError
 from call_log.writer import LogUnavailable
 from calls import CallState, CallStore, Delivery, Timestamp
-from commands import Command, Hangup, NoAction, Speak
-from config import HEALTH_PATH, ConfigError, Settings
+from commands import Command
+from config import HEALTH_PATH, ConfigError, Settings, prompts
 from events import EventError
-from routing import AllowListError, Decision, Prompts, decide
+from routing import AllowListError, Decision, decide
 from serving.event_log import EventLog
 from signature import SignatureError
 
@@ -182,24 +182,6 @@ def create_app(
     return app
 
 
-def prompts(settings: Settings) -> Prompts:
-    """Return what is said in a call by these settings."""
-
-    def speak(message: str, *, collect_digit: bool = False) -> Speak:
-        return Speak(message, settings.language, collect_digit)
-
-    accept_digit = settings.accept_digit or None
-    refusal, unavailable = settings.refusal_message, settings.unavailable_message
-    return Prompts(
-        greeting=speak(settings.greeting, collect_digit=accept_digit is not None)
-        if settings.greeting
-        else NoAction(),
-        refusal=speak(refusal) if refusal else Hangup(),
-        unavailable=speak(unavailable) if unavailable else Hangup(),
-        accept_digit=accept_digit,
-    )
-
-
 @lru_cache
 def _reply(command: Command) -> HTTPResponse:
     return _answer(command.to_json())
@@ -261,6 +243,27 @@ def row_defaults(settings: Settings) -> RowDefaults:
     )
 
 
+def read_settings(
+    path: Path | None, environment: Mapping[str, str], *, serving: bool = True
+) -> tuple[Settings, list[str]]:
+    """Return the settings and their faults; see `config.read`.
+
+    `path` names the file, which must exist; with `None`, `config.toml` is read if it exists.
+    """
+    file = path or Path("config.toml")
+    text, fault = "", ""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        fault = "wanted a settings file, got: no such file" if path else ""
+    except OSError as error:
+        fault = f"wanted a settings file, got: {error.strerror}"
+    except UnicodeDecodeError:
+        fault = "wanted UTF-8 text, got another encoding; save it again as UTF-8"
+    settings, faults = config.read(text, environment, file=str(file), serving=serving)
+    return settings, [f"{file}: {fault}", *faults] if fault else faults
+
+
 def load(
     path: Path | None, environment: Mapping[str, str], *, serving: bool = True
 ) -> tuple[Settings, LiveAllowList]:
@@ -268,7 +271,7 @@ def load(
 
     Unless for `serving`, real numbers need no key: to look at a list answers nobody.
     """
-    settings, faults = config.read(path, environment, serving=serving)
+    settings, faults = read_settings(path, environment, serving=serving)
     defaults = row_defaults(settings)
     # A key that is given and faulty has its own fault; without one, strangers are answered.
     only_fictional = serving and settings.only_fictional and config.API_KEY not in environment

@@ -1,20 +1,21 @@
-"""The settings: built once from `config.toml` and the environment, frozen, all faults told at once.
+"""The settings: built once from the text of a file and the environment, and frozen.
 
-Each field of `Settings` names its setting, its default and how its value is read. The environment's
-`MASKING_<NAME>` wins over the file; secrets come from the environment only and are never shown.
+Each field of `Settings` names its setting, its default and the check of its value. The
+environment's `MASKING_<NAME>` wins over the file; secrets come from the environment only and are
+never shown. All faults are reported at once. No I/O: `app` reads the file.
 """
 
 import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import phone
 import signature
-from commands import LANGUAGE_TAG, MAX_CALL_SECONDS, is_speakable
+from commands import LANGUAGE_TAG, MAX_CALL_SECONDS, Hangup, NoAction, Speak, is_speakable
 from phone import PhoneNumber
+from routing import Prompts
 
 PREFIX = "MASKING_"
 CUSTOMER_ID = "TELESIGN_CUSTOMER_ID"
@@ -29,7 +30,7 @@ class ConfigError(Exception):
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
-        super().__init__("\n  ".join(("The server does not start:", *faults)))
+        super().__init__("\n  ".join(("The server did not start:", *faults)))
 
 
 class _ValueError(ValueError):
@@ -37,36 +38,51 @@ class _ValueError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    """How one setting is read: its type in TOML, and a function from its text to its value."""
+class _Kind:
+    """The type of a setting: as TOML names it, and how a text of the environment becomes one."""
 
-    toml_type: type
-    read: Callable[[str], Any]
+    type: type
+    wanted_in_toml: str
+    from_text: Callable[[str], object]
+
+
+def _int_or_text(text: str) -> object:
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else text
+
+
+_TEXT = _Kind(str, "a text in quotes", str)
+_WHOLE = _Kind(int, "a whole number without quotes", _int_or_text)
+_FLAG = _Kind(
+    bool,
+    "true or false without quotes",
+    lambda text: {"true": True, "false": False}.get(text.lower(), text),
+)
 
 
 def _setting(
-    default: object, toml_type: type, read: Callable[[str], Any], *, shown: bool = True
+    default: object, kind: _Kind, check: Callable[[Any], object], *, shown: bool = True
 ) -> Any:
-    return field(default=default, repr=shown, metadata={"reader": _Reader(toml_type, read)})
+    """Return a field; `check` returns the value of the setting, or raises `_ValueError`."""
+    return field(default=default, repr=shown, metadata={"kind": kind, "check": check})
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch("[0-9]{1,9}", text) or not low <= int(text) <= high:
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if not isinstance(value, int) or not low <= value <= high:
             raise _ValueError(f"a whole number, {low} to {high}")
-        return int(text)
+        return value
 
-    return read
+    return check
 
 
 def _shaped(pattern: str, wanted: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
+    def check(text: str) -> str:
         unwanted = _unwanted(text)
         if unwanted or not re.fullmatch(pattern, text, re.ASCII):
             raise _ValueError(wanted + unwanted)
         return text
 
-    return read
+    return check
 
 
 def _unwanted(text: str) -> str:
@@ -78,11 +94,10 @@ def _unwanted(text: str) -> str:
     return ", without quotes around it" if text.strip("\"'") != text else ""
 
 
-def _flag(text: str) -> bool:
-    try:
-        return {"true": True, "false": False}[text.lower()]
-    except KeyError:
-        raise _ValueError("true or false") from None
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _ValueError("true or false")
+    return value
 
 
 def _speech(text: str) -> str:
@@ -122,25 +137,27 @@ _call_log = _shaped(
 class Settings:
     """Everything that is set from outside. `api_keys` is empty when no key is set."""
 
-    host: str = _setting("127.0.0.1", str, _shaped(r"\S+", "a host name or an address"))
-    port: int = _setting(8080, int, _whole(0, 65535))
-    event_path: str = _setting("/", str, _event_path)
-    verify_signatures: bool = _setting(True, bool, _flag)  # noqa: FBT003
-    allow_list: str = _setting("allowlist.csv", str, _shaped(".+", "the path of a CSV file"))
-    call_log: str = _setting("sqlite:///calls.db", str, _call_log, shown=False)
-    keep_days: int = _setting(30, int, _whole(1, 36_500))
-    caller_id_number: PhoneNumber | None = _setting(None, str, _number)
-    max_call_duration: int | None = _setting(None, int, _whole(1, MAX_CALL_SECONDS))
-    language: str = _setting("en-US", str, _shaped(LANGUAGE_TAG.pattern, "a tag such as en-US"))
-    greeting: str = _setting("Your call is connected.", str, _speech)
-    accept_digit: str = _setting("", str, _shaped("[0-9]?", "one digit, 0 to 9, or an empty text"))
-    refusal_message: str = _setting("", str, _speech)
-    unavailable_message: str = _setting("", str, _speech)
-    home_country_code: str = _setting(
-        "", str, _shaped("([1-9][0-9]{0,2})?", "1 to 3 digits such as 1, or an empty text")
+    host: str = _setting("127.0.0.1", _TEXT, _shaped(r"\S+", "a host name or an address"))
+    port: int = _setting(8080, _WHOLE, _whole(0, 65535))
+    event_path: str = _setting("/", _TEXT, _event_path)
+    verify_signatures: bool = _setting(True, _FLAG, _flag)  # noqa: FBT003
+    allow_list: str = _setting("allowlist.csv", _TEXT, _shaped(".+", "the path of a CSV file"))
+    call_log: str = _setting("sqlite:///calls.db", _TEXT, _call_log, shown=False)
+    keep_days: int = _setting(30, _WHOLE, _whole(1, 36_500))
+    caller_id_number: PhoneNumber | None = _setting(None, _TEXT, _number)
+    max_call_duration: int | None = _setting(None, _WHOLE, _whole(1, MAX_CALL_SECONDS))
+    language: str = _setting("en-US", _TEXT, _shaped(LANGUAGE_TAG.pattern, "a tag such as en-US"))
+    greeting: str = _setting("Your call is connected.", _TEXT, _speech)
+    accept_digit: str = _setting(
+        "", _TEXT, _shaped("[0-9]?", "one digit, 0 to 9, or an empty text")
     )
-    threads: int = _setting(16, int, _whole(1, 256))
-    api_url: str = _setting("https://rest-ww.telesign.com", str, _api_url)
+    refusal_message: str = _setting("", _TEXT, _speech)
+    unavailable_message: str = _setting("", _TEXT, _speech)
+    home_country_code: str = _setting(
+        "", _TEXT, _shaped("([1-9][0-9]{0,2})?", "1 to 3 digits such as 1, or an empty text")
+    )
+    threads: int = _setting(16, _WHOLE, _whole(1, 256))
+    api_url: str = _setting("https://rest-ww.telesign.com", _TEXT, _api_url)
     customer_id: str = field(default="", repr=False)
     api_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
@@ -155,22 +172,38 @@ class Settings:
         return self.verify_signatures and not self.api_keys
 
 
-_READERS: dict[str, _Reader] = {
-    each.name: each.metadata["reader"] for each in fields(Settings) if "reader" in each.metadata
-}
-NAMES = tuple(_READERS)
+def prompts(settings: Settings) -> Prompts:
+    """Return what is said in a call by these settings."""
+
+    def speak(message: str, *, collect_digit: bool = False) -> Speak:
+        return Speak(message, settings.language, collect_digit)
+
+    accept_digit = settings.accept_digit or None
+    refusal, unavailable = settings.refusal_message, settings.unavailable_message
+    return Prompts(
+        greeting=speak(settings.greeting, collect_digit=accept_digit is not None)
+        if settings.greeting
+        else NoAction(),
+        refusal=speak(refusal) if refusal else Hangup(),
+        unavailable=speak(unavailable) if unavailable else Hangup(),
+        accept_digit=accept_digit,
+    )
+
+
+_FIELDS = {each.name: each.metadata for each in fields(Settings) if each.metadata}
+NAMES = tuple(_FIELDS)
 
 
 def read(
-    path: Path | None, environment: Mapping[str, str], *, serving: bool = True
+    text: str, environment: Mapping[str, str], *, file: str = "config.toml", serving: bool = True
 ) -> tuple[Settings, list[str]]:
-    """Return the settings and all their faults; what is faulty has its default.
+    """Return the settings and all their faults; a faulty setting has its default.
 
-    `path` is the file to read, which then has to exist; with `None`, `config.toml` is read if it is
-    there. Unless for `serving`, which answers strangers, a key or an id may be missing.
+    `text` is TOML, from the file of that name. A key or a customer id may be missing unless the
+    settings are for `serving`, which answers strangers.
     """
     faults: list[str] = []
-    values: dict[str, Any] = _from_file(path, faults)
+    values: dict[str, Any] = _from_file(text, file, faults)
     values |= _from_environment(environment, faults)
     values |= _secrets(environment, faults, serving=serving)
     if values.get("accept_digit") and "greeting" not in values:
@@ -183,43 +216,26 @@ def read(
     return settings, faults
 
 
-def _from_file(path: Path | None, faults: list[str]) -> dict[str, object]:
-    name = path or Path("config.toml")
+def _from_file(text: str, file: str, faults: list[str]) -> dict[str, object]:
     try:
-        text = name.read_text(encoding="utf-8-sig")
         table = tomllib.loads(text)
-    except FileNotFoundError:
-        if path is not None:
-            faults.append(f"{name}: wanted a settings file, got: no such file")
-        return {}
-    except OSError as error:
-        faults.append(f"{name}: wanted a settings file, got: {error.strerror}")
-        return {}
-    except UnicodeDecodeError:
-        faults.append(f"{name}: wanted UTF-8 text, got another encoding; save it again as UTF-8")
-        return {}
     except RecursionError:
-        faults.append(f"{name}: wanted TOML, got one nested too deep")
+        faults.append(f"{file}: wanted TOML, got one nested too deep")
         return {}
     except tomllib.TOMLDecodeError as error:
-        faults.append(f"{name}: wanted TOML, got an error: {error}")
+        faults.append(f"{file}: wanted TOML, got an error: {error}")
         return {}
     values: dict[str, object] = {}
-    for key, value in table.items():
-        place = f"{name}:{_line_of(key, text)}: {phone.mask_digits(key)}"
-        reader = _READERS.get(key)
-        if reader is None:
+    for name, value in table.items():
+        place = f"{file}:{_line_of(name, text)}: {phone.mask_digits(name)}"
+        if name not in _FIELDS:
             faults.append(_unknown(place))
-        elif type(value) is not reader.toml_type:
-            kind = {
-                str: "a text in quotes",
-                int: "a whole number without quotes",
-                bool: "true or false without quotes",
-            }
-            faults.append(f"{place}: wanted {kind[reader.toml_type]}, got {_shown(value)}")
+            continue
+        kind = _FIELDS[name]["kind"]
+        if type(value) is kind.type:
+            _check_into(values, name, value, place, faults, got=value)
         else:
-            text_value = str(value).lower() if reader.toml_type is bool else str(value)
-            _read_into(values, key, text_value, place, faults)
+            faults.append(f"{place}: wanted {kind.wanted_in_toml}, got {_shown(value)}")
     return values
 
 
@@ -227,21 +243,28 @@ def _from_environment(environment: Mapping[str, str], faults: list[str]) -> dict
     values: dict[str, object] = {}
     for variable, text in sorted(environment.items()):
         if variable.startswith(PREFIX):
-            key = variable.removeprefix(PREFIX).lower()
-            if key in _READERS and variable == PREFIX + key.upper():
-                _read_into(values, key, text, variable, faults)
+            name = variable.removeprefix(PREFIX).lower()
+            if name in _FIELDS and variable == PREFIX + name.upper():
+                value = _FIELDS[name]["kind"].from_text(text)
+                _check_into(values, name, value, variable, faults, got=text)
             else:
                 faults.append(_unknown(variable))
     return values
 
 
-def _read_into(
-    values: dict[str, object], key: str, text: str, place: str, faults: list[str]
+def _check_into(
+    values: dict[str, object],
+    name: str,
+    value: object,
+    place: str,
+    faults: list[str],
+    *,
+    got: object,
 ) -> None:
     try:
-        values[key] = _READERS[key].read(text)
+        values[name] = _FIELDS[name]["check"](value)
     except _ValueError as error:
-        faults.append(f"{place}: wanted {error}, got {_shown(text)}")
+        faults.append(f"{place}: wanted {error}, got {_shown(got)}")
 
 
 def _secrets(

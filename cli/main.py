@@ -15,15 +15,14 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import config
 import phone
 from allow_list.reload import LiveAllowList
-from app import create_app, load, now, open_log, prompts
+from app import create_app, load, now, open_log, read_settings
 from call_log import writer
 from call_log.records import Disposition
 from call_log.store import StoreError
 from calls import UNKNOWN
-from config import API_KEY, CUSTOMER_ID, HEALTH_PATH, ConfigError, Settings
+from config import API_KEY, CUSTOMER_ID, HEALTH_PATH, ConfigError, Settings, prompts
 from events import IncomingCall
 from phone import NoNumber, PhoneNumber
 from routing import AllowList, Decision, Route, decide
@@ -68,7 +67,7 @@ def _look_back(options: argparse.Namespace) -> int:
 
     # Nobody is verified here, so a secret that is not there yet is in nobody's way.
     rest = {name: text for name, text in os.environ.items() if name not in (CUSTOMER_ID, API_KEY)}
-    settings, faults = config.read(options.config, rest, serving=False)
+    settings, faults = read_settings(options.config, rest, serving=False)
     if faults:
         raise ConfigError(faults)
     if not settings.call_log:
@@ -147,7 +146,7 @@ def serve(settings: Settings, allow_list: LiveAllowList) -> int:
     try:
         calls = open_log(settings, journal)
     except StoreError as error:
-        print(f"The server does not start: {error}", file=sys.stderr)
+        print(f"The server did not start: {error}", file=sys.stderr)
         return 1
     allow_list.watch(journal.notice)
     if hasattr(signal, "SIGHUP"):
@@ -166,7 +165,7 @@ def serve(settings: Settings, allow_list: LiveAllowList) -> int:
             tell=journal.notice,
         )
     except server.ServeError as error:
-        print(f"The server does not start: {error}", file=sys.stderr)
+        print(f"The server did not start: {error}", file=sys.stderr)
         return 1
     finally:
         lost = calls.close()

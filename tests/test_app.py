@@ -92,7 +92,7 @@ def test_health_counts_what_happened(door: Door, clock: Clock) -> None:
 
 
 def test_health_of_a_server_with_a_key(lines: Lines) -> None:
-    settings, _ = config.read(None, facts.KEYS)
+    settings, _ = config.read("", facts.KEYS)
     app = web(create_app(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.journal))
     assert app.get("/health").json["signatures"] == "verified"
     assert app.post("/", b"", status=401).json == {"error": "unauthorized"}
@@ -535,4 +535,4 @@ def test_the_callable_for_other_servers_is_made_from_the_environment(
     monkeypatch.setenv("MASKING_ALLOW_LIST", "none.csv")
     with pytest.raises(SystemExit, match="3"):
         _ = app_module.application
-    assert "does not start:\n  none.csv: wanted a CSV file" in capfd.readouterr().err
+    assert "did not start:\n  none.csv: wanted a CSV file" in capfd.readouterr().err

@@ -12,6 +12,7 @@ from helpers import ROOT
 import config
 import phone
 import signature
+from app import read_settings
 from config import Settings
 
 KEY = signature.decode_key(facts.API_KEY)
@@ -68,15 +69,15 @@ def values(settings: Settings) -> dict[str, Any]:
 
 
 def faults_of(**environment: str) -> list[str]:
-    return config.read(None, environment)[1]
+    return config.read("", environment)[1]
 
 
 def faults_in(path: Path) -> list[str]:
-    return config.read(path, {})[1]
+    return read_settings(path, {})[1]
 
 
 def test_without_file_and_environment_all_is_at_its_default() -> None:
-    settings, faults = config.read(None, {"PATH": "/bin", "masking_port": "1"})
+    settings, faults = config.read("", {"PATH": "/bin", "masking_port": "1"})
     assert (values(settings), faults) == (DEFAULTS, [])
     assert (settings.customer_id, settings.api_keys) == ("", ())
     assert set(config.NAMES) == {each.name for each in fields(Settings)} - {
@@ -96,7 +97,7 @@ def test_every_setting_may_come_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(as_toml(OTHERS))
     for given in (None, path):
-        settings, faults = config.read(given, {})
+        settings, faults = read_settings(given, {})
         assert (values(settings), faults) == (OTHERS, [])
 
 
@@ -105,7 +106,7 @@ def test_every_setting_may_come_from_the_environment_which_wins(tmp_path: Path) 
         as_toml(DEFAULTS | {"caller_id_number": ""}).replace("max_call_duration = None\n", "")
     )
     environment = {f"MASKING_{name.upper()}": str(value) for name, value in OTHERS.items()}
-    settings, faults = config.read(None, environment)
+    settings, faults = config.read("", environment)
     assert (values(settings), faults) == (OTHERS, [])
 
 
@@ -231,13 +232,13 @@ def test_a_wrong_value_is_a_fault(name: str, text: str, wanted: str) -> None:
     "path", ["/", "/events/", "/a.b/c-d_e", "/.well-known/x", "/.refused", "/a.b.c", "/healthy"]
 )
 def test_a_path_that_nobody_changes_on_the_way_is_taken(path: str) -> None:
-    settings, faults = config.read(None, {"MASKING_EVENT_PATH": path})
+    settings, faults = config.read("", {"MASKING_EVENT_PATH": path})
     assert (settings.event_path, faults) == (path, [])
 
 
 def test_spaces_and_quotes_inside_a_path_are_part_of_it() -> None:
     settings, faults = config.read(
-        None,
+        "",
         {"MASKING_ALLOW_LIST": "our list's.csv", "MASKING_CALL_LOG": "sqlite:////srv/our calls.db"},
     )
     assert faults == []
@@ -247,7 +248,7 @@ def test_spaces_and_quotes_inside_a_path_are_part_of_it() -> None:
 
 @pytest.mark.parametrize("text", ["12025550199.0", "1 202 555 0199 (45)", "+49 (0)30 23125 002"])
 def test_a_number_in_the_settings_never_grows(text: str) -> None:
-    settings, (fault,) = config.read(None, {"MASKING_CALLER_ID_NUMBER": text})
+    settings, (fault,) = config.read("", {"MASKING_CALLER_ID_NUMBER": text})
     assert settings.caller_id_number is None
     assert "wanted a country code and digits" in fault
 
@@ -330,7 +331,7 @@ def test_without_a_key_the_masking_id_of_the_settings_is_fictional() -> None:
     ],
 )
 def test_one_to_ten_keys_may_be_set(text: str, keys: tuple[bytes, ...]) -> None:
-    settings, faults = config.read(None, facts.KEYS | {"TELESIGN_API_KEY": text})
+    settings, faults = config.read("", facts.KEYS | {"TELESIGN_API_KEY": text})
     assert (settings.api_keys, settings.customer_id, faults) == (keys, facts.CUSTOMER_ID, [])
     assert (settings.verified, settings.only_fictional) == (True, False)
 
@@ -348,7 +349,7 @@ def test_who_is_answered_without_a_signature(
     verified: bool,
     only_fictional: bool,
 ) -> None:
-    settings, faults = config.read(None, environment)
+    settings, faults = config.read("", environment)
     assert (settings.verified, settings.only_fictional, faults) == (verified, only_fictional, [])
 
 
@@ -429,12 +430,12 @@ def test_a_customer_id_that_is_none_is_a_fault_and_not_shown(text: str, without:
 )
 def test_who_only_looks_needs_no_key(environment: dict[str, str]) -> None:
     environment = {"MASKING_CALLER_ID_NUMBER": "18888888888", **environment}
-    settings, faults = config.read(None, environment, serving=False)
+    settings, faults = config.read("", environment, serving=False)
     assert (settings.caller_id_number, faults) == ("18888888888", [])
 
 
 def test_who_only_looks_is_told_of_a_faulty_key_too() -> None:
-    _, faults = config.read(None, {"TELESIGN_API_KEY": "secret!"}, serving=False)
+    _, faults = config.read("", {"TELESIGN_API_KEY": "secret!"}, serving=False)
     assert faults == [f"TELESIGN_API_KEY: key 1: {KEY_WANTED}"]
 
 
@@ -445,12 +446,12 @@ def test_a_customer_id_needs_its_key() -> None:
 
 
 def test_who_sets_only_a_digit_gets_a_greeting_that_asks_for_it() -> None:
-    settings, faults = config.read(None, {"MASKING_ACCEPT_DIGIT": "7"})
+    settings, faults = config.read("", {"MASKING_ACCEPT_DIGIT": "7"})
     assert (settings.greeting, faults) == ("Press 7 to take the call.", [])
 
 
 def test_secrets_are_not_shown() -> None:
-    settings, _ = config.read(None, facts.KEYS)
+    settings, _ = config.read("", facts.KEYS)
     shown = repr(settings)
     assert facts.CUSTOMER_ID not in shown
     assert repr(KEY) not in shown

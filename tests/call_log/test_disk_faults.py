@@ -584,7 +584,7 @@ def test_a_log_that_cannot_be_used_stops_the_start(
     with pytest.raises(AssertionError, match="did not start"):
         server.__enter__()
     (line,) = server.stderr.read_text().splitlines()
-    assert line.startswith("The server does not start: ")
+    assert line.startswith("The server did not start: ")
     assert words in line
     assert server.process.returncode == 1
     assert not content or path.read_bytes() == content

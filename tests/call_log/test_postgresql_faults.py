@@ -182,7 +182,7 @@ def test_a_database_in_another_encoding_is_refused(tmp_path: Path, cluster: Clus
     with pytest.raises(AssertionError, match="did not start"), server:
         pass
     assert server.stderr.read_text() == (
-        "The server does not start: PostgreSQL old on 127.0.0.1: wanted a database in UTF8, got one"
+        "The server did not start: PostgreSQL old on 127.0.0.1: wanted a database in UTF8, got one"
         " in LATIN1; create another with ENCODING 'UTF8'\n"
     )
 
@@ -250,7 +250,7 @@ def test_a_database_that_cannot_be_reached_stops_the_start(
     with pytest.raises(AssertionError, match="did not start"), server:
         pass
     (line,) = server.stderr.read_text().splitlines()
-    assert line.startswith("The server does not start: ")
+    assert line.startswith("The server did not start: ")
     assert words in line
     assert "secret" not in line
 

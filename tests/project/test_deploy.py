@@ -60,6 +60,11 @@ def test_systemd_waits_longer_than_a_stop_takes() -> None:
     assert int(value("TimeoutStopSec")) > 10 > server.MAX_STOP_S
 
 
+def test_the_server_starts_when_the_time_of_day_is_right() -> None:
+    for name in ("Wants", "After"):
+        assert "time-sync.target" in value(name).split()
+
+
 def test_there_is_room_for_all_connections() -> None:
     assert int(value("LimitNOFILE")) > 2 * server.MAX_CONNECTIONS
 

@@ -12,7 +12,7 @@ MAX_FILES, MAX_LINES = 9, 330
 
 BOTTLE = {"bottle"}
 NET = {"http", "requests", "select", "socket", "urllib3", "waitress", "wsgiref"}
-FILES = {"io", "os", "shutil", "sqlite3", "subprocess", "tempfile"}
+FILES = {"io", "os", "pathlib", "shutil", "sqlite3", "subprocess", "tempfile"}
 CLOCKS = {"time", "sched"}
 THREADS = {"asyncio", "concurrent", "multiprocessing", "queue", "signal", "threading"}
 

@@ -603,7 +603,7 @@ def test_without_one_it_says_where_it_looked(
 def test_a_server_that_does_not_start_is_said(tmp_path: Path) -> None:
     code, out, err = simulate(tmp_path)
     assert (code, out) == (1, "")
-    assert err.startswith("No call was played: The server does not start:\n  allowlist.csv: wanted")
+    assert err.startswith("No call was played: The server did not start:\n  allowlist.csv: wanted")
 
 
 def test_something_else_on_the_port_is_not_taken_for_the_server(

@@ -63,7 +63,7 @@ def live(text: str, **defaults: Any) -> LiveAllowList:
 
 def settings_of(**values: str) -> config.Settings:
     """Return settings made from the environment, without faults."""
-    settings, faults = config.read(None, {f"MASKING_{k.upper()}": v for k, v in values.items()})
+    settings, faults = config.read("", {f"MASKING_{k.upper()}": v for k, v in values.items()})
     assert faults == []
     return settings
 

@@ -82,7 +82,7 @@ def test_a_real_list_without_a_key_does_not_start_and_says_how_to_go_on(tmp_path
     ended = start(tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
-        "The server does not start:\n"
+        "The server did not start:\n"
         "  allowlist.csv:2: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
         " TELESIGN_API_KEY is not set, got 1 row(s) with real ones, the first one here;"
         " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
@@ -108,7 +108,7 @@ def test_all_faults_of_settings_and_list_come_at_once(tmp_path: Path) -> None:
     ended = start(tmp_path, "--config", "my.toml", MASKING_THREADS="0", TELESIGN_API_KEY="")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
-        "The server does not start:\n"
+        "The server did not start:\n"
         "  my.toml:1: port: wanted a whole number without quotes, got 'x'\n"
         "  MASKING_THREADS: wanted a whole number, 1 to 256, got '0'\n"
         "  TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0\n"
@@ -123,7 +123,7 @@ def test_a_list_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     ended = start(tmp_path)
     assert (ended.returncode, ended.stderr) == (
         2,
-        "The server does not start:\n"
+        "The server did not start:\n"
         "  allowlist.csv: wanted a CSV file, got: No such file or directory;"
         " allow_list names the file\n",
     )
@@ -136,7 +136,7 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
         ended = start(tmp_path, MASKING_PORT=str(port))
     assert (ended.returncode, ended.stderr) == (
         1,
-        f"The server does not start: cannot listen on 127.0.0.1:{port}: Address already in use;"
+        f"The server did not start: cannot listen on 127.0.0.1:{port}: Address already in use;"
         " end what runs there, or set another port\n",
     )
 
@@ -152,7 +152,7 @@ def test_a_port_that_needs_permission_is_one_clear_line(tmp_path: Path) -> None:
     ended = start(tmp_path, before=modest, MASKING_PORT="1")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == (
-        "The server does not start: cannot listen on 127.0.0.1:1: Permission denied;"
+        "The server did not start: cannot listen on 127.0.0.1:1: Permission denied;"
         " set a port above 1023, or let a proxy take this one\n"
     )
 
@@ -162,7 +162,7 @@ def test_a_host_that_is_not_here_is_one_clear_line(host: str, tmp_path: Path) ->
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
     ended = start(tmp_path, MASKING_HOST=host)
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"The server does not start: cannot listen on {host}:0: ")
+    assert ended.stderr.startswith(f"The server did not start: cannot listen on {host}:0: ")
     assert ended.stderr.endswith("; set host to a name or an address of this machine\n")
     assert ended.stderr.count("\n") == 1
 

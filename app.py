@@ -304,10 +304,10 @@ def __getattr__(name: str) -> Bottle:
     except (ConfigError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(_WORKER_CANNOT_BOOT) from None
+    atexit.register(calls.close)  # first of all: a worker may be stopped at any moment from now on
     if not settings.verified:
         journal.notice("requests are NOT VERIFIED: anybody who finds the address is answered")
     allow_list.watch(journal.notice)
-    atexit.register(calls.close)
     return create_app(settings, allow_list, calls, journal)
 
 

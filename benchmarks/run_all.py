@@ -1,4 +1,4 @@
-"""Runs every benchmark once and writes a page with a picture, and the table of the README.
+"""Runs every benchmark once and writes a page of results with a picture.
 
 Takes some minutes; nothing else should run on the machine meanwhile. The exit status is 1 if
 something that is wanted does not hold; the results are written all the same.
@@ -26,8 +26,6 @@ from benchmarks import (
 from benchmarks.figures import Figure
 
 COMMAND = "make bench"
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- made by `make bench` -->", "<!-- up to here -->"
 ALONE: Sequence[Callable[[], list[Figure]]] = (
     in_process.measure,
     allow_list.measure,
@@ -67,14 +65,6 @@ def picture(seen: over_http.Results) -> str:
     return chart.bars(title, rates, ours=over_http.WANTED_PERCENT)
 
 
-def renewed(readme: str, about: str, figures_: Sequence[Figure]) -> str:
-    """Return the README with the figures of which something is wanted in the place of the old."""
-    head, _, rest = readme.partition(BEGIN)
-    tail = rest.partition(END)[2]
-    wanted = figures.table(figure for figure in figures_ if figure.wanted)
-    return f"{head}{BEGIN}\n{about}:\n\n{wanted}\n{END}{tail}"
-
-
 def main() -> int:
     """Measure, write, print; return the exit status."""
     given = [Path(word) for word in sys.argv[1:]]
@@ -90,8 +80,6 @@ def main() -> int:
     about += f"; {time.monotonic() - started:.0f} s in all"
     (folder / "results.md").write_text(results(about, measured, seen))
     (folder / "results.svg").write_text(picture(seen))
-    if not given:
-        README.write_text(renewed(README.read_text(), about, measured))
     print("", figures.table(measured), over_http.table(seen), sep="\n\n")
     return 0 if all(figure.holds for figure in measured) else 1
 

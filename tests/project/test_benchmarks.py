@@ -4,6 +4,7 @@ import math
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -122,9 +123,11 @@ def test_an_open_loop_counts_the_waiting() -> None:
 
 def test_an_open_loop_does_not_send_early() -> None:
     with servers.running(servers.CEILING) as server:
+        before = time.perf_counter()
         seen = load.play(server.port, requests(21), rate=100)
+        took_s = time.perf_counter() - before
     assert (seen.answered, seen.errors) == (21, 0)
-    assert seen.seconds >= 0.2
+    assert took_s >= 0.2
 
 
 def test_the_chart_draws_the_values_it_is_given() -> None:
@@ -160,19 +163,6 @@ def test_side_by_side_runs_and_its_page_is_made_from_it() -> None:
     page = run_all.results("a machine", measured, seen)
     assert all(f"{rate:,.0f}" in page for rate in over_http.rates(seen).values())
     assert servers.CEILING.name not in run_all.picture(seen)
-
-
-def test_the_readme_gets_what_is_wanted_in_the_place_of_what_was_there() -> None:
-    first = [Figure("start", 0.1, "s", at_most=0.5), Figure("half", 2.0, "ms")]
-    marks = "before\n<!-- made by `make bench` -->\n<!-- up to here -->\nafter\n"
-    once = run_all.renewed(marks, "a machine", first)
-    assert once == (
-        "before\n<!-- made by `make bench` -->\na machine:\n\n"
-        "| what | measured | wanted | holds |\n| --- | ---: | ---: | ---: |\n"
-        "| start | 0.10 s | at most 0.50 s | yes |\n<!-- up to here -->\nafter\n"
-    )
-    again = run_all.renewed(once, "another", [Figure("start", 0.2, "s", at_most=0.5)])
-    assert again == once.replace("a machine", "another").replace("0.10", "0.20")
 
 
 def test_in_process_runs() -> None:

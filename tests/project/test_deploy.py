@@ -16,7 +16,7 @@ import config
 from serving import server
 
 DEPLOY = ROOT / "deploy"
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "deploy.md").read_text()
 UNIT = (DEPLOY / "masked-calls.service").read_text()
 SAMPLE = (DEPLOY / "environment").read_text()
 ENVIRONMENT = dict(re.findall("^([A-Z_]+)='([^']*)'$", SAMPLE, re.MULTILINE))
@@ -91,8 +91,8 @@ def as_systemd_reads(text: str) -> dict[str, str]:
 
 
 def as_the_shell_reads(path: Path) -> dict[str, str]:
-    """Read a file with the words of the README, and return what a program is then started with."""
-    (words,) = re.findall(r"(set -a && \. \./environment) &&", README)
+    """Read a file with the words of the page, and return what a program is then started with."""
+    (words,) = re.findall(r"(set -a && \. \./environment) &&", PAGE)
     command = ["env", "-i", "sh", "-c", f"{words} && exec {shutil.which('env')} -0"]
     ended = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=True)
     found = dict(line.split("=", 1) for line in ended.stdout.split("\0") if line)

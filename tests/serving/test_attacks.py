@@ -1,7 +1,7 @@
 """The server under attack and at its limits: a good client is answered soon, whatever others do.
 
-The figures are those of the README. Attackers are a process of their own, on this machine only. The
-good client sends twenty events a second over one connection, and as many over new ones.
+The limits are those of docs/limits.md. Attackers are a process of their own, on this machine only.
+The good client sends twenty events a second over one connection, and as many over new ones.
 """
 
 import contextlib

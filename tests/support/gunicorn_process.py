@@ -1,4 +1,4 @@
-"""The app under gunicorn, as the README says to run it there; used like our own server process.
+"""The app under gunicorn, as docs/deploy.md says to run it there; used like our own server process.
 
 Only the command and the line that tells the address are others.
 """

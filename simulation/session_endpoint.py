@@ -1,9 +1,9 @@
-"""Plays TeleSign's session endpoint on loopback, strict in what it takes.
+"""Plays TeleSign's session endpoint on loopback, as strict as its documents.
 
-It knows TeleSign from its documents alone and imports nothing of `telesign_api` or of TeleSign's
-SDK, so that two readings have to agree. What the documents do not show (the body of a 401, how far
-a date may be off) is played in a likely form. Of the two ways to authenticate it plays Digest
-alone, which is what the SDK does: a key that is sent itself (Basic) is refused.
+Nothing of `telesign_api` or of TeleSign's SDK is imported, so that two readings of the documents
+have to agree. What they do not show (the body of a 401, how far a date may be off) is played in a
+likely form. Of the two ways to authenticate only Digest is played, which is what the SDK uses; a
+key that is itself sent (Basic) is refused.
 
 Sources: TeleSign, "Engage API (Number Masking)" v1.0 and "Authentication".
 """
@@ -24,6 +24,8 @@ import signature
 
 PATH = "/v1/anonymous/session/sms_voice"
 UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
+"""The units of a validity period, which TeleSign sets for each account, in seconds."""
+
 DESCRIPTIONS = {
     2700: (200, "Session successfully created"),
     2701: (200, "Session created; the country of a mask differs from that of its number"),
@@ -35,20 +37,35 @@ DESCRIPTIONS = {
     2707: (400, "The number is blocked by the customer"),
     2708: (400, "The two numbers are equal"),
 }
+"""The HTTP status and the text of each code."""
+
 ANSWERS = (*map(str, DESCRIPTIONS), "429", "500", "slow", "broken")
+"""The answers that can be played in place of the right one."""
 
 _POOL = [f"120255501{number}" for number in range(80, 90)]
 _MEMBERS = {"phone_number_1", "phone_number_2", "validity_period"}
-_MAX_SECONDS = 720 * 3600
+_MAX_VALIDITY_S = 720 * 3600
 _MAX_SKEW_S = 900
 _SLOW_S = 30
 
 Answer = tuple[int, str, bytes]
+"""HTTP status, content type and body."""
+
+# The answers that TeleSign's documents do not show, but a client meets.
+_BAD_ANSWERS: dict[str, Answer] = {
+    "429": (429, "text/plain", b"too many requests"),
+    "500": (500, "text/html", b"<h1>Internal Server Error</h1>"),
+    "broken": (200, "application/json", b'{"status": {"code": 27'),
+}
 
 
 @dataclass
 class Endpoint:
-    """The account behind the endpoint; `answer` is played instead of the right one if set."""
+    """The account behind the endpoint, and what came of the requests so far.
+
+    `answer`, one of `ANSWERS`, is given in place of the right one if set. A masking ID that was
+    given away is never free again.
+    """
 
     customer_id: str
     key: bytes
@@ -63,58 +80,55 @@ class Endpoint:
         """Answer one request."""
         self.asked += 1
         if path != PATH:
-            return _json(404, {"status": {"code": 404, "description": "no such resource"}})
-        trouble = self._authorize(headers, body)
-        if trouble:
-            return _json(401, {"status": {"code": int(trouble), "description": "not authorized"}})
-        if self.answer == "429":
-            return 429, "text/plain", b"too many requests"
-        if self.answer == "500":
-            return 500, "text/html", b"<h1>Internal Server Error</h1>"
-        if self.answer == "broken":
-            return 200, "application/json", b'{"status": {"code": 27'
+            return _error(404, 404, "no such resource")
+        code = self._authentication_error(headers, body)
+        if code:
+            return _error(401, code, "not authorized")
+        if self.answer in _BAD_ANSWERS:
+            return _BAD_ANSWERS[self.answer]
         if self.answer == "slow":
             time.sleep(self.slow_s)
         return self._create(headers, body)
 
-    def _authorize(self, headers: Mapping[str, str], body: bytes) -> str:
-        """Return the error code of a request that is not signed as it must be, or nothing."""
+    def _authentication_error(self, headers: Mapping[str, str], body: bytes) -> int | None:
+        """Return the error code of a request that is not signed as it must be."""
         given, nonce = headers.get("Authorization", ""), headers.get("x-ts-nonce", "")
         if not given.startswith("TSA "):
-            return "-30005" if given else "-30004"
+            return -30005 if given else -30004
         if headers.get("x-ts-auth-method") != "HMAC-SHA256":
-            return "-30008"
-        trouble = _date_trouble(headers.get("Date", ""))
-        if trouble:
-            return trouble
+            return -30008
+        code = _date_error(headers.get("Date", ""))
+        if code:
+            return code
         right = f"TSA {self.customer_id}:{signature.sign(_signed(headers, body), key=self.key)}"
         if not hmac.compare_digest(given.encode(), right.encode()):
-            return "-30006"
+            return -30006
         if not nonce or nonce in self.nonces:
-            return "-30012"
+            return -30012
         self.nonces.add(nonce)
-        return ""
+        return None
 
     def _create(self, headers: Mapping[str, str], body: bytes) -> Answer:
         try:
-            asked = json.loads(body)
+            wanted = json.loads(body)
         except ValueError:
-            asked = None
-        if headers.get("Content-Type") != "application/json" or not isinstance(asked, dict):
-            return _json(400, {"status": {"code": 400, "description": "wanted a JSON object"}})
-        code = int(self.answer) if self.answer.startswith("27") else self._refusal(asked)
+            wanted = None
+        if headers.get("Content-Type") != "application/json" or not isinstance(wanted, dict):
+            return _error(400, 400, "wanted a JSON object")
+        code = int(self.answer) if self.answer.startswith("27") else self._code(wanted)
         if code is None:
-            return _json(400, {"status": {"code": 400, "description": "wanted other members"}})
-        return _json(DESCRIPTIONS[code][0], self._message(code, asked))
+            return _error(400, 400, f"wanted the members {', '.join(sorted(_MEMBERS))}")
+        return _json(DESCRIPTIONS[code][0], self._message(code, wanted))
 
-    def _refusal(self, asked: dict[str, Any]) -> int | None:
-        numbers = [asked.get("phone_number_1"), asked.get("phone_number_2")]
-        if asked.keys() != _MEMBERS or not all(map(_is_number, numbers)):
+    def _code(self, wanted: dict[str, Any]) -> int | None:
+        """Return the code that answers a request, `None` if it has other members."""
+        numbers = _numbers(wanted)
+        if wanted.keys() != _MEMBERS or not all(map(_is_number, numbers)):
             return None
         if numbers[0] == numbers[1]:
             return 2708
-        validity = asked["validity_period"]
-        if type(validity) is not int or not 0 < validity * self.unit_s <= _MAX_SECONDS:
+        validity = wanted["validity_period"]
+        if type(validity) is not int or not 0 < validity * self.unit_s <= _MAX_VALIDITY_S:
             return 2705
         return 2700 if len(self._free_masks(numbers)) > 1 else 2702
 
@@ -122,28 +136,16 @@ class Endpoint:
         taken = {mask for session in self.sessions for mask in session["masks"]}
         return [mask for mask in _POOL if mask not in taken and mask not in numbers]
 
-    def _message(self, code: int, asked: dict[str, Any]) -> dict[str, Any]:
-        created = DESCRIPTIONS[code][0] == 200
-        now = datetime.now(UTC)
-        numbers = [asked.get("phone_number_1"), asked.get("phone_number_2")]
+    def _message(self, code: int, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Return the message with a code; one of success creates the session."""
+        numbers, validity = _numbers(wanted), wanted.get("validity_period")
         masks: list[str | None] = [None, None]
-        validity = asked.get("validity_period")
-        ends = now
-        if created:
+        now = ends = datetime.now(UTC)
+        if DESCRIPTIONS[code][0] == 200:
+            # With an answer that was chosen, masks are given twice once the pool is empty.
             masks[:] = [*self._free_masks(numbers), *_POOL][:2]
-            ends = now + timedelta(seconds=min(int(validity or 0) * self.unit_s, _MAX_SECONDS))
+            ends += timedelta(seconds=min(int(validity or 0) * self.unit_s, _MAX_VALIDITY_S))
             self.sessions.append({"numbers": numbers, "masks": masks})
-        parties = {
-            f"phone_number_{position}": {
-                "complete_phone_number": number,
-                "country_name": "United States",
-                "country_iso3": "USA",
-                "country_iso2": "US",
-                "country_code": "1",
-                "masked_id": mask,
-            }
-            for position, number, mask in zip((1, 2), numbers, masks, strict=True)
-        }
         return {
             "reference_id": uuid.uuid4().hex.upper(),
             "external_id": None,
@@ -157,23 +159,39 @@ class Endpoint:
                 "resource": "sms_voice",
                 "message": "",
                 "validity": str(validity),
-                **parties,
+                "phone_number_1": _party(numbers[0], masks[0]),
+                "phone_number_2": _party(numbers[1], masks[1]),
             },
             "error": None,
         }
 
 
-def _date_trouble(date: str) -> str:
-    """Return the error code of a date, or nothing."""
+def _numbers(wanted: dict[str, Any]) -> list[Any]:
+    return [wanted.get("phone_number_1"), wanted.get("phone_number_2")]
+
+
+def _party(number: object, mask: str | None) -> dict[str, Any]:
+    return {
+        "complete_phone_number": number,
+        "country_name": "United States",
+        "country_iso3": "USA",
+        "country_iso2": "US",
+        "country_code": "1",
+        "masked_id": mask,
+    }
+
+
+def _date_error(date: str) -> int | None:
+    """Return the error code of a date that is missing, unreadable or too far off."""
     try:
         skew = abs((parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
-        return "-30009" if date else "-30007"
-    return "-30010" if skew > _MAX_SKEW_S else ""
+        return -30009 if date else -30007
+    return -30010 if skew > _MAX_SKEW_S else None
 
 
 def _signed(headers: Mapping[str, str], body: bytes) -> bytes:
-    """Return what is signed of a request. Source: Authentication, Digest; the SDKs of TeleSign."""
+    """Return the signed bytes of a request. Source: Authentication, Digest; TeleSign's SDKs."""
     lines = [
         "POST",
         headers.get("Content-Type", ""),
@@ -190,12 +208,20 @@ def _is_number(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9]{7,15}", value, re.ASCII) is not None
 
 
+def _error(status: int, code: int, description: str) -> Answer:
+    return _json(status, {"status": {"code": code, "description": description}})
+
+
 def _json(status: int, message: dict[str, Any]) -> Answer:
     return status, "application/json", json.dumps(message).encode()
 
 
 def endpoint_server(endpoint: Endpoint, port: int = 0) -> ThreadingHTTPServer:
-    """Return a server for the endpoint on loopback, to be run and closed by the caller."""
+    """Return a server for the endpoint on loopback; the caller runs and closes it.
+
+    Requests are answered in threads of their own, so two at the same instant could get the same
+    masking IDs; the clients here ask one after the other.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -208,6 +234,6 @@ def endpoint_server(endpoint: Endpoint, port: int = 0) -> ThreadingHTTPServer:
             self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: a request holds real numbers."""
+            """Log nothing: a request holds real numbers."""
 
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)

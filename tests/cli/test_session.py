@@ -17,8 +17,9 @@ from raw_servers import raw_server, saying
 
 import signature
 from cli import main
-from simulation.scenarios import SCENARIOS, Signer
-from simulator import Target
+from simulation.call import Signer
+from simulation.play import Target
+from simulation.scenarios import SCENARIOS
 
 SENDER = Signer(facts.CUSTOMER_ID, signature.decode_key(facts.API_KEY))
 RIDER, DRIVER = "12025550133", "12025550134"
@@ -302,17 +303,3 @@ def test_what_is_missing_is_told(
     )
     assert made.returncode == code
     assert made.stderr.startswith(message)
-
-
-def test_the_endpoint_needs_a_key() -> None:
-    ended = subprocess.run(
-        [sys.executable, ROOT / "simulator.py", "--api"],
-        env={"PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (
-        1,
-        "--api: wanted TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, got neither\n",
-    )

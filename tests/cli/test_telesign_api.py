@@ -12,7 +12,6 @@ from typing import Any
 
 import facts
 import pytest
-import requests
 from raw_servers import (
     OPENSSL,
     Play,
@@ -387,69 +386,3 @@ def test_a_good_answer_is_read_by_the_same_path(serve: Serve) -> None:
     made = create_session(serve(Honest()), CREDENTIALS, ONE, TWO, 1)  # type: ignore[arg-type]
     assert made.mask_1
     assert made.ends == datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
-
-
-# What the endpoint takes
-
-
-def ask(account: Endpoint, headers: dict[str, str], body: bytes = b"{}") -> tuple[int, Any]:
-    status, _, answer = account.post(PATH, headers, body)
-    return status, json.loads(answer)["status"]["code"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"x-ts-auth-method": "HMAC-SHA1"}, -30008),
-        ({"Date": ""}, -30007),
-        ({"Date": "yesterday"}, -30009),
-        ({"Date": "Wed, 14 Dec 2016 18:20:12 GMT"}, -30010),
-        ({"x-ts-nonce": "nonce-2"}, -30006),
-        ({"Content-Type": "text/plain"}, -30006),
-        ({"Authorization": ""}, -30004),
-        ({"Authorization": "Basic nonsense"}, -30005),
-        ({"Authorization": "TSA nonsense"}, -30006),
-    ],
-)
-def test_the_endpoint_refuses_what_is_not_signed_right(changes: dict[str, str], code: int) -> None:
-    assert ask(endpoint(), signed_headers() | changes) == (401, code)
-
-
-def test_the_endpoint_refuses_a_signature_that_leaves_the_body_out(serve: Serve) -> None:
-    """TeleSign's client signs so when it is given a `body`, and not `json_fields`."""
-    client = RestClient(facts.CUSTOMER_ID, facts.API_KEY, rest_endpoint=serve(endpoint()))
-    with client.session:
-        assert client.post(PATH, body=ASKED).status_code == 401
-        assert client.post(PATH, json_fields=ASKED).status_code == 200
-
-
-def test_the_endpoint_refuses_a_body_that_was_changed_on_its_way() -> None:
-    assert ask(endpoint(), signed_headers(b"{}"), b"{ }") == (401, -30006)
-
-
-def test_the_endpoint_takes_a_nonce_once() -> None:
-    account, headers = endpoint(), signed_headers()
-    assert ask(account, headers) == (400, 400)
-    assert ask(account, headers) == (401, -30012)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        b'{"phone_number_1": "12025550123", "phone_number_2": "12025550145"}',
-        b'{"phone_number_1": 12025550123, "phone_number_2": "12025550145", "validity_period": 1}',
-        b'{"phone_number_1": "12025550123", "phone_number_2": "12025550145", "validity_period": 1,'
-        b' "more": 1}',
-    ],
-)
-def test_the_endpoint_is_strict_about_members(body: bytes) -> None:
-    assert ask(endpoint(), signed_headers(body), body) == (400, 400)
-
-
-def test_the_endpoint_has_one_path(serve: Serve) -> None:
-    url = serve(endpoint())
-    assert requests.post(f"{url}/v1/other", b"{}", timeout=10).status_code == 404
-    assert requests.post(f"{url}{PATH}", b"{}", timeout=10).status_code == 401

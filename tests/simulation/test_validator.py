@@ -19,9 +19,9 @@ def read(answer: Any, event: str = "incoming_call", **how: Any) -> Reply:
 
 
 def dial(**params: Any) -> dict[str, Any]:
-    least = {"to": DESTINATION, "caller_id_number": MASKING_ID}
-    whole = {name: value for name, value in (least | params).items() if value is not ...}
-    return {"method": "dial", "params": whole}
+    required = {"to": DESTINATION, "caller_id_number": MASKING_ID}
+    given = {name: value for name, value in (required | params).items() if value is not ...}
+    return {"method": "dial", "params": given}
 
 
 def speak(collect: Any = ..., **tts: Any) -> dict[str, Any]:
@@ -61,16 +61,27 @@ EVERY_DIAL_PARAMETER = {
         ({"method": "nonsense"}, "call_completed"),
     ],
 )
-def test_what_telesign_takes(answer: dict[str, Any], event: str) -> None:
+def test_an_answer_that_telesign_takes_has_no_faults(answer: dict[str, Any], event: str) -> None:
     reply = read(answer, event)
     assert reply.faults == ()
     if event != "call_completed":
         assert (reply.method, reply.params) == (answer.get("method", ""), answer.get("params", {}))
 
 
-def test_a_reply_says_whether_it_waits_for_keys() -> None:
+def test_a_reply_knows_whether_it_collects_digits() -> None:
     assert read(speak({"max": 1}), "dial_completed").collects
     assert not read(speak(), "dial_completed").collects
+
+
+def test_a_reply_knows_whether_it_plays_a_message() -> None:
+    assert read(speak()).speaks
+    assert read(PLAY).speaks
+    assert not read(dial()).speaks
+
+
+@pytest.mark.parametrize(("answer", "name"), [(facts.HANGUP, "hangup"), ({}, "no action")])
+def test_a_reply_has_a_name(answer: dict[str, Any], name: str) -> None:
+    assert read(answer, "dial_completed").name == name
 
 
 LIST = "dial, hangup, play, play_multiple, speak"
@@ -79,63 +90,72 @@ LIST = "dial, hangup, play, play_multiple, speak"
 @pytest.mark.parametrize(
     ("answer", "fault"),
     [
-        (b"", "body: wanted JSON, got something else"),
-        (b"<html>", "body: wanted JSON, got something else"),
-        ([facts.HANGUP], "body: wanted one JSON object, got something else"),
-        ("hangup", "body: wanted one JSON object, got something else"),
-        ({}, f"method: wanted one of {LIST} in answer to incoming_call, got ''"),
+        (b"", "body: wanted a JSON object, got nothing"),
+        (b"<html>", "body: wanted a JSON object, got '<html>'"),
+        (b"null", "body: wanted a JSON object, got 'null'"),
+        ([facts.HANGUP],
+         "body: wanted a JSON object, got '[{\"method\": \"hangup\", \"params\": {}}]'"),
+        ("hangup", "body: wanted a JSON object, got '\"hangup\"'"),
+        ({}, f"method: wanted one of {LIST} in answer to incoming_call, got nothing"),
         ({"method": "record", "params": {}},
          f"method: wanted one of {LIST} in answer to incoming_call, got 'record'"),
         ({"method": 1, "params": {}},
          f"method: wanted one of {LIST} in answer to incoming_call, got 1"),
-        ({"params": {}}, f"method: wanted one of {LIST} in answer to incoming_call, got ''"),
-        (b"[" * 100_000, "body: wanted JSON, got something else"),
-        ({"method": "hangup"}, "params: wanted an object, got 'none'"),
+        ({"params": {}},
+         f"method: wanted one of {LIST} in answer to incoming_call, got nothing"),
+        (b"[" * 100_000, f"body: wanted a JSON object, got '{'[' * 40}...'"),
+        ({"method": "hangup"}, "params: wanted an object, got nothing"),
         ({"method": "hangup", "params": []}, "params: wanted an object, got []"),
         ({"method": "hangup", "params": None}, "params: wanted an object, got None"),
-        (dial(to=facts.CALLER), "params.to: wanted somebody else's number, got the caller's own"),
+        (dial(to=facts.CALLER),
+         "params.to: wanted another person's number, got the caller's own number"),
         ({"method": "hangup", "params": {"now": 1}}, "params.now: unknown member"),
         (facts.HANGUP | {"reason": "x"}, "reason: unknown member"),
-        (dial(to=...), "params.to: wanted 7 to 15 digits in a text, got nothing"),
-        (dial(to=12025550111), "params.to: wanted 7 to 15 digits in a text, got 12025550111"),
-        (dial(to="+12025550111"), "params.to: wanted 7 to 15 digits in a text, got '+12025550111'"),
-        (dial(to="123456"), "params.to: wanted 7 to 15 digits in a text, got '123456'"),
+        (dial(to=...), "params.to: wanted a string of 7 to 15 digits, got nothing"),
+        (dial(to=12025550111), "params.to: wanted a string of 7 to 15 digits, got 12025550111"),
+        (dial(to="+12025550111"),
+         "params.to: wanted a string of 7 to 15 digits, got '+12025550111'"),
+        (dial(to="123456"), "params.to: wanted a string of 7 to 15 digits, got '123456'"),
         (dial(caller_id_number=...),
-         "params.caller_id_number: wanted 7 to 15 digits in a text, got nothing"),
+         "params.caller_id_number: wanted a string of 7 to 15 digits, got nothing"),
         (dial(caller_id_number=None),
-         "params.caller_id_number: wanted 7 to 15 digits in a text, got None"),
+         "params.caller_id_number: wanted a string of 7 to 15 digits, got None"),
         (dial(caller_id_number=facts.CALLER),
          "params.caller_id_number: wanted a masking ID, got the caller's own number"),
         (dial(caller_id_number=DESTINATION),
          "params.caller_id_number: wanted a masking ID, got the called person's own number"),
         (dial(max_call_duration=600),
-         "params.max_call_duration: wanted seconds in a text, 1 to 14400, got 600"),
+         "params.max_call_duration: wanted a string of 1 to 14400 seconds, got 600"),
         (dial(max_call_duration="0"),
-         "params.max_call_duration: wanted seconds in a text, 1 to 14400, got '0'"),
+         "params.max_call_duration: wanted a string of 1 to 14400 seconds, got '0'"),
         (dial(max_call_duration="14401"),
-         "params.max_call_duration: wanted seconds in a text, 1 to 14400, got '14401'"),
-        (dial(send_dtmf="12e"), "params.send_dtmf: wanted keys 0-9 A-D * # and w, got '12e'"),
-        (dial(external_id=""), "params.external_id: wanted a text, got ''"),
+         "params.max_call_duration: wanted a string of 1 to 14400 seconds, got '14401'"),
+        (dial(send_dtmf="12e"),
+         "params.send_dtmf: wanted a string of 0-9, A-D, *, # and w, got '12e'"),
+        (dial(external_id=""), "params.external_id: wanted a string that is not blank, got ''"),
         (dial(is_primary="true"), "params.is_primary: wanted true or false, got 'true'"),
         (dial(timeout=30), "params.timeout: unknown member"),
         ({"method": "speak", "params": {}}, "params.tts: wanted an object, got nothing"),
         ({"method": "speak", "params": {"tts": "Hello"}},
          "params.tts: wanted an object, got 'Hello'"),
-        (speak(message=" "), "params.tts.message: wanted a text, got ' '"),
-        (speak(language=None), "params.tts.language: wanted a text, got None"),
+        (speak(message=" "), "params.tts.message: wanted a string that is not blank, got ' '"),
+        (speak(language=None), "params.tts.language: wanted a string that is not blank, got None"),
         (speak(voice="x"), "params.tts.voice: unknown member"),
-        (speak({}), "params.collect_digits.max: wanted a whole number, got nothing"),
-        (speak({"max": "1"}), "params.collect_digits.max: wanted a whole number, got '1'"),
-        (speak({"max": 0}), "params.collect_digits.max: wanted a whole number, got 0"),
-        (speak({"max": True}), "params.collect_digits.max: wanted a whole number, got True"),
+        (speak({}), "params.collect_digits.max: wanted a positive integer, got nothing"),
+        (speak({"max": "1"}), "params.collect_digits.max: wanted a positive integer, got '1'"),
+        (speak({"max": 0}), "params.collect_digits.max: wanted a positive integer, got 0"),
+        (speak({"max": True}), "params.collect_digits.max: wanted a positive integer, got True"),
         (speak({"max": 1, "timeout": 1.5}),
-         "params.collect_digits.timeout: wanted a whole number, got 1.5"),
+         "params.collect_digits.timeout: wanted a positive integer, got 1.5"),
         (speak({"max": 1, "terminators": "#"}),
          "params.collect_digits.terminators: unknown member"),
-        ({"method": "play", "params": {}}, "params.url: wanted a text, got nothing"),
+        ({"method": "play",
+         "params": {}}, "params.url: wanted a string that is not blank, got nothing"),
     ],
 )  # fmt: skip
-def test_what_telesign_does_not_take(answer: Any, fault: str) -> None:
+def test_an_answer_that_telesign_does_not_take_has_a_fault_that_names_the_rule(
+    answer: Any, fault: str
+) -> None:
     assert read(answer).faults == (fault,)
 
 
@@ -153,30 +173,33 @@ def test_a_dial_answers_an_incoming_call_only(event: str) -> None:
     [
         ({"status": 500}, "status: wanted 200, got 500"),
         ({"status": 202}, "status: wanted 200, got 202"),
-        ({"status": 404}, "status: wanted 200, got 404 (name the server's event path in --url)"),
+        ({"status": 404}, "status: wanted 200, got 404 (add the server's event path to --url)"),
         (
             {"status": 401},
             "status: wanted 200, got 401"
-            " (set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY as the server has them)",
+            " (set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY to the values that the server has)",
         ),
         (
             {"content_type": "text/html; charset=UTF-8"},
             "Content-Type: wanted application/json, got text/html; charset=UTF-8",
         ),
         ({"content_type": ""}, "Content-Type: wanted application/json, got none"),
-        ({"seconds": 5.25}, "time: wanted an answer within 5 s, got 5.2 s"),
+        ({"seconds": 5.25}, "time: wanted an answer within 5 s, got one after 5.2 s"),
     ],
 )
-def test_how_an_answer_must_come(how: dict[str, Any], fault: str) -> None:
+def test_an_answer_must_come_as_telesign_wants_it_even_when_it_is_ignored(
+    how: dict[str, Any], fault: str
+) -> None:
     for event in "incoming_call", "call_completed":
         assert read(facts.HANGUP, event, **how).faults == (fault,)
 
 
-def test_all_faults_of_an_answer_are_told() -> None:
-    answer = {"method": "dial", "params": {"caller_id_number": 1, "x": 2}, "y": 3}
+def test_all_faults_of_an_answer_are_listed() -> None:
+    answer = {"method": "dial", "params": {"caller_id_number": 1, "x": 2}, "y": 3, "b": 4}
     assert read(answer).faults == (
+        "b: unknown member",
         "y: unknown member",
         "params.x: unknown member",
-        "params.to: wanted 7 to 15 digits in a text, got nothing",
-        "params.caller_id_number: wanted 7 to 15 digits in a text, got 1",
+        "params.to: wanted a string of 7 to 15 digits, got nothing",
+        "params.caller_id_number: wanted a string of 7 to 15 digits, got 1",
     )

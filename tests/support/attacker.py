@@ -1,8 +1,8 @@
 """A program for the tests of attacks: what a stranger does to the server, in a process of its own.
 
-Run it as `attacker.py KIND PORT COUNT SECONDS`: so many connections of one kind, on this machine
-only, for so long. It ends by itself and then prints, as JSON, what it has done. A connection that
-the server closes is opened again.
+Run it as `attacker.py KIND PORT COUNT SECONDS`: COUNT connections of one kind for SECONDS, on this
+machine only. It ends by itself and then prints, as JSON, what it has done. A connection that the
+server closes is opened again.
 """
 
 import collections
@@ -27,7 +27,7 @@ done: collections.Counter[str] = collections.Counter()
 
 
 def connect(port: int) -> socket.socket:
-    """Return a connection; one that is not taken is tried again by whoever asked for it."""
+    """Return a connection. Raises `OSError` if the server does not accept it."""
     client = socket.create_connection(("127.0.0.1", port), timeout=5)
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client
@@ -68,7 +68,7 @@ def slow(port: int, count: int, ends: float) -> None:
 
 
 def idle(port: int, count: int, ends: float) -> None:
-    """Open connections and say nothing on any."""
+    """Open connections and send nothing on them."""
     clients = [connect(port) for _ in range(count)]
     done["opened"] = len(clients)
     while time.monotonic() < ends:
@@ -110,7 +110,7 @@ TINY = b"GET / HTTP/1.1\r\n\r\n"
 
 
 def pipeline(port: int, count: int, ends: float) -> None:
-    """Send 340 tiny requests at once on each connection, take little of the answers, begin anew."""
+    """Send 340 tiny requests at once on each connection and read little of the answers."""
     with selectors.DefaultSelector() as waiting:
 
         def begin() -> None:
@@ -151,7 +151,7 @@ def main() -> None:
     kind, port, count, seconds = sys.argv[1], *map(int, sys.argv[2:])
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    os.nice(19)  # the good client, on the same machine, must not wait for us but for the server
+    os.nice(19)  # the good client on this machine must wait for the server, not for us
     {"slow": slow, "idle": idle, "flood": flood, "pipeline": pipeline}[kind](
         port, count, time.monotonic() + seconds
     )

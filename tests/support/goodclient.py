@@ -27,14 +27,14 @@ _PAUSE_S = 4
 
 @dataclass
 class Answers:
-    """What the good client got: each answer and its seconds, and every error in words."""
+    """The answers that the client got, the seconds that each took, and every error."""
 
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     texts: list[bytes] = field(default_factory=list, repr=False)
 
     def percentile_ms(self, percent: float) -> float:
-        """Return the time within which so many of the answers came."""
+        """Return the time within which this percentage of the answers came."""
         ordered = sorted(self.seconds)
         return ordered[math.ceil(len(ordered) * percent / 100) - 1] * 1000
 
@@ -44,7 +44,7 @@ class Answers:
 
 
 def new_call() -> bytes:
-    """Return a whole signed request of a call that is new."""
+    """Return a whole signed request that begins a new call."""
     name = f"good-{time.time_ns()}-{next(_numbers)}"
     body = CALL.replace(facts.REFERENCE_ID.encode(), name.encode())
     headers = {"Host": "x", "Content-Length": str(len(body)), **signed(body)}
@@ -53,7 +53,7 @@ def new_call() -> bytes:
 
 
 def ask(client: socket.socket, request: bytes) -> bytes:
-    """Send a request and return the answer; raise `ConnectionError` if it does not come whole."""
+    """Send a request and return the answer; raises `ConnectionError` if it is cut short."""
     client.sendall(request)
     answer = b""
     while not (found := _LENGTH.search(answer)) or len(answer) < found.end() + int(found[1]):
@@ -75,12 +75,12 @@ def keep_asking(
     seconds: float,
     rate: float,
     *,
-    anew: bool = False,
+    reconnect: bool = False,
     is_enough: Callable[[], bool] = lambda: False,
 ) -> Answers:
-    """Ask so many times a second over one connection, or over a new one each time.
+    """Ask `rate` times a second, over one connection or, to `reconnect`, over a new one each time.
 
-    It goes on for so many seconds, or until it is enough.
+    It ends after so many seconds, or once `is_enough` returns true.
     """
     answers = Answers()
     requests = [new_call() for _ in range(int(seconds * rate))]
@@ -89,7 +89,7 @@ def keep_asking(
         if is_enough():
             break
         try:
-            if anew:
+            if reconnect:
                 client.close()
                 client = connect(port)
             answer = ask(client, request)
@@ -104,30 +104,30 @@ def keep_asking(
     return answers
 
 
-def assert_prompt(measure: Callable[[], list[Answers]], most_ms: float) -> None:
-    """Check that nobody got an error and that 99 of 100 answers came in time.
+def assert_prompt(measure: Callable[[], list[Answers]], max_ms: float) -> None:
+    """Check that there was no error and that 99 of 100 answers came in time.
 
-    The limit is for a machine of the usual speed, and as much longer on a slower one. Other work on
-    the machine makes times longer, never shorter: what is too slow is measured up to five times,
-    after longer and longer pauses. An error is one at once.
+    The limit holds at the usual speed of a machine, and is longer in proportion on a slower one.
+    Other work on the machine makes times longer, never shorter, so a measurement that is too slow
+    is made up to five times, after longer and longer pauses. An error fails at once.
     """
     for attempt in range(_ATTEMPTS):
         time.sleep(attempt * _PAUSE_S)
         before = slowness()
         several = measure()
-        limit_ms = most_ms * max(1.0, before, slowness())
+        limit_ms = max_ms * max(1.0, before, slowness())
         print(*several, f"limit {limit_ms:.0f} ms", sep="\n")
         assert [answers.errors for answers in several] == [[] for _ in several]
         worst_ms = max(answers.percentile_ms(99) for answers in several)
         if worst_ms <= limit_ms:
             return
-    raise AssertionError(f"wanted a p99 of {limit_ms:.0f} ms at most, got {worst_ms:.1f} ms")
+    raise AssertionError(f"wanted a p99 of at most {limit_ms:.0f} ms, got {worst_ms:.1f} ms")
 
 
 def slowness() -> float:
-    """Return how many times longer a small work takes than at the usual speed.
+    """Return how many times longer a small piece of work takes here than at the usual speed.
 
-    That is where a core reads the JSON of an event in two microseconds.
+    At the usual speed a core parses the JSON of an event in two microseconds.
     """
     times = []
     for _ in range(20):
@@ -149,21 +149,22 @@ def _times(rate: float) -> Iterator[float]:
 def both_kinds(port: int, seconds: float, rate: int) -> list[Answers]:
     """Ask over one connection and, at the same time, over a new one each time.
 
-    New ones do not wait for one another, as their clients know nothing of each other.
+    The new ones are several clients that do not wait for one another.
     """
-    anew = Answers()
+    fresh = Answers()
 
-    def ask_anew(number: int) -> None:
+    # The threads add to one `Answers`: `extend` is atomic, and it is read when all have ended.
+    def ask_reconnecting(number: int) -> None:
         time.sleep(number / rate)
-        got = keep_asking(port, seconds, rate / _AT_ONCE, anew=True)
-        anew.seconds.extend(got.seconds)
-        anew.errors.extend(got.errors)
-        anew.texts.extend(got.texts)
+        got = keep_asking(port, seconds, rate / _AT_ONCE, reconnect=True)
+        fresh.seconds.extend(got.seconds)
+        fresh.errors.extend(got.errors)
+        fresh.texts.extend(got.texts)
 
-    asking = [threading.Thread(target=ask_anew, args=(number,)) for number in range(_AT_ONCE)]
+    asking = [threading.Thread(target=ask_reconnecting, args=(n,)) for n in range(_AT_ONCE)]
     for each in asking:
         each.start()
     kept = keep_asking(port, seconds, rate)
     for each in asking:
         each.join()
-    return [kept, anew]
+    return [kept, fresh]

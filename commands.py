@@ -1,7 +1,8 @@
 """What we answer: `Dial`, `Speak`, `Hangup` and `NoAction`, each of which makes its own JSON.
 
-A command that exists is one that TeleSign takes: a constructor raises `ValueError` and says what it
-wanted. TeleSign's own spelling of members appears only in `to_wire`. No I/O.
+A command that exists is one that TeleSign accepts: otherwise its constructor raises `ValueError`,
+which says what was wanted and what was got. TeleSign's own spelling of members appears only in
+`to_wire`. No I/O.
 
 Sources: TeleSign, "Voice - Actions" (developer.telesign.com/enterprise/reference/voice-actions),
 and the guide "Set Up a Call with Number Masking", whose form (no `jsonrpc` member) is kept.
@@ -21,7 +22,7 @@ MAX_CALL_SECONDS = 14_400
 """TeleSign ends every call after four hours. Source: Voice - Actions, `max_call_duration`."""
 
 LANGUAGE_TAG = re.compile(r"[a-z]{2}-[A-Z]{2}")
-"""The form of the tags in TeleSign's samples; which languages exist is not documented."""
+"""The form of the tags in TeleSign's samples; which languages there are is not documented."""
 
 _DIGIT_TIMEOUT_MS = 10_000
 _INTER_DIGIT_TIMEOUT_MS = 3_000
@@ -41,11 +42,11 @@ class _Command(ABC):
         """Return the command as TeleSign reads it."""
 
     def to_json(self) -> str:
-        """Return the command as it is sent and kept: compact JSON in ASCII."""
+        """Return the command as it is sent and stored: compact JSON in ASCII."""
         return _json(self)
 
 
-@lru_cache  # few commands differ
+@lru_cache  # a server sends the same few commands again and again
 def _json(command: _Command) -> str:
     return _compact(command.to_wire())
 
@@ -54,8 +55,8 @@ def _json(command: _Command) -> str:
 class Dial(_Command):
     """Call the destination and bridge it with the caller. Source: Voice - Actions, `dial`.
 
-    The called person sees `masking_id`, which can never be the destination itself. The call ends
-    after `max_call_duration_s` seconds, 1 to 14400; `None` leaves TeleSign's own limit.
+    The called person sees `masking_id`, which is never the destination itself. The call ends after
+    `max_call_duration_s` seconds, 1 to 14400; `None` leaves it to TeleSign's own limit.
     """
 
     destination: PhoneNumber
@@ -71,13 +72,13 @@ class Dial(_Command):
                     f"{name}: wanted 7 to 15 digits, got {phone.mask_digits(number)!r}"
                 )
         if self.masking_id == self.destination:
-            raise ValueError("masking ID: wanted another number than the destination")
+            raise ValueError("masking ID: wanted a number other than the destination")
         duration_s = self.max_call_duration_s
         if duration_s is not None and not 1 <= duration_s <= MAX_CALL_SECONDS:
             raise ValueError(f"duration: wanted 1 to {MAX_CALL_SECONDS} s, got {duration_s}")
 
     def to_wire(self) -> Wire:
-        """Return the command as TeleSign reads it; the duration is a text there."""
+        """Return the command as TeleSign reads it, with the duration as a text."""
         params: Wire = {"to": self.destination, "caller_id_number": self.masking_id}
         if self.max_call_duration_s is not None:
             params["max_call_duration"] = str(self.max_call_duration_s)
@@ -88,8 +89,8 @@ class Dial(_Command):
 class Speak(_Command):
     """Speak a message into the call. Source: the guide's `SpeakCommand`.
 
-    With `collect_digit`, one key press is waited for: 10 s for it to come, as in the guide. That
-    the guide's timeouts are milliseconds is inferred from their size; no page names the unit.
+    With `collect_digit`, TeleSign waits 10 s for one key press, as in the guide. That the guide's
+    timeouts are milliseconds is inferred from their size; no page names the unit.
     """
 
     message: str
@@ -100,7 +101,9 @@ class Speak(_Command):
 
     def __post_init__(self) -> None:
         if not is_speakable(self.message):
-            raise ValueError("message: wanted a text to speak, got an empty or broken one")
+            raise ValueError(
+                "message: wanted a text to speak, got none or one with broken characters"
+            )
         if not LANGUAGE_TAG.fullmatch(self.language):
             raise ValueError(f"language: wanted a tag such as en-US, got {self.language!r}")
 
@@ -131,7 +134,7 @@ class Hangup(_Command):
 class NoAction(_Command):
     """Leave the call as it is. Source: TeleSign/voice_server_demo, for `call_completed`.
 
-    That TeleSign takes it in answer to other events as well is not documented.
+    That TeleSign accepts it for other events too is not documented.
     """
 
     name: ClassVar = "no action"
@@ -145,5 +148,5 @@ Command = Dial | Speak | Hangup | NoAction
 
 
 def is_speakable(message: str) -> bool:
-    """Tell whether there is anything to speak, and nothing that is not text."""
+    """Whether there is anything to speak, and no NUL or lone surrogate in it."""
     return bool(message.strip()) and not re.search("[\0\ud800-\udfff]", message)

@@ -1,8 +1,8 @@
-"""What TeleSign says: one frozen class an event, and `parse`, the only doorway from bytes.
+"""What TeleSign says: a frozen class for each event, and `parse`, the only way to get one.
 
-No I/O and no opinion: this file tells what arrived, `routing` decides what it means. TeleSign's own
+No I/O and no opinion: this file says what arrived, `routing` decides what it means. TeleSign's own
 spelling of members appears only in `parse` and its helpers. What TeleSign does not document is read
-as loosely as is safe: members we do not know are ignored, missing ones are `None` or empty.
+as loosely as is safe: unknown members are ignored, missing ones are `None` or empty.
 
 Sources: TeleSign, "Voice - Events" (developer.telesign.com/enterprise/reference/voice-events); the
 guide "Set Up a Call with Number Masking"; TeleSign/voice_server_demo for what neither page shows.
@@ -28,7 +28,7 @@ _TIMES = ("created_on_utc", "answered_on_utc", "ended_on_utc")
 
 
 class EventError(Exception):
-    """The body is no event. `word` goes into the answer, `cause` (no values) into the log."""
+    """The body is not an event. `word` is for the answer, `cause` (without values) for the log."""
 
     def __init__(self, word: str, cause: str) -> None:
         super().__init__(cause)
@@ -40,8 +40,8 @@ class EventError(Exception):
 class IncomingCall:
     """A call reached TeleSign on one of our numbers. Source: Voice - Events, `incoming_call`.
 
-    `dialled` is what the caller dialled. The guide takes it for the number that the caller wants to
-    reach, the reference for our virtual number; the allow-list serves both readings.
+    `dialled` is what the caller dialled: by the guide the number that they want to reach, by the
+    reference our virtual number. The allow-list serves both.
     """
 
     reference_id: str
@@ -55,8 +55,8 @@ class IncomingCall:
 class DialCompleted:
     """The called person answered, or the dial failed. Source: Voice - Events, `dial_completed`.
 
-    The one `status` that is known is `answered`; every other text is a failure. `None` when the
-    event holds no text there.
+    The one `status` that is known is `answered`; every other text is a failure. `None` if the event
+    has no text there.
     """
 
     reference_id: str
@@ -69,7 +69,7 @@ class DialCompleted:
 class SpeakCompleted:
     """A message was spoken to its end. Source: TeleSign/voice_server_demo, `speak_completed`.
 
-    `collected_digits` are the keys that were pressed, empty when there were none.
+    `collected_digits` are the keys that were pressed; empty if none were.
     """
 
     reference_id: str
@@ -90,7 +90,7 @@ class PlayCompleted:
 
 @dataclass(frozen=True, slots=True)
 class CallLegCompleted:
-    """One leg ended while the call lives on. Source: TeleSign/voice_server_demo (name and use)."""
+    """One leg ended while the call goes on. Source: TeleSign/voice_server_demo (name and use)."""
 
     reference_id: str
 
@@ -99,15 +99,15 @@ class CallLegCompleted:
 
 @dataclass(frozen=True, slots=True)
 class CallLeg:
-    """One part of a call, to us or from us. Source: TeleSign/voice_server_demo.
+    """One leg of a call: the caller's to TeleSign, or TeleSign's to the called person.
 
-    Times are aware UTC, `duration_s` is as TeleSign says it (its sample counts from the creation).
-    What is missing or cannot be read is `None`. `calling` and `called` are `from` and `to`.
+    Times are aware UTC; `duration_s` is TeleSign's own (its sample counts from the creation). What
+    is missing or unreadable is `None`. Source: TeleSign/voice_server_demo.
     """
 
     direction: str | None
-    calling: PhoneNumber | NoNumber
-    called: PhoneNumber | NoNumber
+    from_number: PhoneNumber | NoNumber
+    to_number: PhoneNumber | NoNumber
     created: datetime | None
     answered: datetime | None
     ended: datetime | None
@@ -119,19 +119,19 @@ class CallLeg:
 class CallCompleted:
     """The whole call is over. Source: the guide; TeleSign/voice_server_demo for its members.
 
-    The guide says that a bridged call is reported with both parts; how they are laid out is shown
-    nowhere. `parts` are all objects in the event that hold one of a part's times.
+    The guide says that both legs of a bridged call are reported, but no page shows in which layout.
+    So every object in the event that has one of a leg's times, however deep, is taken for a leg.
     """
 
     reference_id: str
-    parts: tuple[CallLeg, ...] = ()
+    legs: tuple[CallLeg, ...] = ()
 
     name: ClassVar = "call_completed"
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownEvent:
-    """An event that TeleSign did not have when this was written; `name` is its own word for it."""
+    """An event that TeleSign has added since this was written; `name` is TeleSign's."""
 
     reference_id: str
     name: str
@@ -172,13 +172,13 @@ def parse(body: bytes, *, home_country_code: str = "") -> Event:
         case "call_leg_completed":
             return CallLegCompleted(reference_id)
         case "call_completed":
-            return CallCompleted(reference_id, tuple(_parts(data, home_country_code)))
+            return CallCompleted(reference_id, tuple(_legs(data, home_country_code)))
         case _:
             return UnknownEvent(reference_id, name)
 
 
 def _envelope(message: object) -> tuple[str, str, dict[str, object]]:
-    """Return event name, reference id and data of a message, each checked."""
+    """Return a message's event name, reference id and data, all checked."""
     if not isinstance(message, dict):
         raise EventError("bad_event", "wanted a JSON object")
     name, reference_id = _member(message, "event"), _member(message, "reference_id")
@@ -193,7 +193,10 @@ def _envelope(message: object) -> tuple[str, str, dict[str, object]]:
 
 
 def _member(members: dict[str, object], name: str) -> object:
-    """Return a member that we use; in any other, text that cannot be kept does no harm."""
+    """Return a member that we use. Raises `EventError` for a text that no database can store.
+
+    Members that we do not use are not looked at: any text in them is harmless.
+    """
     value = members.get(name)
     if isinstance(value, str) and _UNCLEAN.search(value):
         raise EventError("bad_text", f"{name}: wanted text without NUL and lone surrogates")
@@ -205,40 +208,47 @@ def _text(members: dict[str, object], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _parts(data: dict[str, object], home_country_code: str) -> Iterator[CallLeg]:
-    for part in _objects(data):
-        if not part.keys().isdisjoint(_TIMES):
-            created, answered, ended = (_time(_member(part, name)) for name in _TIMES)
-            duration = part.get("duration")
-            yield CallLeg(
-                _text(part, "direction"),
-                calling=phone.read(_member(part, "from"), home_country_code=home_country_code),
-                called=phone.read(_member(part, "to"), home_country_code=home_country_code),
-                created=created,
-                answered=answered,
-                ended=ended,
-                duration_s=duration if _is_amount(duration) else None,
-                recording=_text(part, "audio_recording_file_name"),
-            )
+def _legs(data: dict[str, object], home_country_code: str) -> Iterator[CallLeg]:
+    for each in _objects(data):
+        if not each.keys().isdisjoint(_TIMES):
+            yield _leg(each, home_country_code)
 
 
-def _is_amount(value: object) -> TypeGuard[float]:
+def _leg(members: dict[str, object], home_country_code: str) -> CallLeg:
+    created, answered, ended = (_time(_member(members, name)) for name in _TIMES)
+    duration = members.get("duration")
+    return CallLeg(
+        _text(members, "direction"),
+        from_number=phone.read(_member(members, "from"), home_country_code=home_country_code),
+        to_number=phone.read(_member(members, "to"), home_country_code=home_country_code),
+        created=created,
+        answered=answered,
+        ended=ended,
+        duration_s=duration if _is_duration(duration) else None,
+        recording=_text(members, "audio_recording_file_name"),
+    )
+
+
+def _is_duration(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def _objects(message: object) -> Iterator[dict[str, object]]:
-    """Yield every object in a message, from the outside in."""
-    waiting = [message]
-    for each in waiting:
+    """Yield every object in a message, from the outside in.
+
+    Without recursion, so that no depth which the JSON decoder reads is too deep here.
+    """
+    found = [message]
+    for each in found:
         if isinstance(each, dict):
             yield each
-            waiting += each.values()
+            found += each.values()
         elif isinstance(each, list):
-            waiting += each
+            found += each
 
 
 def _time(value: object) -> datetime | None:
-    """Read a time without zone as UTC, as its member's name says."""
+    """Return a time in UTC; one without a zone is UTC, as the members' names say."""
     try:
         time = datetime.fromisoformat(value)  # type: ignore[arg-type]
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
@@ -247,7 +257,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _load(body: bytes) -> Any:
-    """Return strict JSON: what two readers could understand differently is refused."""
+    """Decode strict JSON: what two parsers could read differently is refused."""
     if body.startswith(_BOM):
         raise EventError("bad_text", "wanted UTF-8 without a byte order mark")
     try:
@@ -267,16 +277,16 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _whole(digits: str) -> int:
+def _integer(digits: str) -> int:
     if len(digits) > _MAX_NUMBER_LENGTH:
-        raise ValueError("a number too long to mean anything")
+        raise ValueError("a number too long")
     return int(digits)
 
 
 def _decimal(digits: str) -> float:
     number = float(digits)
     if len(digits) > _MAX_NUMBER_LENGTH or math.isinf(number):
-        raise ValueError("a number too large to mean anything")
+        raise ValueError("a number too long or too large")
     return number
 
 
@@ -286,7 +296,7 @@ def _no_constant(word: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object,
-    parse_int=_whole,
+    parse_int=_integer,
     parse_float=_decimal,
     parse_constant=_no_constant,
 )

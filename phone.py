@@ -1,9 +1,9 @@
-"""One form of a phone number, and how a number is shown to anybody but its owner.
+"""The one form of a phone number, and how a number is shown without giving it away.
 
 The form is E.164 without the plus: country code and digits, 7 to 15 of them, ASCII only.
 Everything that is compared, looked up or sent is in this form; `parse` and `read` are the only ways
-to get one, and neither ever takes a digit that is not the number's own. No I/O, and nothing of ours
-is imported.
+to get one, and neither ever adds a digit that is not part of the number. No I/O, and no import of
+ours.
 """
 
 import re
@@ -19,7 +19,7 @@ PhoneNumber = NewType("PhoneNumber", str)
 
 _FORM = re.compile(r"[1-9][0-9]{6,14}", re.ASCII)
 _FICTIONAL = re.compile(r"1[2-9][0-9]{2}55501[0-9]{2}", re.ASCII)
-# A first group of more than seven digits is a number by itself, and what follows is an extension.
+# A first group of more than seven digits is a whole number, and what follows is an extension.
 _GROUPED = re.compile(
     r"\+? ?[1-9][0-9]{0,6}([ .-][0-9]+|[ .-]?\((?!0+\))[0-9]{1,5}\)[ .-]?[0-9]+)+", re.ASCII
 )
@@ -28,9 +28,9 @@ _NATIONAL_DIGITS = 10
 _MIN_DIGITS = 7
 _MAX_DIGITS = 15
 _SHOWN_DIGITS = 4
-_MAX_HELD_DIGITS = 40
+_MAX_KEPT_DIGITS = 40
 _WANTED = "wanted a country code and digits, 7 to 15 in all, such as 12025550100"
-_WANTED_OF_GROUPS = (
+_WANTED_IN_GROUPS = (
     "; digits in groups are read only if they make a number that their country can have, without"
     " an extension, a (0) or a decimal point"
 )
@@ -42,10 +42,10 @@ class PhoneError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NoNumber:
-    """Why an event holds no phone number where one belongs.
+    """Why an event has no phone number in a member that is for one.
 
     `value` is `withheld` or `bad`. `digits` are those of a text that cannot be read as a number,
-    such as a SIP address; with the home country code in front, if there is one.
+    such as a SIP address, after the home country code, if one is set.
     """
 
     value: str
@@ -59,7 +59,7 @@ class NoNumber:
             raise ValueError("value: wanted withheld or bad")
 
     def holds_any(self, numbers: Container[str]) -> bool:
-        """Tell whether one of these numbers stands anywhere in the digits."""
+        """Whether the digits contain one of these numbers, wherever it begins."""
         return any(
             self.digits[start : start + length] in numbers
             for start in range(len(self.digits))
@@ -72,11 +72,11 @@ NoNumber.BAD = NoNumber("bad")
 
 
 def parse(text: str) -> PhoneNumber:
-    """Read a number as people write it: a leading `+` and the groups of its digits are dropped.
+    """Read a number as people write it: a leading `+` and what separates its digits are dropped.
 
-    Grouped digits are taken only if the numbering plans know just these digits as a possible
-    number. Raises `PhoneError` for anything else, so also for other scripts' digits, for a leading
-    zero, which no country code has, and for an extension, a `(0)` or the `.0` of a spreadsheet.
+    Grouped digits are accepted only if, by the numbering plans, exactly these digits are a possible
+    number. Raises `PhoneError` for anything else: also for the digits of other scripts, a leading
+    zero, which no country code has, an extension, a `(0)` or the `.0` of a spreadsheet.
     """
     if _FORM.fullmatch(text):
         return PhoneNumber(text)
@@ -88,31 +88,31 @@ def parse(text: str) -> PhoneNumber:
     is_grouped = _GROUPED.fullmatch(text) and not _DECIMALS.fullmatch(text)
     if not (is_grouped and _FORM.fullmatch(digits) and is_possible(PhoneNumber(digits))):
         in_groups = re.search("[0-9][^0-9A-Za-z]", text)
-        raise PhoneError(_WANTED + (_WANTED_OF_GROUPS if in_groups else ""))
+        raise PhoneError(_WANTED + (_WANTED_IN_GROUPS if in_groups else ""))
     return PhoneNumber(digits)
 
 
 def is_possible(number: PhoneNumber) -> bool:
-    """Tell whether its country can have a number of just these digits, given out or not."""
+    """Whether the number's country can have a number of exactly these digits, assigned or not."""
     import phonenumbers
 
-    found = _in_its_plan(number)
+    found = _by_plan(number)
     possible = phonenumbers.ValidationResult.IS_POSSIBLE
     return found is not None and phonenumbers.is_possible_number_with_reason(found) == possible
 
 
-@lru_cache(maxsize=4096)  # a look into the plans takes 30 µs, and the same people call again
+@lru_cache(maxsize=4096)  # a look-up in the plans takes 30 µs, and the same people call again
 def is_valid(number: PhoneNumber) -> bool:
-    """Tell whether the numbering plan of its country gives out such a number."""
+    """Whether the numbering plan of the number's country assigns such numbers."""
     import phonenumbers
 
-    found = _in_its_plan(number)
+    found = _by_plan(number)
     return found is not None and phonenumbers.is_valid_number(found)
 
 
-def _in_its_plan(number: PhoneNumber) -> "phonenumbers.PhoneNumber | None":
-    """Split a number by the plans; `None` if they do not read just these digits out of it."""
-    import phonenumbers  # 25 ms, for which digits alone never have to wait
+def _by_plan(number: PhoneNumber) -> "phonenumbers.PhoneNumber | None":
+    """Split a number by the numbering plans; `None` if they would change any of its digits."""
+    import phonenumbers  # takes 25 ms, which plain digits never have to wait for
 
     try:
         found = phonenumbers.parse(f"+{number}")
@@ -123,12 +123,12 @@ def _in_its_plan(number: PhoneNumber) -> "phonenumbers.PhoneNumber | None":
 
 
 def read(value: object, *, home_country_code: str = "") -> PhoneNumber | NoNumber:
-    """Read what an event holds in the place of a number; never raises.
+    """Read the value that an event has for a number; never raises.
 
-    A text without any digit (`""`, `anonymous`) and a missing value mean that the number is
-    withheld: TeleSign documents no spelling for it. `home_country_code`, when not empty, is put
-    before a number of ten digits that does not begin with `+`, if that makes a valid number of the
-    country: US callers have been seen to arrive without their 1.
+    A missing value and a text without any digit (`""`, `anonymous`) mean a withheld number:
+    TeleSign documents no spelling for it. `home_country_code`, if not empty, is put before ten
+    digits without a `+` if that makes a valid number: US callers have been seen to arrive without
+    their 1.
     """
     if value is None:
         return NoNumber.WITHHELD
@@ -144,14 +144,14 @@ def read(value: object, *, home_country_code: str = "") -> PhoneNumber | NoNumbe
 
 
 def _unreadable(text: str, home_country_code: str) -> NoNumber:
-    """Return what is no number with its digits: after them, home's code and no prefix of `0`s."""
+    """Return a bad number with its digits, without leading zeros, after the home country code."""
     digits = "".join(str(int(character)) for character in text if character.isdecimal())
-    digits = digits.lstrip("0")[:_MAX_HELD_DIGITS]
+    digits = digits.lstrip("0")[:_MAX_KEPT_DIGITS]
     return NoNumber("bad", f"{home_country_code}{digits}" if digits else "")
 
 
 def _at_home(text: str, home_country_code: str) -> PhoneNumber | None:
-    """Return ten digits as the number that they are in the home country, if they are one there."""
+    """Return ten digits as a number of the home country, if they are a valid one there."""
     digits = re.sub("[^0-9]", "", text)
     if text.startswith("+") or len(digits) != _NATIONAL_DIGITS:
         return None
@@ -163,24 +163,24 @@ def _at_home(text: str, home_country_code: str) -> PhoneNumber | None:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a number in the one form."""
+    """Whether a value is a number in the one form."""
     return isinstance(value, str) and _FORM.fullmatch(value) is not None
 
 
 def is_fictional(number: PhoneNumber) -> bool:
-    """Tell whether the number is one of those set aside for fiction: 1 NPA 555 0100 to 0199."""
+    """Whether the number is reserved for fiction: 1 NPA 555 0100 to 0199."""
     return _FICTIONAL.fullmatch(number) is not None
 
 
 def redact(text: str) -> str:
-    """Show of a number only its last four digits: `...0100`."""
+    """Return only the last four digits of a number: `...0100`."""
     return f"...{text[-_SHOWN_DIGITS:]}"
 
 
 def mask_digits(text: str) -> str:
-    """Show the shape of a faulty text: of seven digits or more, only the last four.
+    """Return a text with all but the last four of its digits masked, if it has seven or more.
 
-    `+1 (202) 555-01O0` becomes `+* (***) **5-01O0`: the fault is seen, the number is not.
+    `+1 (202) 555-01O0` becomes `+* (***) **5-01O0`, which shows what is wrong, but not the number.
     """
     digits = [place for place, character in enumerate(text) if character.isdigit()]
     if len(digits) < _MIN_DIGITS:

@@ -12,20 +12,23 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-from calls import ANSWERED, CallState, Timestamp
+import calls
+from calls import CallState, Timestamp
 from commands import Command, Dial, Hangup, NoAction, Speak
 from events import (
+    CallCompleted,
     CallLegCompleted,
     DialCompleted,
     Event,
     IncomingCall,
     PlayCompleted,
     SpeakCompleted,
+    UnknownEvent,
 )
 from phone import NoNumber, PhoneNumber, redact
 
 REPEAT_WINDOW_S = 120
-"""For so long a repeated `incoming_call` is taken for a delivery tried again, not for a replay."""
+"""For this long a repeated `incoming_call` is a delivery tried again; later it is a replay."""
 
 
 class Reason(StrEnum):
@@ -44,10 +47,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of the allow-list: who dials `dialled` is connected by `dial`.
+    """One row of the allow-list: a caller who dials `dialled` is connected by `dial`.
 
-    `caller` is `None` for any caller. `expires` is an aware time, from which on the route refuses.
-    `line` is where the row stands in its file.
+    `caller` is `None` for any caller. From `expires` on, an aware time, the route connects nobody.
+    `line` is the row's line in its file.
     """
 
     dialled: PhoneNumber
@@ -68,7 +71,7 @@ class Route:
 
 
 class RowFault(NamedTuple):
-    """What is wrong in one line of an allow-list; line 0 is the whole list."""
+    """What is wrong in one line of an allow-list; line 0 is for the whole list."""
 
     line: int
     message: str
@@ -81,19 +84,26 @@ class RowFault(NamedTuple):
 class AllowListError(Exception):
     """The allow-list cannot be used; `faults` are all of its faults, by line.
 
-    `unread` is true if the file itself could not be read, which may pass without a change of it.
+    `unreadable` if the file could not be opened or read: another try may succeed although the file
+    does not change.
     """
 
-    def __init__(self, faults: Iterable[RowFault], *, unread: bool = False) -> None:
+    def __init__(self, faults: Iterable[RowFault], *, unreadable: bool = False) -> None:
         self.faults = sorted(faults)
-        self.unread = unread
+        self.unreadable = unreadable
         super().__init__(f"{len(self.faults)} faults in the allow-list")
 
 
-# Plain tuples of numbers, times and lines: the garbage collector leaves such alone after its first
-# look. A million routes as objects would be gone through again and again, while callers wait.
+# Plain tuples of numbers, times and lines: the garbage collector stops looking at such after the
+# first time. A million routes as objects would be looked at again and again, while callers wait.
 _Key = tuple[PhoneNumber, PhoneNumber | None]
 _Row = tuple[PhoneNumber, PhoneNumber, int | None, datetime | None, int]
+
+
+def _row(route: Route) -> _Row:
+    dial = route.dial
+    duration_s = dial.max_call_duration_s
+    return dial.destination, dial.masking_id, duration_s, route.expires, route.line
 
 
 def _route(key: _Key, row: _Row) -> Route:
@@ -101,45 +111,39 @@ def _route(key: _Key, row: _Row) -> Route:
     return Route(*key, Dial(destination, masking_id, duration_s), expires, line)
 
 
-_route_again = lru_cache(maxsize=4096)(_route)  # to build one takes longer than to decide
+_cached_route = lru_cache(maxsize=4096)(_route)  # to build one takes longer than to decide
 
 
 class AllowList:
-    """Every route there is. Raises `AllowListError` for routes that cannot stand together.
+    """All routes. Raises `AllowListError` for routes that contradict each other.
 
-    `default_masking_id` is the setting `caller_id_number`: a masking ID of ours even while no route
+    `default_masking_id` is the setting `caller_id_number`: a masking ID of ours even if no route
     uses it. A look-up costs two dictionary reads, however long the list is.
     """
 
     def __init__(
-        self,
-        routes: Iterable[Route],
-        *,
-        default_masking_id: PhoneNumber | None = None,
+        self, routes: Iterable[Route], *, default_masking_id: PhoneNumber | None = None
     ) -> None:
         self._rows: dict[_Key, _Row] = {}
         self._listed: set[PhoneNumber] = set()
         faults = []
-        parts = _Parts(default_masking_id)
+        roles = _Roles(default_masking_id)
         for route in routes:
-            key, dial = (route.dialled, route.caller), route.dial
-            row = (
-                dial.destination,
-                dial.masking_id,
-                dial.max_call_duration_s,
-                route.expires,
-                route.line,
-            )
-            if (first := self._rows.setdefault(key, row)) is not row:
-                message = f"to, from: wanted each pair once, got that of line {first[-1]} again"
+            row = _row(route)
+            first = self._rows.setdefault((route.dialled, route.caller), row)
+            if first is not row:
+                message = (
+                    f"to, from: wanted each pair only once, got the same as in line {first[-1]}"
+                )
                 faults.append(RowFault(route.line, message))
             self._listed.add(route.dialled)
-            parts.add(route)
+            roles.add(route)
+        # Only now, as a number's other role may be in any row below.
         for (dialled, caller), (destination, *_, line) in self._rows.items():
-            faults += [RowFault(line, text) for text in parts.faults(dialled, caller, destination)]
+            faults += [RowFault(line, text) for text in roles.faults(dialled, caller, destination)]
         if faults:
             raise AllowListError(faults)
-        self.own_numbers: Set[PhoneNumber] = parts.own_numbers
+        self.own_numbers: Set[PhoneNumber] = roles.own_numbers
 
     def __iter__(self) -> Iterator[Route]:
         return map(_route, self._rows.keys(), self._rows.values())
@@ -148,7 +152,7 @@ class AllowList:
         return len(self._rows)
 
     def lists(self, number: PhoneNumber) -> bool:
-        """Tell whether anybody may dial the number."""
+        """Whether any row has the number as `to`."""
         return number in self._listed
 
     def find(
@@ -168,8 +172,8 @@ class AllowList:
         key: _Key = (dialled, named)
         row = self._rows.get(key) or self._rows.get(key := (dialled, None))
         if row is None:
-            return _not_named(caller) if self.lists(dialled) else Reason.NOT_LISTED
-        route = _route_again(key, row)
+            return _caller_refusal(caller) if self.lists(dialled) else Reason.NOT_LISTED
+        route = _cached_route(key, row)
         if route.expires is not None and route.expires <= now:
             return Reason.EXPIRED
         if _is_one_of(caller, {route.destination}):
@@ -178,66 +182,72 @@ class AllowList:
 
 
 def _is_one_of(caller: PhoneNumber | NoNumber, numbers: Set[PhoneNumber]) -> bool:
-    """Tell whether the caller has one of these numbers, be it in a SIP address or after a `00`."""
+    """Whether the caller has one of these numbers, also within a SIP address or after a `00`."""
     if isinstance(caller, NoNumber):
         return caller.holds_any(numbers)
     return caller in numbers
 
 
-def _not_named(caller: PhoneNumber | NoNumber) -> Reason:
-    """Return why a caller is refused where every row names another one."""
+def _caller_refusal(caller: PhoneNumber | NoNumber) -> Reason:
+    """Return why a caller is refused where every row names a caller, and none this one."""
     if caller == NoNumber.WITHHELD:
         return Reason.CALLER_WITHHELD
     return Reason.BAD_NUMBER if isinstance(caller, NoNumber) else Reason.CALLER_NOT_LISTED
 
 
-class _Parts:
-    """The parts that numbers play in a list, of which some exclude each other.
+class _Roles:
+    """What the numbers of a list are used for; some roles exclude each other.
 
-    `own_numbers` are ours and nobody's: masking IDs and virtual numbers.
+    A masking ID is shown to others, so it is nobody's real number. A virtual number is a `to` that
+    reaches another number. `own_numbers` are both of these.
     """
 
     def __init__(self, default_masking_id: PhoneNumber | None) -> None:
         self._masking_ids = set() if default_masking_id is None else {default_masking_id}
-        self._themselves: set[PhoneNumber] = set()
+        self._reached_directly: set[PhoneNumber] = set()
         self.own_numbers = set(self._masking_ids)
 
     def add(self, route: Route) -> None:
         self._masking_ids.add(route.masking_id)
         self.own_numbers.add(route.masking_id)
         if route.dialled == route.destination:
-            self._themselves.add(route.dialled)
+            self._reached_directly.add(route.dialled)
         else:
             self.own_numbers.add(route.dialled)
 
     def faults(
         self, dialled: PhoneNumber, caller: PhoneNumber | None, destination: PhoneNumber
     ) -> Iterator[str]:
-        """Yield a fault for each number of a route that has another part to play as well."""
+        """Yield a fault for each number of a route whose role excludes another that it has."""
         is_virtual = dialled != destination
-        if is_virtual and dialled in self._themselves:
+        if is_virtual and dialled in self._reached_directly:
             yield (
-                f"destination: wanted {redact(dialled)} itself, as in another row of this `to`,"
+                f"destination: wanted {redact(dialled)} itself, as in another row with this `to`,"
                 f" got {redact(destination)}"
             )
-        if destination in (self.own_numbers if is_virtual else self._masking_ids):
-            yield _not_a_person("destination", destination)
+        if destination in self._masking_ids:
+            yield _shown_to_others("destination", destination)
+        elif is_virtual and destination in self.own_numbers:
+            yield (
+                f"destination: wanted a person's number, got {redact(destination)}, which is the"
+                " `to` of another row with another destination: the call would loop"
+            )
         if caller in self._masking_ids:
-            yield _not_a_person("from", caller)
+            yield _shown_to_others("from", caller)
 
 
-def _not_a_person(column: str, number: PhoneNumber) -> str:
+def _shown_to_others(column: str, number: PhoneNumber) -> str:
     return (
-        f"{column}: wanted a person's number, got {redact(number)}, which is a masking ID or a"
-        " virtual number of this list: a real number would be shown, or the call would loop"
+        f"{column}: wanted a person's number, got {redact(number)}, which is also a masking ID:"
+        " a person's real number would be shown to others"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What is said in a call, made once from the settings.
+    """What is spoken in a call, made once from the settings.
 
-    `accept_digit` is the key by which the called person takes the call, `None` when none is asked.
+    `accept_digit` is the key by which the called person takes the call; `None` asks for none.
     """
 
     greeting: Speak | NoAction = NoAction()
@@ -248,56 +258,61 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A command, and for a refusal its reason, for a connection its route."""
+    """A command; for a refusal also its reason, for a connection its route."""
 
     command: Command
     reason: Reason | None = None
     route: Route | None = None
 
 
-def decide(
-    event: Event, call: CallState, allow_list: AllowList, script: Prompts, now: Timestamp
+def decide(  # noqa: PLR0912 - a row of the table each
+    event: Event, call: CallState, allow_list: AllowList, prompts: Prompts, now: Timestamp
 ) -> Decision:
-    """Answer an event of a call of which `call` is known so far; there is always an answer."""
+    """Answer an event, given the state of its call before it; every event has an answer."""
     match event:
         case IncomingCall() if call.incoming is None and not call.completed:
-            return _connect_or_refuse(event, allow_list, script, now)
+            return _connect_or_refuse(event, allow_list, prompts, now)
         case IncomingCall():
-            return _repeat(event, call, _connect_or_refuse(event, allow_list, script, now), now)
+            return _repeat(event, call, _connect_or_refuse(event, allow_list, prompts, now), now)
+
         case DialCompleted(status=None):
             return Decision(NoAction())
-        case DialCompleted() if call.is_talking:
+        case DialCompleted(status=calls.ANSWERED) if call.is_talking:  # they have been greeted
             return Decision(NoAction())
-        case DialCompleted(status=status) if status == ANSWERED:
-            return Decision(script.greeting)
-        case DialCompleted() if call.answered or call.completed:
+        case DialCompleted(status=calls.ANSWERED):
+            return Decision(prompts.greeting)
+        case DialCompleted() if call.answered or call.completed:  # a late report
             return Decision(NoAction())
         case DialCompleted():
-            return Decision(script.unavailable)
+            return Decision(prompts.unavailable)
+
         case SpeakCompleted() | PlayCompleted() if call.was_refused or call.dial_failed:
             return Decision(Hangup())
+        case SpeakCompleted() | PlayCompleted() if _is_not_accepted(event, call, prompts):
+            return Decision(Hangup())
         case SpeakCompleted() | PlayCompleted():
-            pressed = {event.collected_digits, call.collected}
-            return Decision(_screen(pressed, script.accept_digit))
-        case CallLegCompleted() if call.dial_failed:
+            return Decision(NoAction())
+
+        case CallLegCompleted() if call.dial_failed:  # a message may be playing
             return Decision(NoAction())
         case CallLegCompleted():
             return Decision(Hangup())
-        case _:  # call_completed, and what TeleSign may add one day
+
+        case CallCompleted() | UnknownEvent():
             return Decision(NoAction())
 
 
 def _connect_or_refuse(
-    event: IncomingCall, allow_list: AllowList, script: Prompts, now: Timestamp
+    event: IncomingCall, allow_list: AllowList, prompts: Prompts, now: Timestamp
 ) -> Decision:
-    route = allow_list.find(event.dialled, event.caller, now.utc)
-    if isinstance(route, Reason):
-        return Decision(script.refusal, reason=route)
-    return Decision(route.dial, route=route)
+    found = allow_list.find(event.dialled, event.caller, now.utc)
+    if isinstance(found, Reason):
+        return Decision(prompts.refusal, reason=found)
+    return Decision(found.dial, route=found)
 
 
 def _repeat(event: IncomingCall, call: CallState, today: Decision, now: Timestamp) -> Decision:
-    """Answer an `incoming_call` whose call is known: as before, or not at all."""
+    """Answer an `incoming_call` of a known call: as before if `today` is the same, else hang up."""
     if call.incoming is not None and call.incoming != event:
         return Decision(Hangup(), reason=Reason.CONFLICTING)
     if call.completed or call.age_s(now) > REPEAT_WINDOW_S:
@@ -307,8 +322,8 @@ def _repeat(event: IncomingCall, call: CallState, today: Decision, now: Timestam
     return Decision(Hangup(), reason=today.reason or Reason.CONFLICTING)
 
 
-def _screen(pressed: Set[str], accept_digit: str | None) -> Command:
-    """Keep the call, unless the called person was asked for a digit and never pressed it."""
-    if accept_digit is None or accept_digit in pressed:
-        return NoAction()
-    return Hangup()
+def _is_not_accepted(
+    event: SpeakCompleted | PlayCompleted, call: CallState, prompts: Prompts
+) -> bool:
+    """Whether the called person was asked for a digit and has not pressed it."""
+    return prompts.accept_digit not in (None, event.collected_digits, call.collected)

@@ -1,8 +1,8 @@
-"""Proves who sent the bytes: TeleSign's callback signature, made and verified.
+"""Makes and verifies TeleSign's callback signature, which proves who sent a body.
 
 The signature is base64(HMAC-SHA256(key, body)), with the key decoded from its base64 form and the
-body exactly as it came. Only the body is signed: no time, no path, no nonce. This file knows
-nothing of JSON, of phone numbers or of the web framework; it sees bytes and header values.
+body exactly as it arrived. Only the body is signed: no time, no path, no nonce. This file sees
+bytes and header values, and knows nothing of JSON, phone numbers or the web framework.
 
 Source: TeleSign, "Authenticate callbacks" (developer.telesign.com/enterprise/docs).
 """
@@ -18,7 +18,7 @@ _MIN_KEY_BYTES = 16
 
 
 class SignatureError(Exception):
-    """The bytes are not proven to come from TeleSign. `cause` is fit for the operator's log."""
+    """Nothing proves that the body comes from TeleSign. `cause` may go into the operator's log."""
 
     word = "unauthorized"
 
@@ -34,8 +34,8 @@ class KeyFormError(ValueError):
 def decode_key(text: str) -> bytes:
     """Decode an API key as TeleSign issues it: strict base64 of at least 16 bytes.
 
-    Raises `KeyFormError`. A lenient decoder would drop the characters it does not know and so
-    accept a mistyped key as another, weaker one.
+    Raises `KeyFormError`. A lenient decoder would skip unknown characters, and so turn a mistyped
+    key into another, weaker one.
     """
     try:
         key = base64.b64decode(text, validate=True)
@@ -47,7 +47,7 @@ def decode_key(text: str) -> bytes:
 
 
 def sign(body: bytes, *, key: bytes) -> str:
-    """Return the signature that TeleSign puts on this body."""
+    """Return the signature that TeleSign sends with this body."""
     return _signature(body, key).decode()
 
 
@@ -59,7 +59,10 @@ def _signature(body: bytes, key: bytes) -> bytes:
 
 @lru_cache(maxsize=8)
 def _keyed(key: bytes) -> hmac.HMAC:
-    """Return the beginning of every signature; `hmac.digest` would let other threads in."""
+    """Return the HMAC of a key before any body: to copy it is faster than to make it anew.
+
+    `hmac.digest` would also release the interpreter to other threads, and wait to get it back.
+    """
     return hmac.new(key, digestmod=hashlib.sha256)
 
 
@@ -71,11 +74,11 @@ def verify(
     customer_id: str,
     keys: Sequence[bytes],
 ) -> None:
-    """Raise `SignatureError` unless every signature that the request carries is a right one.
+    """Raise `SignatureError` unless the request carries a signature and every one of them is valid.
 
-    `authorization` and `x_ts_authorization` are the values of the headers of that name, `None` when
-    absent. An `Authorization` of another scheme, left by a proxy, is no signature. One key out of
-    `keys` has to fit; all are tried, in constant time each.
+    `authorization` and `x_ts_authorization` are the values of the headers of that name, `None` if
+    absent. An `Authorization` of another scheme, which a proxy may add, is not a signature. Each
+    signature has to be that of one of the `keys`; all are compared, each in constant time.
     """
     signatures = []
     if authorization is not None and authorization.startswith(_SCHEME):
@@ -85,18 +88,16 @@ def verify(
     if not signatures:
         raise SignatureError("unsigned")
     expected = [_signature(body, key) for key in keys]
-    for given in signatures:
-        fits = False
-        for own in expected:  # all of them, whichever one fits
-            fits |= hmac.compare_digest(given, own)
-        if not fits:
+    for signature in signatures:
+        # A list, so that every key is compared: the time does not show which one matches.
+        if not any([hmac.compare_digest(signature, each) for each in expected]):  # noqa: C419
             raise SignatureError("wrong signature")
 
 
-def _signature_in(candidate: str, customer_id: str) -> bytes:
-    """Return the bare signature of a header value; a character that is not ASCII can never fit."""
-    if candidate.startswith(_SCHEME):
-        sender, _, candidate = candidate.removeprefix(_SCHEME).partition(":")
+def _signature_in(value: str, customer_id: str) -> bytes:
+    """Return the bare signature in a header's value; one that is not ASCII never matches."""
+    if value.startswith(_SCHEME):
+        sender, _, value = value.removeprefix(_SCHEME).partition(":")
         if sender != customer_id:
             raise SignatureError("wrong customer id")
-    return candidate.encode(errors="replace")
+    return value.encode(errors="replace")

@@ -1,8 +1,8 @@
-"""Keeps the allow-list as its file says, while the server runs.
+"""Keeps the allow-list up to date with its file while the server runs.
 
-A changed file that stands still is read whole and checked by every rule of a start, then swapped in
-at once. As long as it has a fault, or is not there, the last good list stays. While a list is read,
-the threads that answer requests get their turn fifty times sooner than Python gives it to them.
+A changed file that is no longer being written is read whole and checked by every rule of a start;
+then the new list takes the old one's place at once. While the file has a fault or is missing, the
+last good list stays in use.
 """
 
 import contextlib
@@ -13,87 +13,96 @@ from pathlib import Path
 
 from routing import AllowList, AllowListError
 
-_LOOK_EVERY_S = 0.25
-_MAX_MOVING = 3  # looks: a file that is written again and again is read all the same
-
-_TURN_S = 0.0001
+_CHECK_EVERY_S = 0.25
+_MAX_CHANGES_IN_A_ROW = 3  # a file that is written again and again is read all the same
+_SWITCH_INTERVAL_S = 0.0001
 
 Stamp = tuple[int, int, int] | None
 
 
 class LiveAllowList:
-    """The allow-list of a file: `current` is the last good one; `is_stale` if the file differs.
+    """The allow-list of a file that may change: `current` is its last good version.
 
-    `read` reads the file at the pace that it is given, and raises `AllowListError`, also at once if
-    the first list is not good.
+    `read` reads the file and raises `AllowListError`, which for the first list is passed on. One
+    thread checks the file; any thread may use `current` and `is_stale`, which it only replaces.
     """
 
     def __init__(self, path: Path, read: Callable[[], AllowList]) -> None:
         self._path, self._read = path, read
-        self._seen = self._last = stamp_of(path)
-        self._moving = 0
-        self._again = False
+        self._read_stamp = self._last_stamp = stamp_of(path)
+        self._changes_in_a_row = 0
+        self._try_again = False
         self._fault = ""
-        self._wake = threading.Event()
+        self._reload_requested = threading.Event()
         self.current = read()
-        self.is_stale = False
 
-    def watch(self, tell: Callable[[str], None]) -> None:
-        """Look at the file four times a second from now on; `tell` hears of each change once."""
+    @property
+    def is_stale(self) -> bool:
+        """Whether the file differs from `current`, because it could not be used."""
+        return bool(self._fault)
 
-        def look() -> None:
+    def watch(self, notify: Callable[[str], None]) -> None:
+        """Check the file four times a second from now on; `notify` gets a line for each change."""
+
+        def keep_checking() -> None:
             while True:
-                asked = self._wake.wait(_LOOK_EVERY_S)
-                self._wake.clear()
-                self.look(tell, asked=asked)
+                requested = self._reload_requested.wait(_CHECK_EVERY_S)
+                self._reload_requested.clear()
+                self.check(notify, requested=requested)
 
-        threading.Thread(target=look, name="allow-list", daemon=True).start()
+        threading.Thread(target=keep_checking, name="allow-list", daemon=True).start()
 
-    def look_now(self) -> None:
-        """Have the file read again soon, whether or not it seems to have changed."""
-        self._wake.set()
+    def request_reload(self) -> None:
+        """Have the file read soon, even if it does not seem to have changed; for any thread."""
+        self._reload_requested.set()
 
-    def look(self, tell: Callable[[str], None], *, asked: bool) -> None:
-        """Read the file again if it has changed and stands still, or when asked to."""
+    def check(self, notify: Callable[[str], None], *, requested: bool) -> None:
+        """Read the file if it has changed and is no longer being written, or if requested."""
         stamp = stamp_of(self._path)
-        self._moving = self._moving + 1 if stamp != self._last else 0
-        self._last = stamp
-        is_news = asked or (stamp != self._seen and not 0 < self._moving < _MAX_MOVING)
-        if is_news or (self._again and not self._moving):
-            self._moving = 0
-            # The stamp is from before the reading: what changes meanwhile is seen at the next look.
-            self._seen = stamp
-            known = "" if is_news else self._fault
-            self._take()
-            if self._fault and self._fault != known:
-                tell(f"the allow-list is not taken, the last good one stays: {self._fault}")
-            elif not self._fault:
-                tell(f"the allow-list is read again: {len(self.current)} route(s)")
+        is_changing = stamp != self._last_stamp
+        self._changes_in_a_row = self._changes_in_a_row + 1 if is_changing else 0
+        self._last_stamp = stamp
+        is_being_written = 0 < self._changes_in_a_row < _MAX_CHANGES_IN_A_ROW
+        if requested or (stamp != self._read_stamp and not is_being_written):
+            self._reload(stamp, notify, reported="")
+        elif self._try_again and not is_changing:
+            self._reload(stamp, notify, reported=self._fault)
 
-    def _take(self) -> None:
-        """Read the file and swap the list; what has no cause in its content is tried again."""
-        self._fault, self._again = "", False
+    def _reload(self, stamp: Stamp, notify: Callable[[str], None], *, reported: str) -> None:
+        """Read the file; notify of the outcome unless it is the fault that was reported before."""
+        self._changes_in_a_row = 0
+        # The stamp was taken before reading: what changes meanwhile is found by the next check.
+        self._read_stamp = stamp
+        self._fault, self._try_again = self._replace_current()
+        if not self._fault:
+            notify(f"the allow-list was reloaded: {len(self.current)} route(s)")
+        elif self._fault != reported:
+            notify(f"the allow-list was not reloaded, the last good one stays: {self._fault}")
+
+    def _replace_current(self) -> tuple[str, bool]:
+        """Return the first fault, if any, and whether it may pass without a change of the file."""
         try:
-            with _short_turns():
+            with _frequent_thread_switches():
                 self.current = self._read()
         except AllowListError as error:
             first, *more = error.faults
-            self._fault = first.at(self._path) + (f" (and {len(more)} more)" if more else "")
-            self._again = error.unread
-        except Exception as error:  # noqa: BLE001 - whatever it was, the watching goes on
-            self._fault, self._again = f"{type(error).__name__} while it was read", True
-        self.is_stale = bool(self._fault)
+            others = f" (and {len(more)} more)" if more else ""
+            return f"{first.at(self._path)}{others}", error.unreadable
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the watch goes on
+            return f"{self._path}: {type(error).__name__} while reading it", True
+        return "", False
 
 
 @contextlib.contextmanager
-def _short_turns() -> Iterator[None]:
-    """Have Python's threads take turns often.
+def _frequent_thread_switches() -> Iterator[None]:
+    """Let other threads run much sooner than Python's default of 5 ms.
 
-    One answer takes some ten turns (the loop, a worker, the log's writer), and each of them waits
-    for the reader to have had its own: 5 ms unless it is said otherwise.
+    Reading a long list keeps the interpreter busy for seconds. One answer takes some ten switches
+    between threads (the loop, a worker, the log's writer), and without this each of them would wait
+    for the reader's 5 ms to pass.
     """
     before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN_S)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         yield
     finally:
@@ -101,7 +110,7 @@ def _short_turns() -> Iterator[None]:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return what changes when a file is written or replaced, `None` if there is none."""
+    """Return what changes when a file is written or replaced; `None` if there is no file."""
     try:
         found = path.stat()
     except OSError:

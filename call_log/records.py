@@ -65,7 +65,7 @@ class CallRecord:
     """One call. Times are aware UTC; what is not known is `None`, or empty.
 
     `duration_s` counts from the creation to the end, `talk_s` from the answer to the end of the
-    part that ended first. `parts` is what TeleSign reported of the end; where we were told nothing
+    leg that ended first. `legs` is what TeleSign reported of the end; where we were told nothing
     before, the people are those of it. `masking_id` is only ever the one of our own `dial`.
     """
 
@@ -86,7 +86,7 @@ class CallRecord:
     collected: str
     recordings: tuple[str, ...]
     deliveries: int
-    parts: tuple[CallLeg, ...]
+    legs: tuple[CallLeg, ...]
 
 
 def record(heard: Sequence[StoredEvent], now: datetime) -> CallRecord:
@@ -96,19 +96,19 @@ def record(heard: Sequence[StoredEvent], now: datetime) -> CallRecord:
     reply = incoming.reply if incoming else {}
     dial = reply.get("params") if reply.get("method") == "dial" else None
     params = dial if isinstance(dial, dict) else {}
-    parts = tuple(_parts(heard))
-    disposition = _disposition(heard, incoming, parts)
-    created, answered, ended = _times(heard, parts, disposition)
-    # Who hangs up first ends the talk; the other part may be told goodbye.
-    parted = min((part.ended for part in parts if part.ended), default=ended)
-    reported = max((part.duration_s for part in parts if part.duration_s is not None), default=None)
+    legs = tuple(_legs(heard))
+    disposition = _disposition(heard, incoming, legs)
+    created, answered, ended = _times(heard, legs, disposition)
+    # Who hangs up first ends the talk; the other leg may be told goodbye.
+    parted = min((leg.ended for leg in legs if leg.ended), default=ended)
+    reported = max((leg.duration_s for leg in legs if leg.duration_s is not None), default=None)
     return CallRecord(
         reference_id=heard[0].event.reference_id,
         state=_state(heard, now),
         disposition=disposition,
-        caller=call.caller if call else _of(parts, "inbound", "calling"),
-        dialled=call.dialled if call else _of(parts, "inbound", "called"),
-        destination=params.get("to") if call else _of(parts, "outbound", "called"),
+        caller=call.caller if call else _of(legs, "inbound", "from_number"),
+        dialled=call.dialled if call else _of(legs, "inbound", "to_number"),
+        destination=params.get("to") if call else _of(legs, "outbound", "to_number"),
         masking_id=params.get("caller_id_number"),
         decision=str(reply.get("method", "no action")) if incoming else None,
         reason=incoming.reason if incoming else None,
@@ -118,20 +118,20 @@ def record(heard: Sequence[StoredEvent], now: datetime) -> CallRecord:
         duration_s=reported if reported is not None else _seconds(created, ended),
         talk_s=_seconds(answered, parted),
         collected="".join(_collected(heard)),
-        recordings=tuple(dict.fromkeys(part.recording for part in parts if part.recording)),
+        recordings=tuple(dict.fromkeys(leg.recording for leg in legs if leg.recording)),
         deliveries=sum(each.deliveries for each in heard),
-        parts=parts,
+        legs=legs,
     )
 
 
-def _parts(heard: Iterable[StoredEvent]) -> Iterable[CallLeg]:
+def _legs(heard: Iterable[StoredEvent]) -> Iterable[CallLeg]:
     for each in heard:
         if isinstance(each.event, CallCompleted):
-            yield from each.event.parts
+            yield from each.event.legs
 
 
-def _of(parts: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber | NoNumber | None:
-    found = (getattr(part, role) for part in parts if part.direction == direction)
+def _of(legs: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber | NoNumber | None:
+    found = (getattr(leg, role) for leg in legs if leg.direction == direction)
     return next(found, None)
 
 
@@ -149,15 +149,13 @@ def _state(heard: Sequence[StoredEvent], now: datetime) -> State:
 
 
 def _disposition(
-    heard: Sequence[StoredEvent], incoming: StoredEvent | None, parts: Sequence[CallLeg]
+    heard: Sequence[StoredEvent], incoming: StoredEvent | None, legs: Sequence[CallLeg]
 ) -> Disposition:
     statuses = [each.event.status for each in heard if isinstance(each.event, DialCompleted)]
     failures = [status for status in statuses if status is not None and status != ANSWERED]
     if incoming is not None and incoming.reply.get("method") != "dial":
         return Disposition.REFUSED
-    if ANSWERED in statuses or any(
-        part.direction == "outbound" and part.answered for part in parts
-    ):
+    if ANSWERED in statuses or any(leg.direction == "outbound" and leg.answered for leg in legs):
         return Disposition.ANSWERED
     if any(_says_no_answer(status) for status in failures):
         return Disposition.NO_ANSWER
@@ -174,13 +172,13 @@ def _says_no_answer(status: str) -> bool:
 
 
 def _times(
-    heard: Sequence[StoredEvent], parts: Sequence[CallLeg], disposition: Disposition
+    heard: Sequence[StoredEvent], legs: Sequence[CallLeg], disposition: Disposition
 ) -> tuple[datetime, datetime | None, datetime | None]:
     """Return when the call was created, answered by the called person, and ended."""
-    created = min((part.created for part in parts if part.created), default=None)
-    # The caller's own part was answered when TeleSign took the call.
-    called = [part.answered for part in parts if part.answered and part.direction != "inbound"]
-    ended = max((part.ended for part in parts if part.ended), default=None)
+    created = min((leg.created for leg in legs if leg.created), default=None)
+    # The caller's own leg was answered when TeleSign took the call.
+    called = [leg.answered for leg in legs if leg.answered and leg.direction != "inbound"]
+    ended = max((leg.ended for leg in legs if leg.ended), default=None)
     answered = max(called, default=None) or _first(heard, DialCompleted, ANSWERED)
     return (
         created or _first(heard, IncomingCall) or min(each.first_seen for each in heard),

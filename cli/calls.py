@@ -32,8 +32,8 @@ _MAX_COUNTED = 10_000
 _MAX_FOLDED = 1_000  # to see whether they pass a filter: a quarter of a second's work
 _NO_DURATION = 1_000_000  # seconds, of seven digits: rather a number that somebody dials
 _KEYS = ("reference_id", "masking_id")
-_NUMBERS = ("caller", "dialled", "destination", "calling", "called")
-_CSV_COLUMNS = tuple(each.name for each in fields(CallRecord) if each.name != "parts")
+_NUMBERS = ("caller", "dialled", "destination", "from_number", "to_number")
+_CSV_COLUMNS = tuple(each.name for each in fields(CallRecord) if each.name != "legs")
 _FORGOTTEN_AT_ONCE = 50
 _MAX_SCRUB_S = 5.0
 _CLOCKS_APART = timedelta(days=1)
@@ -209,7 +209,7 @@ def _show(history: _History, options: argparse.Namespace) -> int:
 
 
 def _plain(value: Any, *, full: bool) -> dict[str, Any]:
-    """Return a record, or a part of one, as JSON takes it."""
+    """Return a record, or a leg of one, as JSON takes it."""
     return {
         each.name: _cell(each.name, getattr(value, each.name), full=full) for each in fields(value)
     }
@@ -221,8 +221,8 @@ def _cell(name: str, value: Any, *, full: bool) -> Any:
             return value.value
         case datetime():
             return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        case tuple() if name == "parts":
-            return [_plain(part, full=full) for part in value]
+        case tuple() if name == "legs":
+            return [_plain(leg, full=full) for leg in value]
         case tuple():
             return [_cell(name, each, full=full) for each in value]
         case str() if not full:
@@ -312,19 +312,19 @@ def _print_call(call: CallRecord, heard: list[StoredEvent], *, full: bool) -> No
     console.print_ladder(out, _steps(heard, full=full))
     out.print()
     for name, value in _plain(call, full=full).items():
-        if value not in (None, "", []) and name != "parts":
+        if value not in (None, "", []) and name != "legs":
             text = " ".join(value) if isinstance(value, list) else value
             label, unit = name.removesuffix("_s").replace("_", " "), " s" * name.endswith("_s")
             console.print_wrapped(out, f"{label:<14} {text}{unit}")
-    for part in call.parts:
-        console.print_wrapped(out, f"{'part':<14} {_part(part, full=full)}")
+    for leg in call.legs:
+        console.print_wrapped(out, f"{'leg':<14} {_leg(leg, full=full)}")
 
 
-def _part(part: CallLeg, *, full: bool) -> str:
-    """Return a part of a call in one line."""
-    plain = _plain(part, full=full)
+def _leg(leg: CallLeg, *, full: bool) -> str:
+    """Return a leg of a call in one line."""
+    plain = _plain(leg, full=full)
     times = [f"{name} {plain[name]}" for name in ("created", "answered", "ended") if plain[name]]
-    who = f"{plain['direction'] or 'unknown'}, {plain['calling']} to {plain['called']}"
+    who = f"{plain['direction'] or 'unknown'}, {plain['from_number']} to {plain['to_number']}"
     return ", ".join([who, *times])
 
 

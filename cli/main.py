@@ -150,7 +150,7 @@ def serve(settings: Settings, allow_list: LiveAllowList) -> int:
         return 1
     allow_list.watch(journal.notice)
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: allow_list.look_now())
+        signal.signal(signal.SIGHUP, lambda *_: allow_list.request_reload())
     app = create_app(settings, allow_list, calls, journal)
     try:
         server.serve(
@@ -229,7 +229,7 @@ def check(allow_list: AllowList, notes: Sequence[str], *, strict: bool) -> int:
 
     Then every warning, and the notes, which are no warnings.
     """
-    from allow_list import lint
+    from allow_list import countries, lint
     from cli import console
 
     out, today = console.terminal(), now().utc
@@ -248,8 +248,8 @@ def check(allow_list: AllowList, notes: Sequence[str], *, strict: bool) -> int:
     for text in notes:
         console.print_wrapped(out, text)
     if rows:
-        countries = lint.countries(allow_list)
-        totals = ", ".join(f"{country} {count:,}" for country, count in countries)
+        counted = countries.countries(allow_list)
+        totals = ", ".join(f"{country} {count:,}" for country, count in counted)
         console.print_wrapped(out, f"countries: {totals}")
     console.print_wrapped(out, f"{len(rows):,} route(s), {len(warnings):,} warning(s)", "bold")
     return 1 if strict and warnings else 0
@@ -257,10 +257,10 @@ def check(allow_list: AllowList, notes: Sequence[str], *, strict: bool) -> int:
 
 def _row(route: Route) -> tuple[str, ...]:
     """Return a route as `check` shows it; its country is one, or that of each number in turn."""
-    from allow_list import lint
+    from allow_list.countries import country
 
     numbers = (route.caller, route.dialled, route.destination, route.masking_id)
-    countries = [lint.country(number) for number in numbers if number]
+    countries = [country(number) for number in numbers if number]
     where = countries[0] if len(set(countries)) == 1 else " ".join(countries)
     until = f"{route.expires.astimezone(UTC):%Y-%m-%d %H:%M}" if route.expires else ""
     return (str(route.line), *(number or "anyone" for number in numbers), where, until)
@@ -268,7 +268,7 @@ def _row(route: Route) -> tuple[str, ...]:
 
 def explain(settings: Settings, allow_list: AllowList, caller: str, dialled: str) -> int:
     """Print what would be answered to a call, why, and the exact JSON."""
-    from allow_list import lint
+    from allow_list.nearest_cause import nearest_cause
     from cli import console
 
     read = partial(phone.read, home_country_code=settings.home_country_code)
@@ -283,7 +283,7 @@ def explain(settings: Settings, allow_list: AllowList, caller: str, dialled: str
             )
     else:
         console.print_wrapped(out, f"refused: {decision.reason}", "bold red")
-        cause = lint.nearest_cause(event.dialled, event.caller, decision.reason, allow_list)
+        cause = nearest_cause(event.dialled, event.caller, decision.reason, allow_list)
         console.print_wrapped(out, cause)
     print(json.dumps(decision.command.to_wire(), separators=(",", ":")))
     return 0

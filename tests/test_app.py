@@ -109,7 +109,7 @@ def test_health_is_not_ok_with_a_list_that_is_not_current(lines: Lines, tmp_path
     found = []
     for text in "broken\n", facts.ALLOW_LIST:
         file.write_text(text)
-        listed.look(lines.journal.notice, asked=True)
+        listed.check(lines.journal.notice, requested=True)
         health = app.get("/health").json
         found.append((health["status"], health["allow_list"], health["routes"]))
     assert found == [("stale", "stale", 4), ("ok", "ok", 4)]

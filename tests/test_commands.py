@@ -1,3 +1,5 @@
+"""Each command as a whole: what goes over the wire, and what cannot be built."""
+
 from typing import Any
 
 import facts
@@ -9,7 +11,7 @@ from phone import PhoneNumber
 DESTINATION, MASKING_ID = PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)
 
 
-def test_a_basic_dial() -> None:
+def test_a_basic_dial_has_two_numbers() -> None:
     assert Dial(DESTINATION, MASKING_ID).to_wire() == {
         "method": "dial",
         "params": {"to": "12025550111", "caller_id_number": "12025550199"},
@@ -27,7 +29,7 @@ def test_a_full_dial_has_its_duration_as_text() -> None:
     }
 
 
-def test_a_basic_speak() -> None:
+def test_a_basic_speak_has_a_message_and_its_language() -> None:
     assert Speak("Hello").to_wire() == {
         "method": "speak",
         "params": {"tts": {"message": "Hello", "language": "en-US"}},
@@ -44,7 +46,7 @@ def test_a_full_speak_collects_a_digit() -> None:
     }
 
 
-def test_a_hangup() -> None:
+def test_a_hangup_has_empty_parameters() -> None:
     assert Hangup().to_wire() == {"method": "hangup", "params": {}}
 
 
@@ -53,7 +55,9 @@ def test_no_action_is_empty() -> None:
 
 
 @pytest.mark.parametrize("duration_s", [1, 14400, None])
-def test_durations_that_telesign_takes(duration_s: int | None) -> None:
+def test_a_call_lasts_1_to_14400_seconds_or_as_long_as_telesign_lets_it(
+    duration_s: int | None,
+) -> None:
     assert Dial(DESTINATION, MASKING_ID, duration_s).max_call_duration_s == duration_s
 
 
@@ -63,12 +67,12 @@ def test_durations_that_telesign_takes(duration_s: int | None) -> None:
         (("", MASKING_ID), "destination: wanted 7 to 15 digits, got ''"),
         (("+12025550111", MASKING_ID), "destination: wanted 7 to 15 digits, got '+*******0111'"),
         ((DESTINATION, "anonymous"), "masking ID: wanted 7 to 15 digits, got 'anonymous'"),
-        ((DESTINATION, DESTINATION), "masking ID: wanted another number than the destination"),
+        ((DESTINATION, DESTINATION), "masking ID: wanted a number other than the destination"),
         ((DESTINATION, MASKING_ID, 0), "duration: wanted 1 to 14400 s, got 0"),
         ((DESTINATION, MASKING_ID, 14401), "duration: wanted 1 to 14400 s, got 14401"),
     ],
 )
-def test_a_dial_that_telesign_would_not_take_cannot_be_built(
+def test_a_dial_that_telesign_would_reject_cannot_be_built(
     arguments: tuple[Any, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match="wanted") as caught:
@@ -79,11 +83,11 @@ def test_a_dial_that_telesign_would_not_take_cannot_be_built(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("",), "message: wanted a text to speak, got an empty or broken one"),
-        ((" \n",), "message: wanted a text to speak, got an empty or broken one"),
-        (("a\0",), "message: wanted a text to speak, got an empty or broken one"),
-        (("a\ud800",), "message: wanted a text to speak, got an empty or broken one"),
-        (("\udfff",), "message: wanted a text to speak, got an empty or broken one"),
+        (("",), "message: wanted a text to speak, got none or one with broken characters"),
+        ((" \n",), "message: wanted a text to speak, got none or one with broken characters"),
+        (("a\0",), "message: wanted a text to speak, got none or one with broken characters"),
+        (("a\ud800",), "message: wanted a text to speak, got none or one with broken characters"),
+        (("\udfff",), "message: wanted a text to speak, got none or one with broken characters"),
         (("Hello", "english"), "language: wanted a tag such as en-US, got 'english'"),
         (("Hello", "en-US\n"), "language: wanted a tag such as en-US, got 'en-US\\n'"),
         *(
@@ -92,7 +96,7 @@ def test_a_dial_that_telesign_would_not_take_cannot_be_built(
         ),
     ],
 )
-def test_a_speak_that_says_nothing_cannot_be_built(
+def test_a_speak_that_telesign_would_reject_cannot_be_built(
     arguments: tuple[Any, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match="wanted") as caught:

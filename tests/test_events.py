@@ -1,3 +1,5 @@
+"""What each event means, and what is not an event."""
+
 import json
 import time
 from collections.abc import Iterator
@@ -26,10 +28,10 @@ from phone import NoNumber, PhoneNumber
 
 ID = facts.REFERENCE_ID
 CALLER, DIALLED = PhoneNumber(facts.CALLER), PhoneNumber(facts.DIALLED)
-PART = CallLeg(
+LEG = CallLeg(
     direction="outbound",
-    calling=PhoneNumber(facts.MASKING_ID),
-    called=PhoneNumber(facts.DESTINATION),
+    from_number=PhoneNumber(facts.MASKING_ID),
+    to_number=PhoneNumber(facts.DESTINATION),
     created=datetime(2026, 3, 15, 6, 48, 22, 151_000, UTC),
     answered=datetime(2026, 3, 15, 6, 48, 24, 151_000, UTC),
     ended=datetime(2026, 3, 15, 6, 48, 28, 151_000, UTC),
@@ -51,11 +53,11 @@ PART = CallLeg(
         ("play_completed", PlayCompleted(ID, "")),
         ("play_completed_digit_1", PlayCompleted(ID, "1")),
         ("call_leg_completed", CallLegCompleted(ID)),
-        ("call_completed", CallCompleted(ID, (PART,))),
+        ("call_completed", CallCompleted(ID, (LEG,))),
         ("unknown_event", UnknownEvent(ID, "call_transferred")),
     ],
 )
-def test_each_event_of_telesign_is_read_whole(name: str, event: events.Event) -> None:
+def test_each_event_of_telesign_is_read(name: str, event: events.Event) -> None:
     assert events.parse(payload(name)) == event
 
 
@@ -76,7 +78,7 @@ def test_an_event_knows_its_name(event: events.Event, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "event",
     [
         IncomingCall(ID, DIALLED, CALLER),
         DialCompleted(ID, None),
@@ -85,20 +87,20 @@ def test_an_event_knows_its_name(event: events.Event, name: str) -> None:
         CallLegCompleted(ID),
         CallCompleted(ID),
         UnknownEvent(ID, "x"),
-        PART,
+        LEG,
     ],
-    ids=lambda said: type(said).__name__,
+    ids=lambda event: type(event).__name__,
 )
-def test_what_telesign_said_cannot_be_changed(said: events.Event | CallLeg) -> None:
-    for member in fields(said):
+def test_an_event_cannot_be_changed(event: events.Event | CallLeg) -> None:
+    for member in fields(event):
         with pytest.raises(FrozenInstanceError):
-            setattr(said, member.name, "another")
+            setattr(event, member.name, "another")
 
 
 def completed(data: object) -> tuple[CallLeg, ...]:
     event = events.parse(message(event="call_completed", data=data), home_country_code="1")
     assert isinstance(event, CallCompleted)
-    return event.parts
+    return event.legs
 
 
 INBOUND = {"created_on_utc": "2026-03-15T06:48:20", "direction": "inbound", "from": facts.CALLER}
@@ -109,17 +111,17 @@ OUTBOUND = {"answered_on_utc": "2026-03-15T06:48:24Z", "direction": "outbound", 
     "data",
     [
         {"inbound": INBOUND, "outbound": OUTBOUND},
-        {"parts": [INBOUND, OUTBOUND]},
+        {"legs": [INBOUND, OUTBOUND]},
         {"call": {"legs": [[INBOUND], [{"leg": OUTBOUND}]]}, "status": "hangup"},
         INBOUND | {"outbound": OUTBOUND},
     ],
 )
-def test_both_parts_of_a_bridged_call_are_found_however_they_are_laid_out(data: object) -> None:
+def test_both_legs_of_a_bridged_call_are_found_however_they_are_laid_out(data: object) -> None:
     """TeleSign says that both are reported, and shows nowhere how."""
     inbound, outbound = completed(data)
-    assert (inbound.direction, inbound.calling) == ("inbound", facts.CALLER)
+    assert (inbound.direction, inbound.from_number) == ("inbound", facts.CALLER)
     assert inbound.created == datetime(2026, 3, 15, 6, 48, 20, tzinfo=UTC)
-    assert (outbound.direction, outbound.called) == ("outbound", facts.DESTINATION)
+    assert (outbound.direction, outbound.to_number) == ("outbound", facts.DESTINATION)
     assert outbound.answered == datetime(2026, 3, 15, 6, 48, 24, tzinfo=UTC)
 
 
@@ -137,8 +139,8 @@ def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     "time", [7, None, "yesterday", "", "0001-01-01T00:00:00+14:00", ["2026-03-15T06:48:20"]]
 )
 def test_a_time_that_cannot_be_read_is_none(time: object) -> None:
-    (part,) = completed({"ended_on_utc": time})
-    assert part.ended is None
+    (leg,) = completed({"ended_on_utc": time})
+    assert leg.ended is None
 
 
 @pytest.mark.parametrize(
@@ -147,12 +149,12 @@ def test_a_time_that_cannot_be_read_is_none(time: object) -> None:
 def test_a_duration_is_a_number_that_is_not_negative(
     duration: object, seconds: float | None
 ) -> None:
-    (part,) = completed({"ended_on_utc": None, "duration": duration})
-    assert part.duration_s == seconds
+    (leg,) = completed({"ended_on_utc": None, "duration": duration})
+    assert leg.duration_s == seconds
 
 
-def test_a_part_of_a_call_is_read_whole() -> None:
-    part = {
+def test_a_leg_is_read() -> None:
+    leg = {
         "direction": "inbound",
         "from": "2025550123",
         "to": "2025550100",
@@ -162,11 +164,11 @@ def test_a_part_of_a_call_is_read_whole() -> None:
         "duration": 8,
         "audio_recording_file_name": "call.wav",
     }
-    assert completed({"parts": [part]}) == (
+    assert completed({"legs": [leg]}) == (
         CallLeg(
             direction="inbound",
-            calling=CALLER,
-            called=DIALLED,
+            from_number=CALLER,
+            to_number=DIALLED,
             created=datetime(2026, 3, 15, 6, 48, 20, tzinfo=UTC),
             answered=datetime(2026, 3, 15, 6, 48, 24, tzinfo=UTC),
             ended=datetime(2026, 3, 15, 6, 48, 28, tzinfo=UTC),
@@ -178,13 +180,13 @@ def test_a_part_of_a_call_is_read_whole() -> None:
 
 @pytest.mark.usefixtures("far_east")
 @pytest.mark.parametrize("text", ["2026-03-15T06:48:20", "2026-03-15T08:48:20+02:00"])
-def test_a_time_is_utc_wherever_the_server_stands(text: str) -> None:
-    (part,) = completed({"ended_on_utc": text})
-    assert part.ended is not None
-    assert part.ended.isoformat() == "2026-03-15T06:48:20+00:00"
+def test_a_time_is_utc_wherever_the_server_runs(text: str) -> None:
+    (leg,) = completed({"ended_on_utc": text})
+    assert leg.ended is not None
+    assert leg.ended.isoformat() == "2026-03-15T06:48:20+00:00"
 
 
-def test_a_completed_call_without_times_has_no_parts() -> None:
+def test_a_completed_call_without_times_has_no_legs() -> None:
     assert completed({"duration": 6, "legs": [1, "x", None, {}]}) == ()
     assert events.parse(message(event="call_completed")) == CallCompleted(ID)
 
@@ -251,7 +253,7 @@ def test_unknown_members_are_passed_over() -> None:
         {"event": " ", "reference_id": "~"},
     ],
 )
-def test_names_may_be_as_long_as_this(members: dict[str, str]) -> None:
+def test_the_longest_and_shortest_names_are_accepted(members: dict[str, str]) -> None:
     event = events.parse(message(**members))
     assert event == UnknownEvent(members["reference_id"], members["event"])
 
@@ -300,7 +302,7 @@ REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
             f"collected_digits: {CLEAN}",
         ),
         (
-            message(event="call_completed", data={"parts": [INBOUND | {"direction": "\0"}]}),
+            message(event="call_completed", data={"legs": [INBOUND | {"direction": "\0"}]}),
             "bad_text",
             f"direction: {CLEAN}",
         ),
@@ -326,7 +328,9 @@ REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
         (message(data="{}"), "bad_event", "data: wanted a JSON object"),
     ],
 )
-def test_what_is_no_event_is_refused_with_its_cause(body: bytes, word: str, cause: str) -> None:
+def test_a_body_that_is_not_an_event_is_refused_with_its_cause(
+    body: bytes, word: str, cause: str
+) -> None:
     with pytest.raises(EventError) as caught:
         events.parse(body)
     assert (caught.value.word, caught.value.cause) == (word, cause)

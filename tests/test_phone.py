@@ -1,3 +1,5 @@
+"""How numbers are read, what is not one, and how one is shown."""
+
 import contextlib
 import re
 import subprocess
@@ -140,7 +142,7 @@ ADDED = [
 
 
 @pytest.mark.parametrize("text", ADDED)
-def test_digits_that_are_not_the_numbers_own_are_never_taken(text: str) -> None:
+def test_digits_that_are_not_part_of_the_number_are_never_read(text: str) -> None:
     with pytest.raises(phone.PhoneError):
         phone.parse(text)
     assert not phone.is_number(phone.read(text))
@@ -162,7 +164,7 @@ def test_what_is_read_has_the_digits_of_the_text_and_no_others(text: str) -> Non
         assert phone.parse(text) == re.sub("[^0-9]", "", text)
 
 
-def test_digits_in_groups_are_refused_with_what_was_wanted() -> None:
+def test_refused_groups_of_digits_are_explained() -> None:
     with pytest.raises(phone.PhoneError) as caught:
         phone.parse("12025550111.0")
     assert str(caught.value) == (
@@ -203,9 +205,7 @@ def test_no_digits_mean_withheld(value: object) -> None:
         ("1" * 99, "1" * 40),
     ],
 )
-def test_what_is_not_a_number_in_text_is_bad_and_keeps_its_digits(
-    value: object, digits: str
-) -> None:
+def test_an_unreadable_value_is_bad_and_keeps_its_digits(value: object, digits: str) -> None:
     assert phone.read(value) == NoNumber("bad", digits)
 
 
@@ -224,7 +224,7 @@ def test_what_is_not_a_number_in_text_is_bad_and_keeps_its_digits(
         ["12025550199"],
     ],
 )
-def test_an_unreadable_number_tells_whether_it_holds_another(value: object) -> None:
+def test_an_unreadable_number_is_searched_for_a_number_in_it(value: object) -> None:
     number = phone.read(value)
     assert isinstance(number, NoNumber)
     assert number.holds_any({"12025550199"})
@@ -271,7 +271,7 @@ def test_home_country_code_goes_before_ten_digits_that_are_a_number_at_home(
         ("2025550100", "44", "2025550100"),
     ],
 )
-def test_the_home_country_may_be_any(value: str, home: str, number: str) -> None:
+def test_any_country_may_be_the_home_country(value: str, home: str, number: str) -> None:
     assert phone.read(value, home_country_code=home) == number
 
 
@@ -300,7 +300,7 @@ def test_redaction_leaves_four_digits() -> None:
     assert phone.redact("12025550100") == "...0100"
 
 
-def test_outline_shows_the_fault_and_not_the_number() -> None:
+def test_masked_digits_show_the_fault_and_not_the_number() -> None:
     assert phone.mask_digits("+1 (202) 555-01O0") == "+* (***) **5-01O0"
     assert phone.mask_digits("no 123456") == "no 123456"
     assert phone.mask_digits("no 1234567") == "no ***4567"

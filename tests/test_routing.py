@@ -39,7 +39,7 @@ def find(
     return LIST.find(dialled, caller, now)
 
 
-def test_anybody_may_take_a_route_for_any_caller() -> None:
+def test_every_caller_may_take_a_route_for_any_caller() -> None:
     route = find(facts.DIALLED, facts.STRANGER)
     assert isinstance(route, Route)
     assert route.dial == Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID), 3600)
@@ -215,35 +215,35 @@ def test_a_caller_without_a_route_is_refused_with_the_reason(
         (PlayCompleted(facts.REFERENCE_ID, ""), NoAction()),
     ],
 )
-def test_without_a_script_nothing_is_said_and_no_digit_asked_for(
+def test_without_prompts_nothing_is_spoken_and_no_digit_is_needed(
     event: Event, command: Command
 ) -> None:
     assert decide(event, UNKNOWN, read_list(PAIRS), Prompts(), NOW) == Decision(command)
 
 
-def test_a_route_of_no_file_stands_in_no_line() -> None:
+def test_a_route_that_comes_from_no_file_has_line_0() -> None:
     dial = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
     with pytest.raises(AllowListError) as caught:
         AllowList([Route(PhoneNumber(facts.DIALLED), None, dial) for _ in range(2)])
-    message = "to, from: wanted each pair once, got that of line 0 again"
+    message = "to, from: wanted each pair only once, got the same as in line 0"
     assert caught.value.faults == [RowFault(0, message)]
 
 
-def test_a_list_lists_what_anybody_may_dial() -> None:
+def test_a_list_lists_the_numbers_that_can_be_dialled() -> None:
     listed = read_list(PAIRS)
     numbers = facts.PAIR_NUMBER, facts.DIALLED, facts.DESTINATION, facts.RIDER
     assert [listed.lists(PhoneNumber(number)) for number in numbers] == [True, True, False, False]
 
 
-def test_a_fault_is_told_with_its_file_and_line() -> None:
+def test_a_fault_is_shown_with_its_file_and_line() -> None:
     assert RowFault(3, "to: wanted a number").at("list.csv") == "list.csv:3: to: wanted a number"
     assert RowFault(0, "wanted a file").at("list.csv") == "list.csv: wanted a file"
 
 
-def test_a_list_with_faults_was_read_unless_it_says_otherwise() -> None:
+def test_a_list_with_faults_was_readable_unless_it_says_otherwise() -> None:
     fault = RowFault(0, "wanted a file")
-    assert AllowListError([fault]).unread is False
-    assert AllowListError([fault], unread=True).unread is True
+    assert AllowListError([fault]).unreadable is False
+    assert AllowListError([fault], unreadable=True).unreadable is True
 
 
 def steps_of_a_look_up(listed: AllowList, dialled: str) -> int:

@@ -1,4 +1,4 @@
-"""TeleSign's callback signature against answers worked out elsewhere."""
+"""TeleSign's callback signature, against values that were computed by other programs."""
 
 import base64
 import hashlib
@@ -79,7 +79,7 @@ def test_either_header_and_both_verify(
 
 
 @pytest.mark.parametrize("keys", [(KEY, OTHER_KEY), (OTHER_KEY, KEY), (OTHER_KEY, OTHER_KEY, KEY)])
-def test_any_of_several_keys_fits(keys: tuple[bytes, ...]) -> None:
+def test_a_signature_by_any_of_several_keys_verifies(keys: tuple[bytes, ...]) -> None:
     verify(TSA + SIGNATURE, SIGNATURE, keys=keys)
 
 
@@ -158,14 +158,14 @@ def test_other_ways_to_sign_are_refused(wrong: bytes) -> None:
 
 
 @pytest.mark.parametrize("position", range(0, len(BODY), 7))
-def test_one_changed_byte_is_noticed(position: int) -> None:
+def test_one_changed_byte_is_refused(position: int) -> None:
     changed = bytearray(BODY)
     changed[position] ^= 1
     with pytest.raises(SignatureError, match="wrong signature"):
         verify(TSA + SIGNATURE, body=bytes(changed))
 
 
-def test_every_key_is_compared_whichever_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_key_is_compared_whichever_matches(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
 
     def compare(left: bytes, right: bytes) -> bool:
@@ -177,7 +177,7 @@ def test_every_key_is_compared_whichever_fits(monkeypatch: pytest.MonkeyPatch) -
     assert len(compared) == 3
 
 
-def test_sixteen_bytes_are_a_key() -> None:
+def test_a_key_may_be_as_short_as_sixteen_bytes() -> None:
     assert signature.decode_key(base64.b64encode(b"0123456789abcdef").decode()) == (
         b"0123456789abcdef"
     )
@@ -195,7 +195,7 @@ def test_sixteen_bytes_are_a_key() -> None:
         ("\u00e9" + facts.API_KEY, "wanted the key in base64, as TeleSign shows it"),
     ],
 )
-def test_a_key_that_is_none_is_refused_without_being_shown(text: str, message: str) -> None:
+def test_an_unusable_key_is_refused_without_being_shown(text: str, message: str) -> None:
     with pytest.raises(KeyFormError) as caught:
         signature.decode_key(text)
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""Adding routes to the file: old or new at every moment, and nothing else lost."""
+"""Adding routes to the file: it is the old or the new one at any time, and nothing else is lost."""
 
 import errno
 import os
@@ -6,7 +6,6 @@ import random
 import resource
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -92,14 +91,14 @@ def test_expired_rows_of_the_pair_are_replaced_and_no_others(path: Path) -> None
     assert "12025550102,,12025550112,,,2026-01-31T18:00:00Z,expired" in path.read_text()
 
 
-def test_a_row_that_stands_already_is_a_fault_and_nothing_changes(path: Path) -> None:
+def test_a_row_that_exists_already_is_a_fault_and_nothing_changes(path: Path) -> None:
     append(path)
     before = path.read_bytes()
     with pytest.raises(AllowListError) as caught:
         append(path)
     assert [fault.message for fault in caught.value.faults] == [
-        "to, from: wanted each pair once, got that of line 6 again",
-        "to, from: wanted each pair once, got that of line 7 again",
+        "to, from: wanted each pair only once, got the same as in line 6",
+        "to, from: wanted each pair only once, got the same as in line 7",
     ]
     assert path.read_bytes() == before
 
@@ -115,13 +114,19 @@ def test_a_file_with_faults_is_left_as_it_is(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"to,destination\n", "wanted the columns from, caller_id_number, expires in the header"),
-        (b"", "wanted the columns to, from, destination, caller_id_number, expires in the header"),
+        (
+            b"to,destination\n",
+            "wanted the columns from, caller_id_number, expires in the header",
+        ),
+        (
+            b"",
+            "wanted the columns to, from, destination, caller_id_number, expires in the header",
+        ),
         (b"to\xff", "wanted a UTF-8 file to add to"),
         (None, "wanted a UTF-8 file to add to, got: .*No such file"),
     ],
 )
-def test_a_file_that_cannot_take_routes_is_told_before(
+def test_a_file_that_has_no_place_for_routes_is_refused_beforehand(
     content: bytes | None, message: str, path: Path
 ) -> None:
     path.unlink()
@@ -142,29 +147,11 @@ def test_a_link_stays_a_link_and_the_rights_stay(path: Path) -> None:
     assert path.read_text().endswith(NEW_ROWS)
 
 
-WRITER = f"""
-import sys
-from pathlib import Path
-sys.path[:0] = [{str(ROOT)!r}, {str(SUPPORT)!r}, {str(Path(__file__).parent)!r}]
-import test_editor as t
-from allow_list import editor
-from commands import Dial
-from routing import Route
-path, offset, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-print("ready", flush=True)
-for n in range(offset, offset + count):
-    to = t.PhoneNumber(f"1303{{n:07}}")
-    back = t.PhoneNumber(f"1404{{n:07}}")
-    there = Route(to, t.ONE, Dial(t.TWO, back), t.ENDS)
-    pair = [there, Route(back, t.TWO, Dial(t.ONE, to), t.ENDS)]
-    editor.check(path)
-    editor.append(path, pair, t.parse, now=t.START, note="n")
-"""
-
-
-def writer(path: Path, offset: int, count: int, **more: Any) -> "subprocess.Popen[str]":
+def writer(path: Path, first: int, count: int, **more: Any) -> "subprocess.Popen[str]":
+    """Start a program that adds this many pairs of routes."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, path, str(offset), str(count)],
+        [sys.executable, SUPPORT / "list_writer.py", path, str(first), str(count)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(SUPPORT)))},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -201,16 +188,16 @@ def test_two_writers_at_once_lose_nothing(path: Path) -> None:
     assert len(parse(path.read_text().splitlines())) == 4 + 2 * 2 * 15
 
 
-def test_without_room_on_the_disk_the_file_is_as_it_was(path: Path) -> None:
+def test_without_room_on_the_disk_the_file_stays_unchanged(path: Path) -> None:
     room = len(facts.ALLOW_LIST) + 20
 
     def little_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
     process = writer(path, 0, 1, preexec_fn=little_room)
-    told = process.communicate(timeout=30)[1]
+    errors = process.communicate(timeout=30)[1]
     assert process.returncode == 1
-    assert "cannot be written (File too large); it is as it was" in told
+    assert "cannot be written (File too large); it is unchanged" in errors
     assert path.read_text() == facts.ALLOW_LIST
     assert not list(path.parent.glob("*.new"))
 
@@ -234,7 +221,7 @@ def test_a_reader_sees_the_old_or_the_new_file_only(path: Path) -> None:
     assert seen <= set(range(4, 45, 2))
 
 
-def test_an_expired_row_with_the_same_mask_goes_too(path: Path) -> None:
+def test_an_expired_row_with_the_same_masking_id_is_replaced_too(path: Path) -> None:
     append(path, routes=routes(START - timedelta(seconds=1)))
     other = PhoneNumber(facts.STRANGER)
     append(
@@ -249,7 +236,7 @@ def test_an_expired_row_with_the_same_mask_goes_too(path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_change_by_somebody_else_meanwhile_is_kept(
+def test_a_change_by_another_program_meanwhile_is_kept(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = facts.ALLOW_LIST.replace("front desk", "changed")
@@ -264,7 +251,7 @@ def test_a_change_by_somebody_else_meanwhile_is_kept(
     assert path.read_text() == theirs + NEW_ROWS
     monkeypatch.setattr(editor, "_MAX_TRIES", 1)
     texts.append(facts.ALLOW_LIST)
-    with pytest.raises(AppendError, match="changed again and again"):
+    with pytest.raises(AppendError, match="another program keeps changing"):
         editor.append(path, [], slow, now=START, note="a note")
     assert path.read_text() == facts.ALLOW_LIST
 
@@ -276,30 +263,30 @@ def test_the_owner_stays(path: Path) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
 
 
-def test_a_folder_that_cannot_be_written_is_told(
+def test_a_folder_that_cannot_be_written_keeps_its_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no(*_: object, **__: object) -> tuple[int, str]:
+    def no(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", no)
+    monkeypatch.setattr(Path, "touch", no)
     with pytest.raises(
-        AppendError, match=r"cannot be written \(Permission denied\); it is as it was"
+        AppendError, match=r"cannot be written \(Permission denied\); it is unchanged"
     ):
         append(path)
     assert path.read_text() == facts.ALLOW_LIST
 
 
-# The trial
+# The rehearsal
 
 
-def state(path: Path) -> tuple[int, int, int, int, str]:
+def state(path: Path) -> tuple[int, int, str]:
     found = path.stat()
-    return found.st_ino, found.st_mtime_ns, found.st_mode, found.st_uid, path.read_text()
+    return found.st_mode, found.st_uid, path.read_text()
 
 
-def test_a_trial_leaves_the_same_file_and_nothing_beside_it(path: Path) -> None:
-    os.utime(path, ns=(1, 1))
+def test_a_rehearsal_leaves_the_same_text_and_rights_and_nothing_beside_it(path: Path) -> None:
+    path.chmod(0o640)
     link = path.with_name("link.csv")
     link.symlink_to(path)
     before = state(path)
@@ -311,23 +298,10 @@ def test_a_trial_leaves_the_same_file_and_nothing_beside_it(path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_trial_without_hard_links_leaves_the_same_text_and_times(
+def test_a_rehearsal_replaces_the_file_as_adding_does(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(Path, "hardlink_to", no)
-    os.utime(path, ns=(1, 1))
-    before = state(path)
-    editor.check(path)
-    assert state(path)[1:] == before[1:]
-
-
-def test_a_trial_replaces_the_file_as_adding_does(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file that is mounted by itself can be written, and so can its folder."""
+    """A file that is mounted by itself can be written, as can its folder, but not be replaced."""
 
     def busy(*_: object) -> None:
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
@@ -340,7 +314,7 @@ def test_a_trial_replaces_the_file_as_adding_does(
     assert not list(path.parent.glob("*.new"))
 
 
-def test_a_trial_finds_that_the_disk_has_no_room_for_more_rows(path: Path) -> None:
+def test_a_rehearsal_finds_that_the_disk_has_no_room_for_more_rows(path: Path) -> None:
     room = len(facts.ALLOW_LIST) + 200
 
     def little_room() -> None:
@@ -354,11 +328,13 @@ def test_a_trial_finds_that_the_disk_has_no_room_for_more_rows(path: Path) -> No
         [sys.executable, "-c", code], cwd=ROOT, preexec_fn=little_room, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
-    assert "cannot be written (File too large); it is as it was" in ended.stderr
+    assert "cannot be written (File too large); it is unchanged" in ended.stderr
     assert state(path) == before
 
 
-def test_a_file_that_cannot_be_locked_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_locked_is_not_changed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -369,20 +345,20 @@ def test_a_file_that_cannot_be_locked_is_told(path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("work", [editor.check, append])
-def test_a_change_by_somebody_else_while_the_new_file_is_written_is_kept(
+def test_a_change_by_another_program_while_the_new_file_is_written_is_kept(
     work: Callable[[Path], None], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = facts.ALLOW_LIST.replace("front desk", "changed")
-    texts, make = [theirs], tempfile.mkstemp
+    texts, sync = [theirs], os.fsync
 
-    def slow(**more: Any) -> tuple[int, str]:
+    def slow(handle: int) -> None:
         if texts:
             changed = path.with_name("theirs")
             changed.write_text(texts.pop())
             changed.replace(path)
-        return make(**more)
+        sync(handle)
 
-    monkeypatch.setattr("tempfile.mkstemp", slow)
+    monkeypatch.setattr(os, "fsync", slow)
     work(path)
     assert path.read_text().startswith(theirs)
 

@@ -1,4 +1,4 @@
-"""The allow-list while the server runs: taken whole or not at all; the last good one stays."""
+"""The allow-list while the server runs: reloaded whole or not at all; the last good one stays."""
 
 import os
 import signal
@@ -30,12 +30,12 @@ class Watched:
         self.calls = 0
 
     def notices(self) -> list[str]:
-        """Return what the server has said of itself so far."""
+        """Return the notices that the server has logged so far."""
         lines = self.server.stdout.read_text().splitlines()
         return [line.split('"notice": ')[1] for line in lines if '"notice"' in line]
 
     def wait_for_notice(self, count: int) -> str:
-        """Return the newest of so many notices, which has to come within two seconds."""
+        """Return the latest of this many notices, which has to come within two seconds."""
         deadline = time.monotonic() + TWO_SECONDS
         while len(self.notices()) < count:
             assert time.monotonic() < deadline, self.notices()
@@ -44,7 +44,7 @@ class Watched:
         return self.notices()[-1]
 
     def call(self, dialled: str, reference_id: str = "") -> str:
-        """Return the method that answers a call."""
+        """Return the method of the reply to a call."""
         self.calls += 1
         body = payload("incoming_call").replace(facts.DIALLED.encode(), dialled.encode())
         name = reference_id or f"call-{self.calls}"
@@ -65,10 +65,10 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         yield Watched(server)
 
 
-def test_a_changed_file_is_read_within_two_seconds(watched: Watched) -> None:
+def test_a_changed_file_is_reloaded_within_two_seconds(watched: Watched) -> None:
     assert (watched.call(facts.DIALLED), watched.call("12025550166")) == ("dial", "hangup")
     watched.path.write_text(OTHER_LIST)
-    assert watched.wait_for_notice(1) == '"the allow-list is read again: 1 route(s)"}'
+    assert watched.wait_for_notice(1) == '"the allow-list was reloaded: 1 route(s)"}'
     assert (watched.call(facts.DIALLED), watched.call("12025550166")) == ("hangup", "dial")
     assert watched.health()["routes"] == 1
 
@@ -84,9 +84,9 @@ def test_an_editor_that_replaces_the_file_is_noticed(watched: Watched) -> None:
     assert (watched.call(facts.DIALLED), watched.call(facts.NOT_LISTED)) == ("hangup", "dial")
 
 
-def test_sighup_has_it_read_at_once(watched: Watched) -> None:
+def test_sighup_reloads_it_at_once(watched: Watched) -> None:
     watched.server.process.send_signal(signal.SIGHUP)
-    assert watched.wait_for_notice(1) == '"the allow-list is read again: 4 route(s)"}'
+    assert watched.wait_for_notice(1) == '"the allow-list was reloaded: 4 route(s)"}'
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_sighup_has_it_read_at_once(watched: Watched) -> None:
     ],
     ids=["empty", "half-written", "faulty", "another encoding", "deleted"],
 )
-def test_what_is_not_whole_is_said_once_and_the_last_good_list_stays(
+def test_a_faulty_file_is_reported_once_and_the_last_good_list_stays(
     content: bytes | None, fault: str, watched: Watched
 ) -> None:
     if content is None:
@@ -108,7 +108,7 @@ def test_what_is_not_whole_is_said_once_and_the_last_good_list_stays(
     else:
         watched.path.write_bytes(content)
     notice = watched.wait_for_notice(1)
-    assert notice.startswith('"the allow-list is not taken, the last good one stays: ')
+    assert notice.startswith('"the allow-list was not reloaded, the last good one stays: ')
     assert fault in notice
     time.sleep(0.6)
     assert len(watched.notices()) == 1
@@ -124,7 +124,7 @@ def test_what_is_not_whole_is_said_once_and_the_last_good_list_stays(
     ("what", "cause"),
     [("folder", "Is a directory"), ("loop", "Too many levels of symbolic links")],
 )
-def test_a_file_that_cannot_be_read_is_said_once_and_taken_as_soon_as_it_can(
+def test_an_unreadable_file_is_reported_once_and_reloaded_as_soon_as_it_is_readable(
     what: str, cause: str, watched: Watched
 ) -> None:
     away = watched.path.with_suffix(".away")
@@ -141,11 +141,11 @@ def test_a_file_that_cannot_be_read_is_said_once_and_taken_as_soon_as_it_can(
     if what == "folder":
         watched.path.rmdir()
     away.replace(watched.path)
-    assert "read again" in watched.wait_for_notice(2)
+    assert "was reloaded" in watched.wait_for_notice(2)
     assert watched.health()["allow_list"] == "ok"
 
 
-def test_without_a_key_a_list_with_a_real_number_is_not_taken(tmp_path: Path) -> None:
+def test_without_a_key_a_list_with_a_real_number_is_not_loaded(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         watched = Watched(server)
         watched.path.write_text("to,destination\n12025550100,18888888888\n")
@@ -167,16 +167,16 @@ def test_a_call_of_a_removed_row_is_refused_and_a_live_one_left_alone(watched: W
     assert watched.call(facts.DIALLED) == "hangup"
 
 
-def test_a_first_list_that_is_not_good_is_refused() -> None:
+def test_a_first_list_with_a_fault_is_refused() -> None:
     with pytest.raises(AllowListError):
         live("nonsense")
 
 
-def test_a_change_while_the_file_is_read_is_seen_at_the_next_look(tmp_path: Path) -> None:
+def test_a_change_while_the_file_is_read_is_found_by_the_next_check(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text("one")
     contents: list[str] = []
-    told: list[str] = []
+    notices: list[str] = []
 
     def read() -> Any:
         contents.append(path.read_text())
@@ -186,46 +186,46 @@ def test_a_change_while_the_file_is_read_is_seen_at_the_next_look(tmp_path: Path
 
     listed = LiveAllowList(path, read)
     for _ in range(2):
-        listed.look(told.append, asked=False)
+        listed.check(notices.append, requested=False)
     assert contents == ["one"]
     path.write_text("second")
     for _ in range(4):
-        listed.look(told.append, asked=False)
+        listed.check(notices.append, requested=False)
     assert contents == ["one", "second", "three"]
-    assert len(told) == 2
+    assert len(notices) == 2
 
 
 @pytest.mark.parametrize(
-    ("trouble", "told"),
+    ("error", "notice"),
     [
-        (AllowListError([RowFault(0, "no such disk")], unread=True), "list: no such disk"),
-        (MemoryError("12025550123"), "MemoryError while it was read"),
+        (AllowListError([RowFault(0, "no such disk")], unreadable=True), "list: no such disk"),
+        (MemoryError("12025550123"), "list: MemoryError while reading it"),
     ],
 )
-def test_what_may_pass_by_itself_is_said_once_and_tried_again_without_a_change(
-    trouble: Exception, told: str, tmp_path: Path
+def test_a_temporary_error_is_reported_once_and_reading_is_tried_again(
+    error: Exception, notice: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "list"
     path.write_text("one")
-    troubles = [trouble, trouble]
-    lines: list[str] = []
+    errors = [error, error]
+    notices: list[str] = []
 
     def read() -> Any:
-        if path.read_text() == "second" and troubles:
-            raise troubles.pop()
+        if path.read_text() == "second" and errors:
+            raise errors.pop()
         return ()
 
     listed = LiveAllowList(path, read)
     path.write_text("second")
     for stale in False, True, True, False, False:
-        listed.look(lines.append, asked=False)
+        listed.check(notices.append, requested=False)
         assert listed.is_stale is stale
-    assert len(lines) == 2
-    assert lines[0].endswith(told)
-    assert lines[1] == "the allow-list is read again: 0 route(s)"
+    assert len(notices) == 2
+    assert notices[0].endswith(notice)
+    assert notices[1] == "the allow-list was reloaded: 0 route(s)"
 
 
-def test_a_fault_in_the_content_is_not_looked_for_again_until_the_file_changes(
+def test_a_file_with_a_fault_is_not_read_again_until_it_changes(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "list"
@@ -242,7 +242,7 @@ def test_a_fault_in_the_content_is_not_looked_for_again_until_the_file_changes(
     listed = LiveAllowList(path, read)
     path.write_text("second")
     for _ in range(5):
-        listed.look(lambda _: None, asked=False)
+        listed.check(lambda _: None, requested=False)
     assert reads == 2
 
 
@@ -259,19 +259,19 @@ def test_a_file_that_is_still_being_written_is_waited_for_but_not_for_ever(tmp_p
     listed = LiveAllowList(path, count)
     for length, reads in (2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 3):
         path.write_text("a" * length)
-        listed.look(lambda _: None, asked=False)
+        listed.check(lambda _: None, requested=False)
         assert read == reads
     path.write_text("b")
-    listed.look(lambda _: None, asked=False)
+    listed.check(lambda _: None, requested=False)
     assert read == 3
-    listed.look(lambda _: None, asked=False)
+    listed.check(lambda _: None, requested=False)
     assert read == 4
     path.write_text("bb")
-    listed.look(lambda _: None, asked=True)
+    listed.check(lambda _: None, requested=True)
     assert read == 5
 
 
-def test_turns_are_short_only_while_the_list_is_read(tmp_path: Path) -> None:
+def test_threads_switch_often_only_while_the_list_is_read(tmp_path: Path) -> None:
     usual, during = sys.getswitchinterval(), []
 
     def read() -> Any:
@@ -282,6 +282,6 @@ def test_turns_are_short_only_while_the_list_is_read(tmp_path: Path) -> None:
 
     listed = LiveAllowList(tmp_path / "list", read)
     for _ in range(2):
-        listed.look(lambda _: None, asked=True)
+        listed.check(lambda _: None, requested=True)
         assert sys.getswitchinterval() == usual
     assert during[1:] == [pytest.approx(0.0001)] * 2

@@ -1,4 +1,4 @@
-"""A long allow-list is read again while events come: nobody waits, nobody gets half a list.
+"""A long allow-list is reloaded while events come: no answer waits for it or uses half a list.
 
 Every number is fictional: rows differ in who dials and who is dialled, in two ranges of numbers.
 """
@@ -45,23 +45,23 @@ def replace(path: Path, text: str) -> None:
     path.with_suffix(".new").replace(path)
 
 
-def wait_for_reads(server: ServerProcess, count: int) -> None:
-    """Wait until the list has been read again so often."""
-    line = f"the allow-list is read again: {ROWS} route(s)"
+def wait_for_reloads(server: ServerProcess, count: int) -> None:
+    """Wait until the list has been reloaded this many times."""
+    line = f"the allow-list was reloaded: {ROWS} route(s)"
     deadline = time.monotonic() + 20
     while server.stdout.read_text().count(line) < count:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def answers_while_read(folder: Path, old: str, new: str) -> Answers:
-    """Return what a good client got while the list was read again three times."""
+def answers_while_reloading(folder: Path, old: str, new: str) -> Answers:
+    """Return what a good client got while the list was reloaded three times."""
     results: list[Answers] = []
-    all_read = threading.Event()
+    all_reloaded = threading.Event()
     with ServerProcess(folder, facts.KEYS, old) as server:
 
         def ask() -> None:
-            is_enough = all_read.is_set
+            is_enough = all_reloaded.is_set
             results.append(keep_asking(server.port, MAX_SECONDS, RATE, is_enough=is_enough))
 
         asking = threading.Thread(target=ask)
@@ -69,9 +69,9 @@ def answers_while_read(folder: Path, old: str, new: str) -> Answers:
         for count, text in enumerate((new, old, new), start=1):
             time.sleep(0.5)
             replace(folder / "allowlist.csv", text)
-            wait_for_reads(server, count)
+            wait_for_reloads(server, count)
         time.sleep(0.5)
-        all_read.set()
+        all_reloaded.set()
         asking.join()
     return results[0]
 
@@ -82,7 +82,7 @@ def test_events_are_answered_soon_while_a_long_list_is_read_and_swapped_whole(
     old, new = long_list(OLD), long_list(NEW)
 
     def measure() -> list[Answers]:
-        answers = answers_while_read(tmp_path, old, new)
+        answers = answers_while_reloading(tmp_path, old, new)
         shown = b"".join(answers.texts).decode()
         masking_ids = re.findall(r'"caller_id_number":"(\d+)"', shown)
         assert len(masking_ids) == len(answers.texts)

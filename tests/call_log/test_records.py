@@ -110,7 +110,7 @@ def test_a_whole_record_by_what_the_server_heard() -> None:
         collected="1",
         recordings=(),
         deliveries=7,
-        parts=(),
+        legs=(),
     )
 
 
@@ -151,7 +151,7 @@ def at(text: str) -> datetime:
 @pytest.mark.parametrize(
     "ends", [[completed(INBOUND, OUTBOUND)], [completed(INBOUND), completed(OUTBOUND)]]
 )
-def test_telesigns_own_times_are_taken_of_both_parts(ends: Iterable[StoredEvent]) -> None:
+def test_telesigns_own_times_are_taken_of_both_legs(ends: Iterable[StoredEvent]) -> None:
     """Talk begins when the called person answers, not when TeleSign takes the call."""
     call = folded(INCOMING, ANSWERED, *ends)
     assert call.created == at("2026-11-23T11:59:59.5")
@@ -159,15 +159,15 @@ def test_telesigns_own_times_are_taken_of_both_parts(ends: Iterable[StoredEvent]
     assert call.ended == at("2026-11-23T12:00:50")
     assert (call.duration_s, call.talk_s) == (50, 43)
     assert call.recordings == ("one.wav",)
-    assert [part.direction for part in call.parts] == ["inbound", "outbound"]
+    assert [leg.direction for leg in call.legs] == ["inbound", "outbound"]
 
 
-def test_the_callers_own_part_says_nothing_of_the_answer() -> None:
+def test_the_callers_own_leg_says_nothing_of_the_answer() -> None:
     call = folded(INCOMING, ANSWERED, completed(INBOUND))
     assert call.answered == START + timedelta(seconds=5)
 
 
-def test_a_call_known_only_from_its_end_has_the_people_of_its_parts() -> None:
+def test_a_call_known_only_from_its_end_has_the_people_of_its_legs() -> None:
     call = folded(completed(INBOUND, OUTBOUND))
     assert (call.caller, call.dialled) == (facts.CALLER, facts.DIALLED)
     assert call.destination == facts.DESTINATION

@@ -128,11 +128,11 @@ def test_the_last_calls_as_json(log: Any, ask: Any, clock: Clock) -> None:
         "collected": "*",
         "recordings": [],
         "deliveries": 4,
-        "parts": [
+        "legs": [
             {
                 "direction": "outbound",
-                "calling": "...0199",
-                "called": "...0111",
+                "from_number": "...0199",
+                "to_number": "...0111",
                 "created": "2026-03-15T06:48:22.151Z",
                 "answered": "2026-03-15T06:48:24.151Z",
                 "ended": "2026-03-15T06:48:28.151Z",
@@ -237,10 +237,10 @@ def test_what_is_hidden_of_a_call_still_shows_its_shape(telling: str, ask: Any) 
         "moved_to_+* (***) ***-0142",
         *(each["event"] for each in TELLING[1:]),
     ]
-    (part,) = call["parts"]
-    assert part["direction"] == "from +* (***) ***-0142"
-    assert part["calling"] == part["called"] == "...0142"
-    assert part["recording"] == recording
+    (leg,) = call["legs"]
+    assert leg["direction"] == "from +* (***) ***-0142"
+    assert leg["from_number"] == leg["to_number"] == "...0142"
+    assert leg["recording"] == recording
     (row,) = csv.DictReader(io.StringIO(ask("calls", telling, "--csv").stdout))
     assert row["recordings"] == recording
     assert row["collected"] == call["collected"]

@@ -191,7 +191,7 @@ def session_of_somebody_else(folder: Path) -> tuple[str, int]:
 def test_a_folder_that_cannot_be_written_is_found_before_a_session_is_made(folder: Path) -> None:
     folder.chmod(0o555)
     assert session_of_somebody_else(folder) == (
-        "session: allowlist.csv: cannot be locked (Permission denied); it is as it was\n", 0
+        "session: allowlist.csv: cannot be locked (Permission denied); it is unchanged\n", 0
     )  # fmt: skip
 
 
@@ -203,7 +203,7 @@ def test_a_link_into_such_a_folder_is_no_way_round(folder: Path) -> None:
     inside.chmod(0o555)
     folder.chmod(0o777)
     assert session_of_somebody_else(folder) == (
-        "session: allowlist.csv: cannot be locked (Permission denied); it is as it was\n", 0
+        "session: allowlist.csv: cannot be locked (Permission denied); it is unchanged\n", 0
     )  # fmt: skip
 
 
@@ -214,7 +214,8 @@ def test_a_file_that_cannot_be_replaced_is_found_before_a_session_is_made(folder
     """In a sticky folder a user makes files, and replaces no other user's."""
     folder.chmod(0o1777)
     assert session_of_somebody_else(folder) == (
-        "session: allowlist.csv: cannot be written (Operation not permitted); it is as it was\n", 0
+        "session: allowlist.csv: cannot be written (Operation not permitted); it is unchanged\n",
+        0,
     )  # fmt: skip
     assert (folder / "allowlist.csv").read_text() == facts.ALLOW_LIST
 

@@ -19,7 +19,7 @@ from processes import ServerProcess
 
 import config
 import phone
-from allow_list.reader import COLUMNS
+from allow_list.rows import COLUMNS
 from routing import Reason
 from simulation.scenarios import SCENARIOS
 

@@ -125,7 +125,7 @@ def test_a_list_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
         2,
         "The server did not start:\n"
         "  allowlist.csv: wanted a CSV file, got: No such file or directory;"
-        " allow_list names the file\n",
+        " set allow_list to its path\n",
     )
 
 

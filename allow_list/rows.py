@@ -1,0 +1,86 @@
+"""Splits the lines of an allow-list into rows of CSV, and names the cells of a row.
+
+One line is one row: a cell never spans lines, so that a quote left open cannot swallow the rows
+below it. What spreadsheet programs leave behind is no row: lines in which every cell is empty, and
+comments that they have put in quotes. No I/O.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator
+
+import phone
+from routing import RowFault
+
+COLUMNS = (
+    "to",
+    "from",
+    "destination",
+    "caller_id_number",
+    "max_call_duration",
+    "expires",
+    "note",
+)
+_NAMES = frozenset(COLUMNS)
+_OPEN_QUOTE = "unexpected end of data"  # the words of Python's csv module
+
+Cells = dict[str, str]
+
+
+class RowError(ValueError):
+    """A row cannot be used; the message says which column, what was wanted and what was got."""
+
+
+def rows(lines: Iterable[str], faults: list[RowFault]) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with its line number; add a fault for each line that is not CSV."""
+    for line, text in enumerate(lines, start=1):
+        if not text.strip() or text.startswith("#"):
+            continue
+        try:
+            cells = next(csv.reader((text,), strict=True))
+        except csv.Error as error:
+            is_open = str(error) == _OPEN_QUOTE
+            got = "a quote that is not closed in the same line" if is_open else str(error)
+            faults.append(RowFault(line, f"wanted one row of CSV, got: {got}"))
+        else:
+            if _is_row(cells):
+                yield line, cells
+
+
+def _is_row(cells: list[str]) -> bool:
+    """Whether this is neither an empty row nor a comment, as spreadsheet programs save them."""
+    first = cells[0].lstrip()[:1]
+    return first != "#" and (first != "" or any(map(str.strip, cells)))
+
+
+def header(cells: list[str]) -> list[str]:
+    """Return the names of the columns; one without a name gets its position. Raises `RowError`."""
+    cells = [cell.strip() for cell in cells]
+    names = list(filter(None, cells))
+    unknown = [name for name in names if name not in _NAMES]
+    if unknown:
+        hint = "; separate columns with commas" if {";", "\t"} & set(unknown[0]) else ""
+        shown = ", ".join(repr(phone.mask_digits(name)) for name in unknown)
+        raise RowError(f"unknown column {shown}: wanted {', '.join(COLUMNS)}{hint}")
+    if "to" not in names:
+        raise RowError(f"wanted a column `to`, got {', '.join(names)}")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise RowError(f"wanted each column only once, got {', '.join(repeated)} again")
+    return [cell or f"cell {position}" for position, cell in enumerate(cells, start=1)]
+
+
+def named(cells: list[str], header: list[str]) -> Cells:
+    """Return the cells of a row by column. Raises `RowError` if there are more or fewer."""
+    if len(cells) != len(header):
+        raise RowError(f"wanted {len(header)} cells as in the header, got {len(cells)}")
+    return dict(zip(header, cells, strict=True))
+
+
+def check_unnamed(cells: Cells) -> None:
+    """Raise `RowError` for a value in a column without a name: other cells may have slipped."""
+    if _NAMES.issuperset(cells):
+        return
+    for name, cell in cells.items():
+        if name not in _NAMES and cell.strip():
+            got = phone.mask_digits(cell)
+            raise RowError(f"{name}: wanted nothing, as this column has no name, got {got!r}")

@@ -1,0 +1,96 @@
+"""How lines become rows of named cells, and what is no row."""
+
+import pytest
+
+from allow_list.rows import RowError, check_unnamed, header, named, rows
+from routing import RowFault
+
+COLUMNS = "to, from, destination, caller_id_number, max_call_duration, expires, note"
+
+
+def rows_of(*lines: str) -> tuple[list[tuple[int, list[str]]], list[RowFault]]:
+    faults: list[RowFault] = []
+    return list(rows(lines, faults)), faults
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        ",,,,,,",
+        ",",
+        " , ,\t,",
+        '"","",""',
+        '" ",,',
+        "",
+        " ",
+        "# a note,,,,,,",
+        "#,,,",
+        " # a note",
+        '"# a note, in quotes"',
+        '"# a note, in quotes",,,,,,',
+        '" # with ""quotes"" in it",,',
+        '# a comment, with "a quote',
+    ],
+)
+def test_an_empty_row_and_a_comment_are_passed_over_but_counted(nothing: str) -> None:
+    assert rows_of(nothing, "to,from", nothing, '"1, 2",', nothing) == (
+        [(2, ["to", "from"]), (4, ["1, 2", ""])],
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "got"),
+    [
+        ('1,"2', "a quote that is not closed in the same line"),
+        ('1,"2"x', "',' expected after '\"'"),
+    ],
+)
+def test_a_line_that_is_not_csv_is_a_fault_and_the_next_line_is_a_row(line: str, got: str) -> None:
+    assert rows_of("to", line, "3") == (
+        [(1, ["to"]), (3, ["3"])],
+        [RowFault(2, f"wanted one row of CSV, got: {got}")],
+    )
+
+
+def test_a_column_without_a_name_gets_its_position() -> None:
+    assert header(["", " to ", "", "note"]) == ["cell 1", "to", "cell 3", "note"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("to,form", f"unknown column 'form': wanted {COLUMNS}"),
+        ("to,x,y", f"unknown column 'x', 'y': wanted {COLUMNS}"),
+        ("to;from", f"unknown column 'to;from': wanted {COLUMNS}; separate columns with commas"),
+        ("to\tfrom", f"unknown column 'to\\tfrom': wanted {COLUMNS}; separate columns with commas"),
+        (
+            "12025550101,,12025550102",
+            f"unknown column '*******0101', '*******0102': wanted {COLUMNS}",
+        ),
+        ("from,destination", "wanted a column `to`, got from, destination"),
+        (",to,,to", "wanted each column only once, got to again"),
+        ("to,from,to", "wanted each column only once, got to again"),
+    ],
+)
+def test_a_header_that_cannot_be_used_is_refused(line: str, message: str) -> None:
+    with pytest.raises(RowError) as caught:
+        header(line.split(","))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("cells", [["1"], ["1", "2", ""]])
+def test_a_row_has_as_many_cells_as_the_header(cells: list[str]) -> None:
+    assert named(["1", "2"], ["to", "from"]) == {"to": "1", "from": "2"}
+    with pytest.raises(RowError) as caught:
+        named(cells, ["to", "from"])
+    assert str(caught.value) == f"wanted 2 cells as in the header, got {len(cells)}"
+
+
+def test_a_column_without_a_name_is_empty() -> None:
+    check_unnamed({"to": "1", "cell 2": " "})
+    with pytest.raises(RowError) as caught:
+        check_unnamed({"to": "1", "cell 2": "12025550102"})
+    assert str(caught.value) == (
+        "cell 2: wanted nothing, as this column has no name, got '*******0102'"
+    )

@@ -1,0 +1,37 @@
+"""A program that adds pairs of routes to an allow-list: `list_writer.py FILE FIRST COUNT`."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import facts
+from helpers import START, read_list
+
+from allow_list import editor
+from commands import Dial
+from phone import PhoneNumber
+from routing import Route
+
+
+def pair(number: int) -> list[Route]:
+    """Return the two routes of a session, whose masking IDs no other number has."""
+    rider, driver = PhoneNumber(facts.RIDER), PhoneNumber(facts.DRIVER)
+    mask, other_mask = PhoneNumber(f"1303{number:07}"), PhoneNumber(f"1404{number:07}")
+    ends = START + timedelta(hours=2)
+    return [
+        Route(mask, rider, Dial(driver, other_mask), ends),
+        Route(other_mask, driver, Dial(rider, mask), ends),
+    ]
+
+
+def main(path: Path, first: int, count: int) -> None:
+    print("ready", flush=True)
+    for number in range(first, first + count):
+        editor.check(path)
+        editor.append(
+            path, pair(number), lambda lines: read_list("\n".join(lines)), now=START, note="n"
+        )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -109,7 +109,7 @@ class Handlers:
         _check_media_type(environ)
         event = events.parse(body, home_country_code=self._settings.home_country_code)
         delivery = Delivery(event, body, self._clock())
-        self._last_event = delivery.moment.utc
+        self._last_event = delivery.received.utc
         call, decision = self._calls.answer(delivery, lambda call: self._decide(delivery, call))
         self._journal.event(event, call, decision, time.perf_counter() - started)
         return _reply(decision.command)
@@ -133,7 +133,7 @@ class Handlers:
 
     def _decide(self, delivery: Delivery, call: CallState) -> Decision:
         allow_list = self._allow_list.current
-        return decide(delivery.event, call, allow_list, self._prompts, delivery.moment)
+        return decide(delivery.event, call, allow_list, self._prompts, delivery.received)
 
 
 def create_app(

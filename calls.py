@@ -1,6 +1,6 @@
-"""The story of one call, folded from its events and our replies, and a memory for recent stories.
+"""The state of one call, folded from its events and our replies, and what a call store promises.
 
-A story holds what later answers depend on and nothing else. Its facts only ever become true, so the
+A state holds what later answers depend on and nothing else. Its facts only ever become true, so the
 order in which events arrive does not matter. No I/O; the time is passed in.
 """
 
@@ -35,11 +35,11 @@ class Timestamp:
 class CallState:
     """What is known of one call.
 
-    `incoming` is the first `incoming_call` seen, `reply` our answer to it as it went over the wire
+    `incoming` is the first `incoming_call` seen, `reply` our reply to it as it went over the wire
     and `first_seen_s` its time on the monotonic clock. A dial that was answered did not fail,
-    whatever else is reported. `completed` is also a call so old that it has been purged.
-    `spoken` is true once a message was spoken, or audio played, to its end; `collected` are the
-    keys that were pressed first, empty while there are none.
+    whatever else is reported. `completed` is also true of a purged call. `spoken` is true once a
+    message was spoken, or audio played, to its end; `collected` are the first digits that were
+    pressed, empty while there are none.
     """
 
     incoming: IncomingCall | None = None
@@ -63,7 +63,7 @@ class CallState:
 
     @property
     def is_talking(self) -> bool:
-        """Whether the called person answered and has heard the greeting to its end."""
+        """Whether the called person answered and the greeting was played to its end."""
         return self.answered and self.spoken
 
     def age_s(self, now: Timestamp) -> float:
@@ -71,7 +71,7 @@ class CallState:
         return now.monotonic_s - self.first_seen_s
 
     def after(self, event: Event, reply: Wire, seen_s: float) -> "CallState":
-        """Return the story with an event, seen at this monotonic time, and our reply added."""
+        """Return the state with an event, seen at this monotonic time, and our reply added."""
         match event:
             case IncomingCall() if self.incoming is None:
                 return replace(self, incoming=event, reply=reply, first_seen_s=seen_s)
@@ -86,10 +86,11 @@ class CallState:
             case _:
                 return self
 
-    def joined(self, memory: "CallState") -> "CallState":
-        """Return this story with what a memory of the same call adds.
+    def merged(self, memory: "CallState") -> "CallState":
+        """Return this state, read from a log, with what a process remembers of the same call.
 
-        Of two different first events this story's stays; the memory's clock is the better one.
+        Of two different first events this state's stays. Its time is the memory's, which was taken
+        from the monotonic clock itself.
         """
         if memory is UNKNOWN:
             return self
@@ -107,22 +108,22 @@ class CallState:
 
 
 UNKNOWN = CallState()
-"""The story of a call of which nothing is known, or no longer."""
+"""The state of a call of which nothing is known, or no longer."""
 
 PURGED = CallState(completed=True)
-"""The story of a call that has been purged: nothing of anybody, and never connected again.
+"""The state of a call that has been purged: no personal data, and never connected again.
 
-Known by identity, as `UNKNOWN` is: a call of which only its end was heard looks the same.
+Compared by identity, as `UNKNOWN` is: a call of which only the end was reported is equal to it.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event as it was delivered: what it says, the bytes that say it, and when."""
+    """An event as it was delivered: parsed, its raw bytes, and when they came."""
 
     event: Event
     body: bytes
-    moment: Timestamp
+    received: Timestamp
 
 
 class Answer(Protocol):
@@ -130,7 +131,7 @@ class Answer(Protocol):
 
     @property
     def command(self) -> Command:
-        """What TeleSign is told to do."""
+        """What TeleSign is to do."""
 
     @property
     def reason(self) -> str | None:
@@ -141,17 +142,17 @@ A = TypeVar("A", bound=Answer)
 
 
 class CallStore(Protocol):
-    """What remembers calls. Any thread may use it."""
+    """Where the state of each call is kept between its events. Any thread may use it."""
 
     def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
-        """Decide on an event by what is known of its call, and keep both.
+        """Decide on an event by the state of its call, and keep both.
 
         Events of one call are decided one after another, so that copies of one `incoming_call`
-        never get two different dials. Returns what was known before, and the decision.
+        never get two different dials. Returns the state before the event, and the decision.
         """
 
     def health(self) -> dict[str, object]:
-        """Return its state and counts, without a phone number."""
+        """Return the condition and counts of the store, without a phone number."""
 
     def close(self) -> int:
-        """Keep what is not kept yet, and end; return how many events are lost."""
+        """Keep what is not kept yet, and stop; return how many events are lost."""

@@ -1,6 +1,6 @@
-"""Deliveries on their way into the log: one by one in a line, decided and kept a batch at a time.
+"""Deliveries on their way into the log: queued one by one, decided and kept a batch at a time.
 
-A batch is one transaction, and one sync for all that is in it.
+A batch is one transaction, and one sync for everything in it.
 """
 
 import contextlib
@@ -11,18 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from call_log import waiting
+from call_log.backlog import PendingRow, rows_to_keep
 from call_log.memory import Memory
-from call_log.store import Store, emptied, row_of
-from call_log.waiting import Unkept
+from call_log.store import Store, anonymised, row_of
 from calls import PURGED, UNKNOWN, CallState, Delivery, Timestamp
 
 MAX_JOBS = 200
 
-_let_others_go_first = getattr(os, "sched_yield", lambda: None)  # Windows has none
+_yield_processor = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
 
-def _asleep() -> Any:
+def _held_lock() -> Any:
     lock = threading.Lock()
     lock.acquire()
     return lock
@@ -30,25 +29,27 @@ def _asleep() -> Any:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A delivery on its way into the log.
+    """One delivery that a request waits to have decided and kept.
 
-    Its request waits until it is complete. The writer completes it when the delivery is kept or
-    could not be; a request that cannot wait for so long does it itself, and what it answered stays,
-    whichever other delivery is kept first. `unkept` is what has to be kept, `None` again when it
-    is. Whoever reads or changes it after it was put into the line has the log's lock, but for
-    `wait` and `result`: what is complete does not change.
+    The writer completes it when the delivery is kept or could not be. A request that has waited too
+    long completes it itself, and the reply it sent then stands, whatever the writer finds later.
+    `pending` is the row that has to be kept, and `None` again once it is.
 
-    A bare lock wakes the request: a future's condition costs a tenth of all events a second.
+    Both threads may have hold of a job, so once it is queued everything in it is read and changed
+    under the log's lock. `wait` and `result` need none: what is complete does not change.
+
+    A bare lock wakes the request: with a future's condition a tenth fewer events a second were
+    measured.
     """
 
     delivery: Delivery
     decide: Callable[[CallState], Any]
-    known: CallState = UNKNOWN
+    state: CallState = UNKNOWN
     answer: Any = None
-    unkept: Unkept | None = None
+    pending: PendingRow | None = None
     error: Exception | None = None
     is_complete: bool = False
-    _asleep: Any = field(default_factory=_asleep)
+    _completion: Any = field(default_factory=_held_lock)
 
     @property
     def reference_id(self) -> str:
@@ -57,113 +58,126 @@ class Job:
 
     @property
     def is_decided(self) -> bool:
-        """Whether it is known what to answer, be it an error."""
+        """Whether there is a result, be it an error."""
         return self.answer is not None or self.error is not None
 
-    def settle(self, known: CallState) -> None:
-        """Decide by what is known, unless that is answered already; never raises."""
+    def decide_by(self, state: CallState) -> None:
+        """Decide by the state of the call, unless the request has its reply already; never raises.
+
+        A retry of the batch decides anew: another server may have kept something meanwhile.
+        """
         if self.is_complete:
             return
-        self.known, self.error = known, None
+        self.state, self.error = state, None
         try:
-            self.answer = self.decide(known)
+            self.answer = self.decide(state)
             row = row_of(self.delivery, self.answer)
         except Exception as error:  # noqa: BLE001 - it is the fault of this event alone
-            self.error, self.unkept = error, None
+            self.error, self.pending = error, None
             return
-        self.unkept = self.unkept or Unkept(row)
-        self.unkept.row = emptied(row) if known is PURGED else row
+        self.pending = self.pending or PendingRow(row)
+        self.pending.row = anonymised(row) if state is PURGED else row
 
-    def after(self, known: CallState) -> CallState:
-        """Return the story with this event added; of a purged call nothing is."""
-        if self.unkept is None or known is PURGED:
-            return known
-        event, seen_s = self.delivery.event, self.delivery.moment.monotonic_s
-        return known.after(event, self.answer.command.to_wire(), seen_s)
+    def state_after(self, state: CallState) -> CallState:
+        """Return a state of the call with this event added; a purged call stays purged."""
+        if self.pending is None or state is PURGED:
+            return state
+        event, seen_s = self.delivery.event, self.delivery.received.monotonic_s
+        return state.after(event, self.answer.command.to_wire(), seen_s)
 
     def complete(self, error: Exception | None = None) -> None:
-        """Let the request go on, with the decision or an error, unless it has gone on itself."""
+        """Wake the request with the decision or an error, unless the job is complete already."""
         if not self.is_complete:
             self.error, self.is_complete = error, True
-            self._asleep.release()
+            self._completion.release()
 
-    def wait(self, most_s: float) -> bool:
-        """Wait until it is complete; false if that takes longer."""
-        return bool(self._asleep.acquire(timeout=most_s))
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the job is complete; false if that takes longer."""
+        return bool(self._completion.acquire(timeout=timeout_s))
 
     def result(self) -> tuple[CallState, Any]:
-        """Return what was known and decided, or raise what went wrong."""
+        """Return the state before the event and the decision, or raise what went wrong."""
         if self.error is not None:
             raise self.error
-        return self.known, self.answer
+        return self.state, self.answer
 
 
-class Line:
-    """Jobs in the order in which they came, put by any thread and taken by the writer."""
+class JobQueue:
+    """Jobs in the order in which they came: any thread puts them, the writer takes them."""
 
     def __init__(self) -> None:
-        self._line: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._is_busy = False
 
     def __len__(self) -> int:
-        return self._line.qsize()
+        return self._queue.qsize()
 
     def put(self, job: Job) -> None:
-        """Let a job be taken."""
-        self._line.put(job)
+        """Queue a job for the writer."""
+        self._queue.put(job)
 
-    def end(self) -> None:
-        """Let the writer, if it waits for a job, go on."""
-        self._line.put(None)
+    def wake(self) -> None:
+        """Wake the writer if it waits for a job."""
+        self._queue.put(None)
 
-    def take(self, wait_s: float) -> list[Job]:
-        """Return those who wait, or who come in this time; where there are many, more are near."""
+    def take_batch(self, timeout_s: float) -> list[Job]:
+        """Return the queued jobs, at most `MAX_JOBS`; wait for a first one for so long."""
         jobs = []
         with contextlib.suppress(queue.Empty):
-            jobs.append(self._line.get(timeout=wait_s))
-            if self._is_busy:  # the more are kept with one sync, the less each costs
-                _let_others_go_first()
+            jobs.append(self._queue.get(timeout=timeout_s))
+            if self._is_busy:  # others are about to come, and the more share a sync the better
+                _yield_processor()
             while len(jobs) < MAX_JOBS:
-                jobs.append(self._line.get_nowait())
+                jobs.append(self._queue.get_nowait())
         self._is_busy = len(jobs) > 1
         return [job for job in jobs if job is not None]
 
 
-def keep(
+def decide_and_keep(
     store: Store,
     memory: Memory,
-    some: list[Unkept],
+    backlog: list[PendingRow],
     jobs: list[Job],
     *,
     lock: threading.Lock,
     now: Timestamp,
 ) -> None:
-    """Keep what has waited, decide on jobs by all that is kept, keep those and answer them.
+    """Decide on jobs by what is kept, keep them with rows of the backlog, and complete them.
 
-    Decided in the transaction that keeps it: two processes on one log must never give two different
-    dials for one call. Memory knows of a decision as soon as it is made: a request that cannot wait
-    until it is kept must not decide otherwise. Raises `StoreError`; then nothing is kept, or, if
-    the answer to the commit was lost, all.
+    The decision is made inside the transaction that keeps it, because two processes on one log must
+    never give two different dials for one call: the transaction shuts others out from these calls
+    between reading their state and committing the reply. Memory learns of a decision as soon as it
+    is made and before it is committed: a request that times out meanwhile must not decide
+    differently.
+
+    Raises `StoreError`; then nothing is kept, or all if only the answer to the commit was lost.
     """
-    jobs = [job for job in jobs if job.unkept or not job.is_complete]  # the others are kept
-    if not (some or jobs):
+    with lock:  # on a retry some are kept already
+        jobs = [job for job in jobs if job.pending or not job.is_complete]
+    if not (backlog or jobs):
         return
-    ids = {each.row.reference_id for each in some} | {job.reference_id for job in jobs}
+    ids = {each.row.reference_id for each in backlog} | {job.reference_id for job in jobs}
     with store.transaction(ids):
-        there, purged = store.rows(ids, bodies=False), store.purged(ids)
-        with lock:
+        stored, purged = store.rows(ids, bodies=False), store.purged(ids)
+        with lock:  # a request that times out now decides before this or after it
             purged |= memory.purged(ids)
             memory.erase(purged)
-            stories = memory.stories(ids, there, now)
-            for job in jobs:
-                each = job.reference_id
-                known = PURGED if each in purged else memory.joined(each, stories[each])
-                job.settle(known)
-                memory.put(each, job.after(known))
-            unkept = some + [job.unkept for job in jobs if job.unkept]
-            rows = waiting.rows_to_keep(unkept, there, purged)
+            _decide(jobs, memory, memory.states(ids, stored, now), purged)
+            pending = backlog + [job.pending for job in jobs if job.pending]
+            rows = rows_to_keep(pending, stored, purged)
         store.keep(rows)
     with lock:
         for job in jobs:
-            job.unkept = None
+            job.pending = None
             job.complete(job.error)
+
+
+def _decide(
+    jobs: list[Job], memory: Memory, states: dict[str, CallState], purged: set[str]
+) -> None:
+    """Decide on jobs one after another, each by the state that those before it have left."""
+    for job in jobs:
+        call = job.reference_id
+        state = PURGED if call in purged else memory.merged(call, states[call])
+        job.decide_by(state)
+        memory.put(call, job.state_after(state))

@@ -1,9 +1,8 @@
-"""What this process remembers of the call log, for when the log cannot be asked.
+"""The recent calls of the log in memory, for when the log cannot be read.
 
-The last calls and the ids of purged ones are read at the start: a captured request of an earlier
-process is known as replayed also while the log fails. Of the calls of another process on the same
-log it knows what was there at the start, and what was read since with an event of the same call.
-Not for several threads: the writer and the requests share the log's lock.
+The last calls and the ids of purged ones are read at the start, so that a captured request of an
+earlier process is recognised as replayed even while the log fails. Calls of another process on the
+same log are known as they were at the start, and as they were last read with an event of theirs.
 """
 
 import threading
@@ -21,153 +20,156 @@ from events import CallCompleted, DialCompleted, IncomingCall, PlayCompleted, Sp
 MAX_STATES = 20_000
 MAX_PURGED = 1_000_000
 
-_READ_AT_ONCE = 500
+_PAGE = 500
 _MAX_ROWS = 200_000  # ten a call
-_MATTER = tuple(
+_STATE_EVENTS = tuple(
     each.name
     for each in (IncomingCall, DialCompleted, SpeakCompleted, PlayCompleted, CallCompleted)
 )
 
 
 class InMemoryCalls:
-    """The stories of the last 20,000 calls, in memory: hours of calls at one a second.
+    """The states of the last 20,000 calls, in memory alone: hours of calls at one a second.
 
-    When it is full the oldest story goes; what `routing.decide` answers for a call it does not know
-    never cuts a live one.
+    When it is full the oldest state goes; what `routing.decide` answers for an unknown call never
+    cuts a live one.
     """
 
-    def __init__(self, most: int = MAX_STATES) -> None:
-        # A plain dict looks longer and longer for its oldest key, the more of them have gone.
-        self._stories: OrderedDict[str, CallState] = OrderedDict()
-        self.most = most
+    def __init__(self, max_states: int = MAX_STATES) -> None:
+        # In a plain dict the search for the oldest key passes over all that were removed.
+        self._states: OrderedDict[str, CallState] = OrderedDict()
+        self.max_states = max_states
         self._lock = threading.Lock()
 
-    def story(self, reference_id: str) -> CallState:
-        """Return what is known of the call, `UNKNOWN` if nothing is."""
-        return self._stories.get(reference_id, UNKNOWN)
+    def state(self, reference_id: str) -> CallState:
+        """Return the state of a call, `UNKNOWN` if there is none."""
+        return self._states.get(reference_id, UNKNOWN)
 
-    def put(self, reference_id: str, story: CallState) -> None:
-        """Keep a story in the place of an older one of the same call."""
-        if story is not UNKNOWN:
-            self._stories[reference_id] = story
-            if len(self._stories) > self.most:
-                self._stories.popitem(last=False)
+    def put(self, reference_id: str, state: CallState) -> None:
+        """Keep a state in place of an older one of the same call."""
+        if state is not UNKNOWN:
+            self._states[reference_id] = state
+            if len(self._states) > self.max_states:
+                self._states.popitem(last=False)
 
     def erase(self, reference_id: str) -> None:
-        """Remember of a call, if anything, only that it was purged."""
-        if reference_id in self._stories:
-            self._stories[reference_id] = PURGED
+        """Replace the state of a call, if there is one, by `PURGED`."""
+        if reference_id in self._states:
+            self._states[reference_id] = PURGED
 
     def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
         """Decide on an event; see `calls.CallStore`."""
-        event, seen_s = delivery.event, delivery.moment.monotonic_s
-        with self._lock:
-            known = self.story(event.reference_id)
-            answer = decide(known)
-            self.put(event.reference_id, known.after(event, answer.command.to_wire(), seen_s))
-        return known, answer
+        event, seen_s = delivery.event, delivery.received.monotonic_s
+        with self._lock:  # held for the decision too, or copies of one event would all be the first
+            state = self.state(event.reference_id)
+            answer = decide(state)
+            self.put(event.reference_id, state.after(event, answer.command.to_wire(), seen_s))
+        return state, answer
 
     def health(self) -> dict[str, object]:
-        """Tell that nothing outlives the process."""
+        """Report that nothing outlives the process."""
         return {"call_log": "off"}
 
     def close(self) -> int:
-        """Forget everything; there is nothing to keep, and so nothing is lost."""
+        """Do nothing: nothing was to be kept, so nothing is lost."""
         return 0
 
 
 class Memory:
-    """The stories of the last calls, and whether an older one was purged."""
+    """The states of the last calls, and whether an older one was purged.
+
+    The writer and the requests share it: they use it with the log's lock held.
+    """
 
     def __init__(self, store: Store, now: Timestamp) -> None:
         self._opened = now
         self._newest = store.newest()
-        # 64 bits of each SHA-256, in order: eight bytes a call, and hardly ever another's.
+        # The first 64 bits of each SHA-256, sorted: eight bytes a call, and collisions are rare.
         self._purged = array("Q", sorted(map(_short, islice(store.fingerprints(), MAX_PURGED))))
         self._recent = InMemoryCalls()
-        for call, story in self._read(store, now).items():
-            self.put(call, PURGED if self._has_purged(call) else story)
+        for call, state in self._read(store, now).items():
+            self.put(call, PURGED if self._has_purged(call) else state)
 
     def _read(self, store: Store, now: Timestamp) -> dict[str, CallState]:
-        """Return the stories of the last calls, the latest heard of last.
+        """Return the states of the last calls, the one with the newest event last.
 
-        The table is read from its end, which is ten times as fast as by calls; then what is older
-        of those calls that began before.
+        The table is read backwards, which is ten times as fast as call by call; then the older rows
+        of those calls that began before the point it came to.
         """
         rows: list[Row] = []
         ids: dict[str, None] = {}
         for row in islice(store.newest_rows(), _MAX_ROWS):
-            if len(ids) == self._recent.most and row.reference_id not in ids:
+            if len(ids) == self._recent.max_states and row.reference_id not in ids:
                 break
             ids[row.reference_id] = None
-            if row.event in _MATTER:
+            if row.event in _STATE_EVENTS:
                 rows.append(row)
-        stories = self.stories(reversed(ids), reversed(rows), now)
-        older = [call for call, story in stories.items() if story.incoming is None]
-        for begin in range(0, len(older), _READ_AT_ONCE):
-            some = older[begin : begin + _READ_AT_ONCE]
-            stories |= self.stories(some, store.rows(some, bodies=False), now)
-        return stories
+        states = self.states(reversed(ids), reversed(rows), now)
+        older = [call for call, state in states.items() if state.incoming is None]
+        for begin in range(0, len(older), _PAGE):
+            some = older[begin : begin + _PAGE]
+            states |= self.states(some, store.rows(some, bodies=False), now)
+        return states
 
-    def story(self, reference_id: str) -> CallState:
-        """Return what is known of a call, `PURGED` if it was purged, `UNKNOWN` if nothing is."""
-        story = self._recent.story(reference_id)
-        return PURGED if story is UNKNOWN and self._has_purged(reference_id) else story
+    def state(self, reference_id: str) -> CallState:
+        """Return the state of a call, `PURGED` if it was purged, `UNKNOWN` if it is not known."""
+        state = self._recent.state(reference_id)
+        return PURGED if state is UNKNOWN and self._has_purged(reference_id) else state
 
-    def put(self, reference_id: str, story: CallState) -> None:
-        """Remember a story in the place of an older one of the same call."""
-        self._recent.put(reference_id, story)
+    def put(self, reference_id: str, state: CallState) -> None:
+        """Remember a state in place of an older one of the same call."""
+        self._recent.put(reference_id, state)
 
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
-        """Return which of some calls are known here as purged, such as in a file that is gone."""
-        return {each for each in reference_ids if self.story(each) is PURGED}
+        """Return which of some calls are remembered as purged, also in a file that is gone."""
+        return {each for each in reference_ids if self.state(each) is PURGED}
 
     def erase(self, reference_ids: Iterable[str]) -> None:
-        """Remember of some calls only that they were purged."""
+        """Forget some calls, but for the fact that they were purged."""
         for each in reference_ids:
             self._recent.erase(each)
             if not self._has_purged(each):
                 insort(self._purged, _short(fingerprint(each)))
 
-    def stories(
+    def states(
         self, ids: Iterable[str], rows: Iterable[Row], now: Timestamp
     ) -> dict[str, CallState]:
-        """Fold the story of each call out of everything that is kept of it."""
-        stories = dict.fromkeys(ids, UNKNOWN)
+        """Fold the state of each call out of its rows."""
+        states = dict.fromkeys(ids, UNKNOWN)
         for row in rows:
-            call, event = row.reference_id, row.told()
+            call, event = row.reference_id, row.to_event()
             is_first = isinstance(event, IncomingCall)  # of others, time and reply do not matter
             reply, seen_s = (row.wire, self._seen_s(row, now)) if is_first else ({}, 0.0)
-            stories[call] = stories[call].after(event, reply, seen_s)
-        return stories
+            states[call] = states[call].after(event, reply, seen_s)
+        return states
 
-    def joined(self, reference_id: str, story: CallState) -> CallState:
-        """Return a story that was read, with what is remembered of the same call.
+    def merged(self, reference_id: str, state: CallState) -> CallState:
+        """Return a state that was read from the log, merged with what is remembered of the call.
 
-        What this process saw begin has its age by the monotonic clock. What began before it has the
-        higher one of two ages: as it was read first, and as it is read now.
+        A call that began in this process has its age by the monotonic clock. One that began before
+        has the higher of two ages: as it was first read, and as it is read now.
         """
-        memory = self.story(reference_id)
-        known = story.joined(memory)
-        if story.incoming and memory.incoming and memory.first_seen_s < self._opened.monotonic_s:
-            return replace(known, first_seen_s=min(story.first_seen_s, memory.first_seen_s))
-        return known
+        memory = self.state(reference_id)
+        merged = state.merged(memory)
+        if state.incoming and memory.incoming and memory.first_seen_s < self._opened.monotonic_s:
+            return replace(merged, first_seen_s=min(state.first_seen_s, memory.first_seen_s))
+        return merged
 
     def _has_purged(self, reference_id: str) -> bool:
-        if not self._purged:  # then the costly SHA-256 is saved
+        if not self._purged:  # saves the SHA-256, which is slow
             return False
         short = _short(fingerprint(reference_id))
         place = bisect_left(self._purged, short)
         return place < len(self._purged) and self._purged[place] == short
 
     def _seen_s(self, row: Row, now: Timestamp) -> float:
-        """Return the monotonic time of what another process, or one before this, has kept.
+        """Return the monotonic time of a row that another process, or an earlier one, has kept.
 
-        A row holds a time of the wall clock alone, which may have jumped either way since. So the
-        row is as old as the higher one of two ages says: `by_wall`, from its time to the wall's
-        present; and `by_log`, from its time to the newest one that the log held at the start of
-        this process, and from there on by the monotonic clock. A jump can make it older, and no
-        younger than the log itself shows.
+        A row holds only a wall-clock time, and that clock may have jumped either way since. So the
+        age of the row is the higher of two: `by_wall`, from its time to the wall clock's present;
+        and `by_log`, from its time to the newest one that the log held when this process started,
+        and from there on by the monotonic clock. A jump can make a row older, but no younger than
+        the log itself shows.
 
         Row seen at 12:00:00, newest in the log 13:00:00; this process began at 500 s on the
         monotonic clock, where it is 510 s now; the wall clock was set back and says 12:00:30.

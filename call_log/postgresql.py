@@ -1,10 +1,11 @@
 """The call log in PostgreSQL, for several machines: the same rows under the same promises.
 
-Who decides on a call holds a lock on its id until the decision is kept. No statement and no lock is
-waited for longer than an answer may take; a lost connection is noticed as soon.
+The server that decides on a call holds a lock on its id until the decision is committed. No
+statement and no lock is waited for longer than an answer may take; a lost connection is noticed as
+soon.
 
-Between this and the database there may be a pooler, which hands the server connection to somebody
-else after each transaction. So nothing outlives a transaction, and nothing from before it counts:
+Between this and the database there may be a pooler, which hands the server connection to another
+client after each transaction. So nothing outlives a transaction, and nothing from before it counts:
 each brings its own settings, every statement is in one, and none is prepared.
 """
 
@@ -13,17 +14,24 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from call_log.store import SCHEMA_VERSION, RefusedError, Store, StoreError, UnusableError
+from call_log.store import (
+    SCHEMA_VERSION,
+    RefusedError,
+    Store,
+    StoreError,
+    UnusableError,
+    fingerprint,
+)
 
 _MAX_MS = 400
-_CONNECT_S = 2  # the least that the driver takes
-_STREAMED_AT_ONCE = 2_000
+_CONNECT_S = 2  # the shortest that the driver accepts
 _SCHEMA_LOCK = 0x4D436C67
 
 _SCHEMA = """
@@ -47,9 +55,9 @@ CREATE TABLE IF NOT EXISTS call_event (
 CREATE INDEX IF NOT EXISTS call_event_first_seen ON call_event (first_seen);
 CREATE TABLE IF NOT EXISTS purged_call (sha256 text PRIMARY KEY);
 """
-# What another client has set on the same server connection is not for us: DEFAULT is what the user,
-# the database or the URL's own options say. All that is asked for has an index; a planner that
-# knows nothing of a table yet would read all of it for a batch of calls.
+# Settings that another client left on the same server connection must not apply here: DEFAULT is
+# what the user, the database or the URL's options set. Every query has an index; without statistics
+# of a table yet, the planner would scan all of it for a batch of calls.
 _COMMON = """
 SET LOCAL search_path = DEFAULT;
 SET LOCAL enable_seqscan = off;
@@ -76,12 +84,21 @@ class PostgresStore(Store):
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.place, self.name = _place(url), _name(url)
+        self.place = _place(url)
         self._connection: psycopg.Connection[Any] | None = None
         self._begin = _READING
 
+    @property
+    def spill_prefix(self) -> Path:
+        """A path in the state directory that systemd gives, else where the process works.
+
+        The name differs for each database, since several logs may share that directory.
+        """
+        folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return Path(folder).resolve() / f"postgresql-{fingerprint(_database(self._url))[:12]}"
+
     def open(self, *, write: bool = True) -> None:
-        """Connect, and make the tables if there are none."""
+        """Connect, and create the tables if there are none."""
         try:
             self._open(write=write)
         except StoreError:
@@ -106,11 +123,11 @@ class PostgresStore(Store):
         with self.transaction():
             self._check_encoding()
             if write:
-                # Two servers that start at once must not both make the tables.
+                # Two servers that start at once must not both create the tables.
                 self._execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
                 self._prepare()
             else:
-                self._check_version()
+                self._check_stored_version()
 
     def _check_encoding(self) -> None:
         ((encoding,),) = self._execute("SELECT current_setting('server_encoding')")
@@ -121,21 +138,17 @@ class PostgresStore(Store):
             )
 
     def _prepare(self) -> None:
-        ((made,),) = self._execute("SELECT to_regclass('call_log') IS NOT NULL")
-        if made:
-            self._check_version()
+        ((exists,),) = self._execute("SELECT to_regclass('call_log') IS NOT NULL")
+        if exists:
+            self._check_stored_version()
             return
         for statement in _SCHEMA.split(";")[:-1]:
             self._execute(statement)
         self._execute("INSERT INTO call_log (version) VALUES (?)", [SCHEMA_VERSION])
 
-    def _check_version(self) -> None:
+    def _check_stored_version(self) -> None:
         ((version,),) = self._execute("SELECT max(version) FROM call_log")
-        if version > SCHEMA_VERSION:
-            raise UnusableError(
-                f"{self.place}: wanted a call log of version {SCHEMA_VERSION} or older, got"
-                f" {version}; use the newer program that wrote it, or set another call_log"
-            )
+        self._check_version(version)
 
     def close(self) -> None:
         """Disconnect."""
@@ -145,31 +158,27 @@ class PostgresStore(Store):
                 connection.close()
 
     def reconnect(self) -> bool:
-        """Connect again; what was not committed is not there."""
+        """Connect again; a transaction that was open is rolled back by the server."""
         self.close()
         self.open()
         return False
 
     def abort(self) -> None:
-        """Cut the connection: whoever waits on it hears that it is lost."""
+        """Shut the connection down: the thread that waits on it gets an error.
+
+        That thread may close the connection meanwhile, and its descriptor be given to another one:
+        so what is shut down is a duplicate, made at once.
+        """
         connection = self._connection
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.suppress(psycopg.Error, OSError))
             if connection is not None:
-                line = socket.socket(fileno=os.dup(connection.fileno()))
-                stack.enter_context(line).shutdown(socket.SHUT_RDWR)
-
-    def file_replaced(self) -> bool:
-        """Say no: where a server is, is the server's own affair."""
-        return False
-
-    def erase_deleted(self, *, rewrite_up_to: float = 0) -> bool:  # noqa: ARG002
-        """Leave it to the database, which clears out deleted rows in its own time."""
-        return True
+                duplicate = socket.socket(fileno=os.dup(connection.fileno()))
+                stack.enter_context(duplicate).shutdown(socket.SHUT_RDWR)
 
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:
-        """Take the locks of these calls, always in the same order, so that none waits for ever."""
+        """Take the locks of these calls, always in the same order, so that no two deadlock."""
         connection = self._opened()
         with self._errors():
             try:
@@ -188,22 +197,12 @@ class PostgresStore(Store):
 
     def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         with self._errors(), self._within():
-            cursor = self._opened().execute(_own(sql), values)
+            cursor = self._opened().execute(_psycopg(sql), values)
             return cursor.fetchall() if cursor.description else []
-
-    def _execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        with self._errors(), self._within(), self._opened().cursor() as cursor:
-            cursor.executemany(_own(sql), rows)
-
-    def _stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        connection = self._opened()
-        with self._errors(), self._within(), connection.cursor("masked_calls") as cursor:
-            cursor.itersize = _STREAMED_AT_ONCE
-            yield from cursor.execute(sql)
 
     def _opened(self) -> psycopg.Connection[Any]:
         if self._connection is None:
-            raise StoreError(f"{self.place}: there is no connection")
+            raise StoreError(f"{self.place}: not connected")
         return self._connection
 
     @contextlib.contextmanager
@@ -215,35 +214,33 @@ class PostgresStore(Store):
         except psycopg.Error as error:
             if error.sqlstate == _MISSING:
                 raise UnusableError(f"{self.place}: there is no call log yet") from error
-            # Without a code it is the driver's own word on the connection; no row is in it.
-            told = error.diag.message_primary or f"{error}".partition("\n")[0]
-            raise StoreError(
-                f"{self.place}: {told}; look at the database server and at what it logs"
-            ) from error
+            # Without a primary message it is the driver's own on the connection; no row is in it.
+            message = error.diag.message_primary or f"{error}".partition("\n")[0]
+            raise StoreError(f"{self.place}: {message}; see the database server's log") from error
 
 
-def _own(sql: str) -> str:
-    """Return a statement with the driver's own mark for a value."""
+def _psycopg(sql: str) -> str:
+    """Return a statement with the driver's placeholders."""
     return sql.replace("?", "%s")
 
 
 def _locking(reference_ids: Iterable[str]) -> str:
-    """Return what takes the locks of some calls; it is sent along with the begin of a transaction.
+    """Return what takes the locks of some calls; it is sent in one message with the BEGIN.
 
-    A message of several statements takes no values apart, so the numbers are in its text.
+    A message of several statements takes no parameters, so the numbers are in its text.
     """
     locks = sorted({_lock(each) for each in reference_ids})
-    taken = f"SELECT pg_advisory_xact_lock(each) FROM unnest(ARRAY{locks}::bigint[]) AS each"  # noqa: S608
-    return f"; {taken}" if locks else ""
+    take = f"SELECT pg_advisory_xact_lock(each) FROM unnest(ARRAY{locks}::bigint[]) AS each"  # noqa: S608
+    return f"; {take}" if locks else ""
 
 
 def _lock(reference_id: str) -> int:
-    """Return the number of a call's lock: 64 bits of its SHA-256, so hardly ever another's."""
+    """Return the number of a call's lock: 64 bits of its SHA-256, so rarely another call's."""
     return int.from_bytes(hashlib.sha256(reference_id.encode()).digest()[:8], signed=True)
 
 
-def _name(url: str) -> str:
-    """Return what a URL says of where the log is, and nothing of who asks and how."""
+def _database(url: str) -> str:
+    """Return the parts of a URL that name the database, and none on the user or the connection."""
     known = conninfo_to_dict(url)
     return " ".join(str(known.get(each)) for each in ("host", "port", "dbname", "options"))
 
@@ -254,6 +251,6 @@ def _place(url: str) -> str:
         known = conninfo_to_dict(url)
     except psycopg.Error as error:
         raise StoreError(
-            "call_log: wanted postgresql://user@host:port/database, got a URL that cannot be read"
+            "call_log: wanted postgresql://user@host:port/database, got an invalid URL"
         ) from error
     return f"PostgreSQL {known.get('dbname', '')} on {known.get('host', 'this machine')}"

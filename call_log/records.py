@@ -1,8 +1,8 @@
 """The record of one call, folded from everything that is kept of it.
 
-A record says what happened, as the field writes it: who, when, how long, how it ended. TeleSign's
-own times are taken where it reports them; where it does not, the time at which the server heard of
-it. No I/O; the present is passed in.
+It is what the field calls a call detail record: who, when, how long, how it ended. Times are those
+that TeleSign reports; where it reports none, the time at which the server received the event. No
+I/O; the present is passed in.
 """
 
 import json
@@ -26,7 +26,7 @@ from events import (
 from phone import NoNumber, PhoneNumber
 
 MAX_CALL = timedelta(hours=4, minutes=10)
-"""So long after its first event a call is over, whatever was heard: TeleSign's limit is 4 h."""
+"""So long after its first event a call is over in any case: TeleSign's limit is 4 h."""
 
 
 class Disposition(StrEnum):
@@ -40,7 +40,7 @@ class Disposition(StrEnum):
 
 
 class State(StrEnum):
-    """Whether a call is over, as far as was heard."""
+    """Whether a call is over, by the events received."""
 
     IN_PROGRESS = "in progress"
     ENDED = "ended"
@@ -49,7 +49,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event that is kept: what it says, what was answered, when it came, and its very text."""
+    """An event that is kept: parsed, with the reply, when it came, and its raw text."""
 
     event: Event
     reply: Wire
@@ -64,9 +64,9 @@ class StoredEvent:
 class CallRecord:
     """One call. Times are aware UTC; what is not known is `None`, or empty.
 
-    `duration_s` counts from the creation to the end, `talk_s` from the answer to the end of the
-    leg that ended first. `legs` is what TeleSign reported of the end; where we were told nothing
-    before, the people are those of it. `masking_id` is only ever the one of our own `dial`.
+    `duration_s` counts from the creation to the end, `talk_s` from the answer to the end of the leg
+    that ended first. `legs` are the legs as `call_completed` reports them; without an
+    `incoming_call` the numbers are taken from them. `masking_id` is only ever that of our `dial`.
     """
 
     reference_id: str
@@ -89,22 +89,22 @@ class CallRecord:
     legs: tuple[CallLeg, ...]
 
 
-def record(heard: Sequence[StoredEvent], now: datetime) -> CallRecord:
-    """Fold a record out of all that is kept of one call, which is at least one event."""
-    incoming = next((each for each in heard if isinstance(each.event, IncomingCall)), None)
+def record(events: Sequence[StoredEvent], now: datetime) -> CallRecord:
+    """Fold a record out of all events of one call, of which there is at least one."""
+    incoming = next((each for each in events if isinstance(each.event, IncomingCall)), None)
     call = incoming.event if incoming and isinstance(incoming.event, IncomingCall) else None
     reply = incoming.reply if incoming else {}
     dial = reply.get("params") if reply.get("method") == "dial" else None
     params = dial if isinstance(dial, dict) else {}
-    legs = tuple(_legs(heard))
-    disposition = _disposition(heard, incoming, legs)
-    created, answered, ended = _times(heard, legs, disposition)
-    # Who hangs up first ends the talk; the other leg may be told goodbye.
-    parted = min((leg.ended for leg in legs if leg.ended), default=ended)
+    legs = tuple(_legs(events))
+    disposition = _disposition(events, incoming, legs)
+    created, answered, ended = _times(events, legs, disposition)
+    # The first to hang up ends the talk; a goodbye may still be played to the other.
+    talk_ended = min((leg.ended for leg in legs if leg.ended), default=ended)
     reported = max((leg.duration_s for leg in legs if leg.duration_s is not None), default=None)
     return CallRecord(
-        reference_id=heard[0].event.reference_id,
-        state=_state(heard, now),
+        reference_id=events[0].event.reference_id,
+        state=_state(events, now),
         disposition=disposition,
         caller=call.caller if call else _of(legs, "inbound", "from_number"),
         dialled=call.dialled if call else _of(legs, "inbound", "to_number"),
@@ -116,16 +116,16 @@ def record(heard: Sequence[StoredEvent], now: datetime) -> CallRecord:
         answered=answered,
         ended=ended,
         duration_s=reported if reported is not None else _seconds(created, ended),
-        talk_s=_seconds(answered, parted),
-        collected="".join(_collected(heard)),
+        talk_s=_seconds(answered, talk_ended),
+        collected="".join(_collected(events)),
         recordings=tuple(dict.fromkeys(leg.recording for leg in legs if leg.recording)),
-        deliveries=sum(each.deliveries for each in heard),
+        deliveries=sum(each.deliveries for each in events),
         legs=legs,
     )
 
 
-def _legs(heard: Iterable[StoredEvent]) -> Iterable[CallLeg]:
-    for each in heard:
+def _legs(events: Iterable[StoredEvent]) -> Iterable[CallLeg]:
+    for each in events:
         if isinstance(each.event, CallCompleted):
             yield from each.event.legs
 
@@ -135,23 +135,23 @@ def _of(legs: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber | NoN
     return next(found, None)
 
 
-def _collected(heard: Iterable[StoredEvent]) -> Iterable[str]:
-    for each in heard:
+def _collected(events: Iterable[StoredEvent]) -> Iterable[str]:
+    for each in events:
         if isinstance(each.event, SpeakCompleted | PlayCompleted):
             yield each.event.collected_digits
 
 
-def _state(heard: Sequence[StoredEvent], now: datetime) -> State:
-    if any(isinstance(each.event, CallCompleted) for each in heard):
+def _state(events: Sequence[StoredEvent], now: datetime) -> State:
+    if any(isinstance(each.event, CallCompleted) for each in events):
         return State.ENDED
-    since = min(each.first_seen for each in heard)
+    since = min(each.first_seen for each in events)
     return State.END_UNKNOWN if now - since >= MAX_CALL else State.IN_PROGRESS
 
 
 def _disposition(
-    heard: Sequence[StoredEvent], incoming: StoredEvent | None, legs: Sequence[CallLeg]
+    events: Sequence[StoredEvent], incoming: StoredEvent | None, legs: Sequence[CallLeg]
 ) -> Disposition:
-    statuses = [each.event.status for each in heard if isinstance(each.event, DialCompleted)]
+    statuses = [each.event.status for each in events if isinstance(each.event, DialCompleted)]
     failures = [status for status in statuses if status is not None and status != ANSWERED]
     if incoming is not None and incoming.reply.get("method") != "dial":
         return Disposition.REFUSED
@@ -161,39 +161,39 @@ def _disposition(
         return Disposition.NO_ANSWER
     if failures:
         return Disposition.FAILED
-    if incoming is not None and any(isinstance(each.event, CallCompleted) for each in heard):
+    if incoming is not None and any(isinstance(each.event, CallCompleted) for each in events):
         return Disposition.NO_ANSWER
     return Disposition.UNKNOWN
 
 
 def _says_no_answer(status: str) -> bool:
-    """Tell whether a status is one for a phone that rang; inferred, no page lists what fails."""
+    """Whether a status means that the phone rang; inferred, as no page lists the statuses."""
     return re.sub("[^a-z]", "", status.lower()) in ("noanswer", "unanswered", "timeout")
 
 
 def _times(
-    heard: Sequence[StoredEvent], legs: Sequence[CallLeg], disposition: Disposition
+    events: Sequence[StoredEvent], legs: Sequence[CallLeg], disposition: Disposition
 ) -> tuple[datetime, datetime | None, datetime | None]:
     """Return when the call was created, answered by the called person, and ended."""
     created = min((leg.created for leg in legs if leg.created), default=None)
-    # The caller's own leg was answered when TeleSign took the call.
+    # The caller's own leg is answered when TeleSign takes the call.
     called = [leg.answered for leg in legs if leg.answered and leg.direction != "inbound"]
     ended = max((leg.ended for leg in legs if leg.ended), default=None)
-    answered = max(called, default=None) or _first(heard, DialCompleted, ANSWERED)
+    answered = max(called, default=None) or _first(events, DialCompleted, ANSWERED)
     return (
-        created or _first(heard, IncomingCall) or min(each.first_seen for each in heard),
+        created or _first(events, IncomingCall) or min(each.first_seen for each in events),
         answered if disposition is Disposition.ANSWERED else None,
-        ended or _first(heard, CallCompleted),
+        ended or _first(events, CallCompleted),
     )
 
 
 def _first(
-    heard: Iterable[StoredEvent], kind: type[Event], status: str | None = None
+    events: Iterable[StoredEvent], kind: type[Event], status: str | None = None
 ) -> datetime | None:
-    """Return when the first event of a kind was heard, and with this status if one is named."""
+    """Return when the first event of a kind was received, with this status if one is given."""
     times = (
         each.first_seen
-        for each in heard
+        for each in events
         if isinstance(each.event, kind)
         and (status is None or getattr(each.event, "status", None) == status)
     )
@@ -201,20 +201,20 @@ def _first(
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
-    """Return how long something took; two clocks may contradict each other, then it took none."""
+    """Return how long something took; never negative, though two clocks may disagree."""
     if start is None or end is None:
         return None
     return max((end - start).total_seconds(), 0.0)
 
 
 def finds(number: PhoneNumber, home_country_code: str) -> Callable[[str], bool]:
-    """Return what tells whether a text, plain or JSON, holds a number, however it is written."""
+    """Return a test of whether a text, plain or JSON, holds a number in any way of writing it."""
     pattern = _pattern(number, home_country_code)
     return lambda text: pattern.search(_plain(text)) is not None
 
 
 def _pattern(number: PhoneNumber, home_country_code: str) -> re.Pattern[str]:
-    """Return what finds a number in a text, with or without separators and the country's code."""
+    """Return a pattern of a number, with or without separators and the country code."""
     national = number.removeprefix(home_country_code)
     code = number.removesuffix(national)
     between = "[^0-9A-Za-z]{0,4}"
@@ -225,5 +225,5 @@ def _pattern(number: PhoneNumber, home_country_code: str) -> re.Pattern[str]:
 
 
 def _plain(text: str) -> str:
-    """Return a body with nothing left that JSON may write in two ways."""
+    """Return a text without JSON escapes, so that each character is written in one way only."""
     return json.dumps(json.loads(text), ensure_ascii=False) if "\\" in text else text

@@ -50,14 +50,19 @@ class SqliteStore(Store):
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()  # whatever folder the process works in later
-        self.place = self.file = str(self._path)
+        self.place = str(self._path)
         self._connection: sqlite3.Connection | None = None
         self._identity: _Identity = None
         self._side_files: dict[Path, _Identity] = {}
-        self._damaged = self._was_taken_away = False
+        self._damaged = self._was_replaced = False
+
+    @property
+    def spill_prefix(self) -> Path:
+        """The log's own path: its files are next to it."""
+        return self._path
 
     def open(self, *, write: bool = True) -> None:
-        """Open the file; to write, make it if there is none."""
+        """Open the file; to write, create it if there is none."""
         try:
             with self._errors():
                 self._open(write=write)
@@ -86,34 +91,30 @@ class SqliteStore(Store):
             self._prepare(connection)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         self._identity = _identity(self._path)
-        self._side_files = _identities(self._path)
+        self._side_files = _side_files(self._path)
 
     def _make(self) -> None:
-        """Make the file if there is none, without what a former one has left beside it.
+        """Make the file if there is none, and remove the side files of a former one.
 
-        What stood beside it before it was missed is the former one's: another server that begins
-        the file at this moment makes side files later than that, and keeps them.
+        Another server may be making the file at the same time. It makes its side files after the
+        file, so those listed before the file was missing are the former one's, and only they go.
         """
-        stale = _identities(self._path)
+        stale = _side_files(self._path)
         if not self._path.exists():
             _unlink(stale)
             with contextlib.suppress(FileExistsError):
                 self._path.touch(0o600, exist_ok=False)
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
-        """Refuse a file that is not ours before anything in it is touched."""
-        connection.execute("BEGIN")  # another server may be making the tables at this moment
+        """Refuse a file that is not a call log before anything in it is changed."""
+        connection.execute("BEGIN")  # waits for another server that is making the tables
         ((owner,),) = connection.execute("PRAGMA application_id")
         ((version,),) = connection.execute("PRAGMA user_version")
         ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_schema")
         connection.execute("COMMIT")
         if owner != APPLICATION_ID and (owner or tables):
             raise UnusableError(f"{self.place}: wanted a call log, got another program's database")
-        if version > SCHEMA_VERSION:
-            raise UnusableError(
-                f"{self.place}: wanted a call log of version {SCHEMA_VERSION} or older, got"
-                f" {version}; use the newer program that wrote it, or set another call_log"
-            )
+        self._check_version(version)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         _write_ahead(connection)
@@ -135,55 +136,54 @@ class SqliteStore(Store):
                 connection.close()
 
     def reconnect(self) -> bool:
-        """Open the file again; if it was taken away, what is there now, or a new one."""
+        """Open the file again: if it was replaced the new one, if it is missing a fresh one."""
         with self._errors():
             if self.file_replaced():
-                self._let_go()
+                self._abandon()
             self.close()
             self.open()
             self._check()
-        was_taken_away, self._was_taken_away = self._was_taken_away, False
-        return was_taken_away
+        was_replaced, self._was_replaced = self._was_replaced, False
+        return was_replaced
 
-    def _let_go(self) -> None:
-        """Leave the file whole to its mover, and nothing of it where the next one will be.
+    def _abandon(self) -> None:
+        """Complete a file that was moved, and remove its side files from where the next one goes.
 
-        Its write-ahead log would be read as the new one's. SQLite itself leaves both side files
-        where they are when the file of a connection is no longer in its place.
+        The next one would take that write-ahead log for its own. SQLite leaves both side files
+        behind when the file of a connection is no longer at its path.
         """
-        self._was_taken_away = True
+        self._was_replaced = True
         with contextlib.suppress(StoreError):
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
         _unlink(self._side_files)
 
     def _check(self) -> None:
-        """Look through the whole file after a fault that may have damaged it.
+        """Check the whole file after a fault that may have damaged it.
 
-        What was written and not synced is synced in its place; this fails as long as the disk does.
+        What was written but perhaps not synced is synced here; this fails as long as the disk does.
         """
         if self._damaged:
             faults = self._execute("PRAGMA quick_check(1)")
             if faults != [("ok",)]:
-                raise UnusableError(f"{self.place}: the file is damaged; put a backup in its place")
+                raise UnusableError(f"{self.place}: the file is damaged; replace it with a backup")
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._damaged = False
 
-    def abort(self) -> None:
-        """Do nothing: whoever waits for a disk waits."""
-
     def file_replaced(self) -> bool:
-        """Tell whether the file was deleted, renamed or replaced."""
+        """Whether the file was deleted, renamed or replaced."""
         return self._connection is not None and _identity(self._path) != self._identity
 
     def erase_deleted(self, *, rewrite_up_to: float = 0) -> bool:
-        """Empty the write-ahead log, where deleted rows are still to be read.
+        """Empty the write-ahead log, in which deleted rows can still be read.
 
-        Copies of them may also be left where rows have moved from page to page. To write the file
-        anew leaves them behind; that is done if it has no more bytes than this.
+        Copies of them may also be left where rows moved from page to page; rewriting the file drops
+        those.
         """
         self._execute(f"PRAGMA busy_timeout = {_SCRUB_BUSY_MS}")
         try:
-            if self._size() <= rewrite_up_to:
+            sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+            ((size,),) = self._execute(sql)
+            if size <= rewrite_up_to:
                 self._execute("VACUUM")
             ((busy, _, _),) = self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except BusyError:
@@ -192,13 +192,9 @@ class SqliteStore(Store):
             self._execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         return not busy
 
-    def _size(self) -> int:
-        ((pages,),), ((page_size,),) = map(self._execute, ("PRAGMA page_count", "PRAGMA page_size"))
-        return int(pages * page_size)
-
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:  # noqa: ARG002
-        """Begin by taking the file's one lock for writing, so that every story stands still."""
+        """Take the file's one lock for writing first, so that no call changes meanwhile."""
         self._execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -212,14 +208,6 @@ class SqliteStore(Store):
         with self._errors():
             return self._opened().execute(sql, values).fetchall()
 
-    def _execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        with self._errors():
-            self._opened().executemany(sql, rows)
-
-    def _stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        with self._errors():
-            yield from self._opened().execute(sql)
-
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError(f"{self.place}: the file is not open")
@@ -230,30 +218,35 @@ class SqliteStore(Store):
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", None) or 0
-            self._damaged = self._damaged or code & 0xFF in _DAMAGED
-            kind = _KINDS.get(code & 0xFF, StoreError)
-            raise kind(f"{self.place}: {error}{_remedy(code & 0xFF)}") from error
+            code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # of an extended code
+            self._damaged = self._damaged or code in _DAMAGED
+            kind, remedy = _FAULTS.get(code, (StoreError, _UNWRITABLE))
+            raise kind(f"{self.place}: {error}; {remedy}") from error
         except OSError as error:
-            raise StoreError(f"{self.place}: {error.strerror}{_remedy(0)}") from error
+            raise StoreError(f"{self.place}: {error.strerror}; {_UNWRITABLE}") from error
 
 
 class BusyError(StoreError):
-    """Somebody else holds the file at this moment."""
+    """Another connection has the file locked."""
 
 
-_KINDS = {
-    sqlite3.SQLITE_NOTADB: UnusableError,
-    sqlite3.SQLITE_BUSY: BusyError,
-    sqlite3.SQLITE_LOCKED: BusyError,
-    sqlite3.SQLITE_TOOBIG: RefusedError,
-    sqlite3.SQLITE_CONSTRAINT: RefusedError,
-    sqlite3.SQLITE_MISMATCH: RefusedError,
+_UNWRITABLE = "the file and its folder have to be writable for the server"
+_REFUSED = "a value of the event cannot be stored"
+_FAULTS: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_NOTADB: (UnusableError, "set call_log to another file, or move this one away"),
+    sqlite3.SQLITE_BUSY: (BusyError, "another program has locked it for too long"),
+    sqlite3.SQLITE_LOCKED: (BusyError, "another program has locked it for too long"),
+    sqlite3.SQLITE_FULL: (StoreError, "free some space on the disk"),
+    sqlite3.SQLITE_IOERR: (StoreError, "look at the disk"),
+    sqlite3.SQLITE_CORRUPT: (StoreError, "look at the disk"),
+    sqlite3.SQLITE_TOOBIG: (RefusedError, _REFUSED),
+    sqlite3.SQLITE_CONSTRAINT: (RefusedError, _REFUSED),
+    sqlite3.SQLITE_MISMATCH: (RefusedError, _REFUSED),
 }
 
 
 def _close_to_others(path: Path) -> None:
-    """Let nobody but its owner read a file, such as one that was copied here."""
+    """Make a file, such as a copy that was put here, readable for its owner only."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
@@ -261,10 +254,10 @@ def _close_to_others(path: Path) -> None:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Have the file written to by way of a log.
+    """Switch the file to a write-ahead log.
 
-    SQLite does not wait for another server that does the same to a new file; it waits with a
-    transaction.
+    When another server does the same to a new file, SQLite fails at once instead of waiting; for an
+    exclusive transaction it does wait.
     """
     while True:
         try:
@@ -279,7 +272,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _identity(path: Path) -> _Identity:
-    """Return what tells a file from another one of the same name, `None` if there is none."""
+    """Return what distinguishes a file from another at the same path; `None` if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -287,19 +280,16 @@ def _identity(path: Path) -> _Identity:
     return found.st_dev, found.st_ino
 
 
-def _side_files(path: Path) -> list[Path]:
-    return [path.with_name(path.name + each) for each in ("-wal", "-shm")]
-
-
-def _identities(path: Path) -> dict[Path, _Identity]:
-    return {each: _identity(each) for each in _side_files(path)}
+def _side_files(path: Path) -> dict[Path, _Identity]:
+    files = [path.with_name(path.name + each) for each in ("-wal", "-shm")]
+    return {each: _identity(each) for each in files}
 
 
 def _unlink(files: dict[Path, _Identity]) -> None:
-    """Unlink these very files, and none that another server puts in their place meanwhile.
+    """Unlink these very files, and none that another server makes in their place meanwhile.
 
-    Between a look and an unlink it may have done so: the file is renamed, looked at and, if it is
-    another one, put back.
+    It may do so between a look at a file and its unlinking, and would then write to a file
+    that is lost. So the file is renamed first, looked at, and put back if it is another one.
     """
     for path, identity in files.items():
         if identity is not None and _identity(path) == identity:
@@ -310,17 +300,3 @@ def _unlink(files: dict[Path, _Identity]) -> None:
                     aside.unlink()
                 else:
                     aside.rename(path)
-
-
-def _remedy(code: int) -> str:
-    match code:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return "; another program holds it for too long"
-        case sqlite3.SQLITE_FULL:
-            return "; free some space on the disk"
-        case sqlite3.SQLITE_NOTADB:
-            return "; set call_log to another file, or take this one away"
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CORRUPT:
-            return "; look at the disk"
-        case _:
-            return "; the file and its folder have to be writable for the server"

@@ -1,8 +1,8 @@
-"""The tables of the call log and what is done with them, whichever database holds them.
+"""The tables of the call log and the statements on them, whichever database holds them.
 
 One row a delivery key: a call's `reference_id`, the event's name and the SHA-256 of its body. What
-is particular to one database is in `sqlite.py` and `postgresql.py`. Times are whole microseconds
-since 1970, UTC. A store is used by one thread at a time.
+one database does in its own way is in `sqlite.py` and `postgresql.py`. Times are whole microseconds
+since 1970, UTC. Only one thread may use a store at a time; any may call `abort`.
 """
 
 import contextlib
@@ -13,20 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import events
 from calls import Answer, Delivery
 from commands import Wire
-from events import (
-    CallCompleted,
-    DialCompleted,
-    Event,
-    IncomingCall,
-    PlayCompleted,
-    SpeakCompleted,
-    UnknownEvent,
-)
+from events import Event, IncomingCall
 from phone import NoNumber, PhoneNumber
+
+Key = tuple[str, str, bytes]
 
 SCHEMA_VERSION = 1
 _compact = json.JSONEncoder(separators=(",", ":")).encode
@@ -34,25 +30,30 @@ _parsed = lru_cache(json.loads)  # few replies differ
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _PAGE = 1_000
-_KEPT_AT_ONCE = 200  # of twelve values each, of which no database takes any number
+_MAX_INSERTED = 200  # rows of twelve values each; databases limit the values of a statement
 
 
 class StoreError(Exception):
-    """The database does not do what it should; the message says why, and what to do."""
+    """The database fails; the message says where and why, and what to do."""
 
 
 class UnusableError(StoreError):
-    """What is there is no call log of ours, and is left as it is."""
+    """The database is not a call log that this program can use, and is left as it is."""
 
 
 class RefusedError(StoreError):
-    """The database does not take what it was given; the same again will not be taken either."""
+    """The database rejects a value; trying it again is of no use."""
+
+
+def fails_for_all(error: Exception) -> bool:
+    """Whether the database fails, and not just one event that it cannot take."""
+    return isinstance(error, StoreError) and not isinstance(error, RefusedError)
 
 
 class Row(NamedTuple):
-    """What is kept of one delivery key. `caller`, `dialled` and `status` are as they were read.
+    """What is kept of one delivery key. `caller`, `dialled` and `status` are as they were parsed.
 
-    `status` is a dial's, or the keys that were pressed; what an older program wrote holds no keys.
+    `status` is a dial's, or the digits that were pressed; older programs kept no digits.
     """
 
     reference_id: str
@@ -69,31 +70,36 @@ class Row(NamedTuple):
     body: bytes
 
     @property
+    def key(self) -> Key:
+        """What all deliveries of one event share."""
+        return self.reference_id, self.event, self.sha256
+
+    @property
     def wire(self) -> Wire:
-        """The command that was the reply to the first delivery."""
+        """The reply to the first delivery."""
         wire: Wire = _parsed(self.reply)
         return wire
 
-    def told(self) -> Event:
-        """Return the event as far as a story depends on it."""
+    def to_event(self) -> Event:
+        """Return the event, as far as the state of a call depends on it."""
         match self.event:
             case IncomingCall.name:
                 return IncomingCall(self.reference_id, _number(self.dialled), _number(self.caller))
-            case DialCompleted.name:
-                return DialCompleted(self.reference_id, self.status)
-            case SpeakCompleted.name:
-                return SpeakCompleted(self.reference_id, self.status or "")
-            case PlayCompleted.name:
-                return PlayCompleted(self.reference_id, self.status or "")
-            case CallCompleted.name:
-                return CallCompleted(self.reference_id)
+            case events.DialCompleted.name:
+                return events.DialCompleted(self.reference_id, self.status)
+            case events.SpeakCompleted.name:
+                return events.SpeakCompleted(self.reference_id, self.status or "")
+            case events.PlayCompleted.name:
+                return events.PlayCompleted(self.reference_id, self.status or "")
+            case events.CallCompleted.name:
+                return events.CallCompleted(self.reference_id)
             case name:
-                return UnknownEvent(self.reference_id, name)
+                return events.UnknownEvent(self.reference_id, name)
 
 
 def row_of(delivery: Delivery, answer: Answer) -> Row:
-    """Return what is kept of an event that was delivered once, and of what was answered to it."""
-    event, seen = delivery.event, microseconds(delivery.moment.utc)
+    """Return the row of an event that was delivered once, with the reply to it."""
+    event, seen = delivery.event, microseconds(delivery.received.utc)
     incoming = event if isinstance(event, IncomingCall) else None
     return Row(
         event.reference_id,
@@ -111,10 +117,10 @@ def row_of(delivery: Delivery, answer: Answer) -> Row:
     )
 
 
-def emptied(row: Row) -> Row:
-    """Return what is kept of an event whose call has been purged: nothing of anybody.
+def anonymised(row: Row) -> Row:
+    """Return what is kept of an event whose call has been purged: no personal data.
 
-    Of the reply, which may be a dial, its method alone.
+    Of the reply, which may be a dial, only the method stays.
     """
     reply = _compact({name: row.wire[name] for name in ("method",) if name in row.wire})
     return row._replace(caller=None, dialled=None, status=None, reply=reply, body=b"")
@@ -126,7 +132,7 @@ def microseconds(time: datetime) -> int:
 
 
 def utc(time: int) -> datetime:
-    """Return a time of the log's as an aware one."""
+    """Return a time of the log as an aware one."""
     return _EPOCH + time * _MICROSECOND
 
 
@@ -136,18 +142,21 @@ def fingerprint(reference_id: str) -> str:
 
 
 def _status(event: Event) -> str | None:
-    """Return what a story depends on beside the numbers: a dial's status, or the keys pressed."""
+    """Return what a state depends on besides numbers: a dial's status, or the digits pressed."""
     match event:
-        case DialCompleted(status=status):
+        case events.DialCompleted(status=status):
             return status
-        case SpeakCompleted(collected_digits=digits) | PlayCompleted(collected_digits=digits):
+        case (
+            events.SpeakCompleted(collected_digits=digits)
+            | events.PlayCompleted(collected_digits=digits)
+        ):
             return digits or None
         case _:
             return None
 
 
 def _text(number: PhoneNumber | NoNumber) -> str:
-    """Return a number as it is kept: of two that cannot be read the digits tell which is which."""
+    """Return a number as it is kept; one that cannot be read keeps its digits, to compare by."""
     return f"{number.value} {number.digits}".strip() if isinstance(number, NoNumber) else number
 
 
@@ -159,13 +168,9 @@ def _number(text: str | None) -> PhoneNumber | NoNumber:
 
 _COLUMNS = ", ".join(Row._fields)
 _WITHOUT_BODY = _COLUMNS.removesuffix(", body")
-_ONE = f"({', '.join('?' * len(Row._fields))})"
-
-
-def keeping(rows: int) -> str:
-    """Return the statement that keeps so many rows, no two of one delivery key."""
-    return f"""
-INSERT INTO call_event ({_COLUMNS}) VALUES {", ".join([_ONE] * rows)}
+_VALUES = f"({', '.join('?' * len(Row._fields))})"
+_KEEP = f"""
+INSERT INTO call_event ({_COLUMNS}) VALUES %s
 ON CONFLICT (reference_id, event, sha256) DO UPDATE
 SET deliveries = call_event.deliveries + excluded.deliveries, last_seen = excluded.last_seen
 """  # noqa: S608 - our own columns
@@ -177,127 +182,118 @@ class Store(ABC):
     place: str
     """Where the log is, to be shown to the operator: without a password."""
 
-    file: str | None = None
-    name: str = ""
-    """The path of the log, if it is a file; if not, a name that tells it from other logs."""
+    @property
+    @abstractmethod
+    def spill_prefix(self) -> Path:
+        """The path with which the files of the log's backlog begin."""
 
     @abstractmethod
     def open(self, *, write: bool = True) -> None:
-        """Connect, and make the tables if there are none. Raises `UnusableError` too."""
+        """Connect, and create the tables if there are none. Raises `UnusableError` too."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the database; never raises."""
+        """Disconnect; never raises."""
 
     @abstractmethod
     def transaction(
         self, reference_ids: Iterable[str] = ()
     ) -> contextlib.AbstractContextManager[None]:
-        """Do what is inside wholly or not at all; nobody else decides on these calls meanwhile."""
+        """Do what is inside wholly or not at all; no other server decides on these calls meanwhile.
+
+        What is read inside is read after the locks were taken, so it is what the others committed.
+        """
 
     @abstractmethod
     def reconnect(self) -> bool:
         """Connect again after a fault; return whether the log is another one now."""
 
-    @abstractmethod
-    def abort(self) -> None:
-        """Cut off a database that does not answer, from another thread, if that is possible."""
+    def abort(self) -> None:  # noqa: B027 - a file has nothing to cut off
+        """Cut off a database that does not answer, if that is possible, from any thread."""
 
-    @abstractmethod
     def file_replaced(self) -> bool:
-        """Tell whether what is open is no longer what others would open."""
+        """Whether the file that is open is no longer the one at its path."""
+        return False
 
-    @abstractmethod
-    def erase_deleted(self, *, rewrite_up_to: float = 0) -> bool:
-        """Take what was deleted out of the files as well; false if that has to wait.
+    def erase_deleted(self, *, rewrite_up_to: float = 0) -> bool:  # noqa: ARG002
+        """Remove deleted rows from the files as well; false if that has to wait.
 
-        A file of at most so many bytes is written anew for that.
+        A file of at most so many bytes is rewritten for that. A database server does it by itself.
         """
+        return True
 
     @abstractmethod
     def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         """Run a statement with `?` for each value, and return all rows of its answer."""
 
-    @abstractmethod
-    def _execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run a statement for each row."""
-
-    @abstractmethod
-    def _stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a long answer without holding them all."""
+    def _check_version(self, version: int) -> None:
+        if version > SCHEMA_VERSION:
+            raise UnusableError(
+                f"{self.place}: wanted a call log of version {SCHEMA_VERSION} or older, got"
+                f" {version}; use the newer program that wrote it, or set another call_log"
+            )
 
     def rows(self, reference_ids: Iterable[str], *, bodies: bool = True) -> list[Row]:
-        """Return all that is kept of some calls, as it came; no decision depends on bodies.
-
-        Sorted here: to have it in order, a database may rather read the whole log by its `id`.
-        """
+        """Return all rows of some calls, in the order in which they came."""
         ids = list(reference_ids)
         columns = _COLUMNS if bodies else _WITHOUT_BODY
-        sql = f"SELECT id, {columns} FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
+        sql = f"SELECT id, {columns} FROM call_event WHERE reference_id IN ({_placeholders(ids)})"  # noqa: S608
         left_out = () if bodies else (b"",)
+        # Sorted here: for an ORDER BY id a database may prefer to scan the whole log.
         return [Row(*values, *left_out) for _, *values in sorted(self._execute(sql, ids))]
 
     def fingerprints(self) -> Iterator[str]:
-        """Yield what has stayed of each call that was purged."""
+        """Yield the SHA-256 that stays of each purged call."""
         last = ""
         sql = "SELECT sha256 FROM purged_call WHERE sha256 > ? ORDER BY sha256 LIMIT ?"
         while page := self._execute(sql, [last, _PAGE]):
             for (last,) in page:
                 yield last
 
-    def mark(self, name: str) -> bool:
-        """Leave the SHA-256 of a name, as of a purged call; false if it is there already."""
-        sql = "INSERT INTO purged_call (sha256) VALUES (?) ON CONFLICT DO NOTHING RETURNING sha256"
-        return bool(self._execute(sql, [fingerprint(name)]))
-
-    def unmark(self, names: Iterable[str]) -> None:
-        """Take such marks away."""
-        sql = "DELETE FROM purged_call WHERE sha256 = ?"
-        self._execute_many(sql, [[fingerprint(each)] for each in names])
-
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls have been purged."""
-        prints = {fingerprint(each): each for each in reference_ids}
-        if not prints:
+        ids = {fingerprint(each): each for each in reference_ids}
+        if not ids:
             return set()
-        sql = f"SELECT sha256 FROM purged_call WHERE sha256 IN ({_marks(prints)})"  # noqa: S608
-        return {prints[found] for (found,) in self._execute(sql, list(prints))}
+        sql = f"SELECT sha256 FROM purged_call WHERE sha256 IN ({_placeholders(ids)})"  # noqa: S608
+        return {ids[found] for (found,) in self._execute(sql, list(ids))}
 
     def keep(self, rows: Sequence[Row]) -> None:
-        """Add rows; of one that is there already, count its deliveries as well."""
-        merged: dict[tuple[str, str, bytes], Row] = {}
+        """Insert rows; of a row that is there already, add the deliveries."""
+        merged: dict[Key, Row] = {}
         for each in rows:
-            key = each.reference_id, each.event, each.sha256
-            first = merged.setdefault(key, each)
+            first = merged.setdefault(each.key, each)
             if first is not each:
                 count = first.deliveries + each.deliveries
-                merged[key] = first._replace(deliveries=count, last_seen=each.last_seen)
+                merged[each.key] = first._replace(deliveries=count, last_seen=each.last_seen)
         kept = list(merged.values())
-        # Many in one statement: the driver lets other threads in at each, and waits for them then.
-        for begin in range(0, len(kept), _KEPT_AT_ONCE):
-            some = kept[begin : begin + _KEPT_AT_ONCE]
-            self._execute(keeping(len(some)), list(chain.from_iterable(some)))
+        # The driver lets other threads in at each statement, and then has to wait for its turn.
+        for begin in range(0, len(kept), _MAX_INSERTED):
+            some = kept[begin : begin + _MAX_INSERTED]
+            self._execute(_KEEP % ", ".join([_VALUES] * len(some)), list(chain.from_iterable(some)))
 
     def newest(self) -> int | None:
         """Return when the newest event was first seen."""
         ((found,),) = self._execute("SELECT max(first_seen) FROM call_event")
         return None if found is None else int(found)
 
-    def older_than(self, time: int, most: int) -> set[str]:
-        """Return calls of which something was first seen before this time, not all at once."""
+    def older_than(self, time: int, limit: int) -> set[str]:
+        """Return calls with events first seen before this time, of at most so many rows."""
         sql = "SELECT reference_id FROM call_event WHERE first_seen < ? ORDER BY first_seen LIMIT ?"
-        return {found for (found,) in self._execute(sql, [time, most])}
+        return {found for (found,) in self._execute(sql, [time, limit])}
 
     def purge(self, reference_ids: Iterable[str]) -> None:
-        """Delete all of some calls but the SHA-256 of each id."""
+        """Delete everything of some calls but the SHA-256 of each id."""
         ids = sorted(reference_ids)
+        rows = ", ".join(["(?)"] * len(ids))
+        sql = f"INSERT INTO purged_call (sha256) VALUES {rows} ON CONFLICT DO NOTHING"  # noqa: S608
         with self.transaction(ids):
-            sql = "INSERT INTO purged_call (sha256) VALUES (?) ON CONFLICT DO NOTHING"
-            self._execute_many(sql, [[fingerprint(each)] for each in ids])
-            self._execute(f"DELETE FROM call_event WHERE reference_id IN ({_marks(ids)})", ids)  # noqa: S608
+            self._execute(sql, [fingerprint(each) for each in ids])
+            sql = f"DELETE FROM call_event WHERE reference_id IN ({_placeholders(ids)})"  # noqa: S608
+            self._execute(sql, ids)
 
     def newest_calls(self, since: int = 0) -> Iterator[str]:
-        """Yield every call of which something was heard since then, the latest heard of first."""
+        """Yield every call with an event since then, the one with the newest event first."""
         seen: set[str] = set()
         for (reference_id,) in self._newest("reference_id", since):
             if reference_id not in seen:
@@ -305,27 +301,26 @@ class Store(ABC):
                 yield reference_id
 
     def newest_rows(self) -> Iterator[Row]:
-        """Yield all rows, the last one first, without their bodies."""
-        for values in self._newest(_WITHOUT_BODY):
-            yield Row._make((*values, b""))
+        """Yield all rows, the newest first, without their bodies."""
+        return (Row._make((*values, b"")) for values in self._newest(_WITHOUT_BODY))
 
     def _newest(self, columns: str, since: int = 0) -> Iterator[list[Any]]:
         last = 2**62
-        which = "id < ? AND first_seen >= ? ORDER BY id DESC LIMIT ?"
-        sql = f"SELECT {columns}, id FROM call_event WHERE {which}"  # noqa: S608
+        page_of = "WHERE id < ? AND first_seen >= ? ORDER BY id DESC LIMIT ?"
+        sql = f"SELECT {columns}, id FROM call_event {page_of}"  # noqa: S608
         while page := self._execute(sql, [last, since, _PAGE]):
             for *found, last in page:  # noqa: B007 - the last one is where to go on
                 yield found
 
-    def calls_where(self, holds: Callable[[str], bool]) -> set[str]:
-        """Return the calls of which some row holds it: numbers, reply or body."""
-        sql = "SELECT reference_id, dialled, caller, reply, body FROM call_event"
+    def calls_where(self, passes: Callable[[str], bool]) -> set[str]:
+        """Return the calls with a row of which a number, the reply or the body passes a test."""
+        rows = self._newest("reference_id, dialled, caller, reply, body")
         return {
             reference_id
-            for reference_id, dialled, caller, reply, body in self._stream(sql)
-            if any(map(holds, (dialled or "", caller or "", reply, bytes(body).decode())))
+            for reference_id, dialled, caller, reply, body in rows
+            if any(map(passes, (dialled or "", caller or "", reply, bytes(body).decode())))
         }
 
 
-def _marks(values: Iterable[object]) -> str:
+def _placeholders(values: Iterable[object]) -> str:
     return ", ".join("?" for _ in values)

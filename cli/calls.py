@@ -18,7 +18,7 @@ from typing import Any
 
 import events
 import phone
-from call_log import waiting, writer
+from call_log import backlog, writer
 from call_log.records import CallRecord, State, StoredEvent, finds, record
 from call_log.store import Row, Store, StoreError, microseconds, utc
 from config import Settings
@@ -63,7 +63,7 @@ def forget(settings: Settings, text: str) -> int:
         store.open()
         try:
             # What a server that stopped has left in a file may hold the number too.
-            waiting.take_in(store, lambda text: print(f"forget: {text}", file=sys.stderr))
+            backlog.import_spilled(store, lambda text: print(f"forget: {text}", file=sys.stderr))
             found = _purge_all(store, number, settings.home_country_code)
             scrubbed = _erase_deleted(store)
         finally:
@@ -162,7 +162,7 @@ class _History:
         try:
             event = events.parse(row.body, home_country_code=self._home)
         except EventError:  # what an older program took, and this one would not
-            event = row.told()
+            event = row.to_event()
         seen = utc(row.first_seen), utc(row.last_seen)
         return StoredEvent(event, row.wire, row.reason, *seen, row.deliveries, row.body.decode())
 

@@ -12,7 +12,7 @@ from typing import Any
 import facts
 import pooler
 import pytest
-from call_logs import Opener, Servers, Trouble
+from call_logs import FaultyStore, Opener, Servers
 from databases import POOLED, TEST_DATABASE, needs_postgresql, postgresql_url
 from helpers import (
     Clock,
@@ -120,18 +120,18 @@ def verified_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
 
 
 @pytest.fixture
-def told() -> list[str]:
+def notices() -> list[str]:
     return []
 
 
 @pytest.fixture
-def opened(log_url: str, clock: Clock, told: list[str]) -> Iterator[Opener]:
+def opened(log_url: str, clock: Clock, notices: list[str]) -> Iterator[Opener]:
     """Return a function that opens the log of this test; what it opened is closed."""
     with contextlib.ExitStack() as stack:
 
         def open_log(keep_days: int = 30, store: Store | None = None) -> CallLog:
             store = store or writer.store_of(log_url)
-            log = CallLog(store, told.append, keep_days=keep_days, clock=clock)
+            log = CallLog(store, notices.append, keep_days=keep_days, clock=clock)
             stack.callback(log.close)
             return log
 
@@ -139,8 +139,8 @@ def opened(log_url: str, clock: Clock, told: list[str]) -> Iterator[Opener]:
 
 
 @pytest.fixture
-def trouble(log_url: str) -> Any:  # passes for a store
-    return Trouble(writer.store_of(log_url))
+def faulty(log_url: str) -> Any:  # passes for a store
+    return FaultyStore(writer.store_of(log_url))
 
 
 @pytest.fixture

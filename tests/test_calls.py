@@ -29,7 +29,7 @@ OTHER = IncomingCall(ID, PhoneNumber(facts.DIALLED), PhoneNumber(facts.STRANGER)
 DIAL = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
 
 
-def story(*events: Event) -> CallState:
+def state(*events: Event) -> CallState:
     call = UNKNOWN
     for event in events:
         reply = DIAL if isinstance(event, IncomingCall) else NoAction()
@@ -37,7 +37,7 @@ def story(*events: Event) -> CallState:
     return call
 
 
-def tell(calls: InMemoryCalls, event: Event, reply: Command) -> CallState:
+def deliver(calls: InMemoryCalls, event: Event, reply: Command) -> CallState:
     known, _ = calls.answer(Delivery(event, b"", NOW), lambda _: Decision(reply))
     return known
 
@@ -56,7 +56,7 @@ def test_a_call_without_a_dial_was_refused(reply: Dial | Hangup | Speak, refused
     assert not UNKNOWN.was_refused
 
 
-def test_a_story_is_the_same_in_every_order() -> None:
+def test_a_state_is_the_same_in_every_order() -> None:
     events: list[Event] = [
         INCOMING,
         DialCompleted(ID, "busy"),
@@ -66,48 +66,48 @@ def test_a_story_is_the_same_in_every_order() -> None:
     expected = CallState(
         INCOMING, DIAL.to_wire(), 1000.0, answered=True, failed=True, completed=True
     )
-    assert all(story(*order) == expected for order in permutations(events))
+    assert all(state(*order) == expected for order in permutations(events))
     assert not expected.dial_failed
 
 
-def test_events_that_change_nothing_leave_the_story() -> None:
+def test_events_that_change_nothing_leave_the_state() -> None:
     for event in (
         CallLegCompleted(ID),
         UnknownEvent(ID, "x"),
         DialCompleted(ID, None),
     ):
-        assert story(event) is UNKNOWN
+        assert state(event) is UNKNOWN
 
 
 @pytest.mark.parametrize("kind", [SpeakCompleted, PlayCompleted])
 def test_the_keys_pressed_first_stay(kind: type[SpeakCompleted | PlayCompleted]) -> None:
-    assert story(kind(ID, "")) == CallState(spoken=True)
-    assert story(kind(ID, ""), kind(ID, "1"), kind(ID, "2")) == CallState(
+    assert state(kind(ID, "")) == CallState(spoken=True)
+    assert state(kind(ID, ""), kind(ID, "1"), kind(ID, "2")) == CallState(
         spoken=True, collected="1"
     )
 
 
 def test_people_talk_once_the_greeting_was_spoken_to_its_end() -> None:
     answered, spoken = DialCompleted(ID, "answered"), SpeakCompleted(ID, "")
-    assert [story(*events).is_talking for events in ((answered,), (spoken,))] == [False, False]
-    assert story(answered, spoken).is_talking
+    assert [state(*events).is_talking for events in ((answered,), (spoken,))] == [False, False]
+    assert state(answered, spoken).is_talking
 
 
-def test_the_memory_tells_what_it_was_told() -> None:
+def test_the_memory_returns_the_state_before_each_event() -> None:
     calls = InMemoryCalls()
-    assert tell(calls, INCOMING, DIAL) is UNKNOWN
-    assert tell(calls, OTHER, Hangup()) == story(INCOMING)
-    assert calls.story(ID) == story(INCOMING)
+    assert deliver(calls, INCOMING, DIAL) is UNKNOWN
+    assert deliver(calls, OTHER, Hangup()) == state(INCOMING)
+    assert calls.state(ID) == state(INCOMING)
 
 
 def test_the_memory_is_bounded_and_forgets_the_oldest() -> None:
-    calls = InMemoryCalls(most=2)
+    calls = InMemoryCalls(max_states=2)
     for reference_id in "abc":
-        tell(calls, CallCompleted(reference_id), NoAction())
-    tell(calls, UnknownEvent("d", "x"), NoAction())
-    assert calls.story("a") is UNKNOWN
-    assert calls.story("b").completed
-    assert calls.story("c").completed
+        deliver(calls, CallCompleted(reference_id), NoAction())
+    deliver(calls, UnknownEvent("d", "x"), NoAction())
+    assert calls.state("a") is UNKNOWN
+    assert calls.state("b").completed
+    assert calls.state("c").completed
 
 
 def test_copies_are_decided_one_after_another() -> None:
@@ -119,11 +119,11 @@ def test_copies_are_decided_one_after_another() -> None:
         time.sleep(0.01)
         return Decision(DIAL if call is UNKNOWN else Hangup())
 
-    def deliver() -> None:
+    def deliver_copy() -> None:
         barrier.wait()
         knew.append(calls.answer(Delivery(INCOMING, b"", NOW), decide)[0])
 
-    threads = [threading.Thread(target=deliver) for _ in range(8)]
+    threads = [threading.Thread(target=deliver_copy) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -142,7 +142,7 @@ FIRST = CallState(INCOMING, A_DIAL, 900.0, answered=True)
 
 
 @pytest.mark.parametrize(
-    ("story", "memory", "joined"),
+    ("state", "memory", "merged"),
     [
         (FIRST, UNKNOWN, FIRST),
         (UNKNOWN, FIRST, FIRST),
@@ -167,11 +167,11 @@ FIRST = CallState(INCOMING, A_DIAL, 900.0, answered=True)
     ],
 )
 def test_what_is_kept_and_what_is_remembered_of_a_call_add_up(
-    story: CallState, memory: CallState, joined: CallState
+    state: CallState, memory: CallState, merged: CallState
 ) -> None:
     """Of two different first events the one that is kept stays, aged by the clock of memory."""
-    assert story.joined(memory) == joined
+    assert state.merged(memory) == merged
 
 
-def test_with_nothing_remembered_a_story_stays_the_very_one() -> None:
-    assert UNKNOWN.joined(UNKNOWN) is UNKNOWN
+def test_with_nothing_remembered_the_state_is_unchanged() -> None:
+    assert UNKNOWN.merged(UNKNOWN) is UNKNOWN

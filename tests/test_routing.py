@@ -291,7 +291,7 @@ def test_an_unreadable_caller_is_the_same_again_and_another_one_conflicts(
     event, again = (IncomingCall(facts.REFERENCE_ID, dialled, each) for each in (first, second))
     answer = decide(event, UNKNOWN, LIST, Prompts(), NOW)
     assert isinstance(answer.command, Dial)
-    kept = row_of(Delivery(event, b"", NOW), answer).told()
+    kept = row_of(Delivery(event, b"", NOW), answer).to_event()
     assert kept == event
     call = UNKNOWN.after(kept, answer.command.to_wire(), NOW.monotonic_s)
     same = answer if first == second else Decision(Hangup(), Reason.CONFLICTING)
@@ -301,7 +301,7 @@ def test_an_unreadable_caller_is_the_same_again_and_another_one_conflicts(
 def test_the_log_of_an_earlier_version_is_read() -> None:
     event = IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.DIALLED), NoNumber.BAD)
     row = row_of(Delivery(event, b"", NOW), Decision(Hangup()))
-    assert (row.caller, row._replace(caller="withheld").told()) == (
+    assert (row.caller, row._replace(caller="withheld").to_event()) == (
         "bad",
         IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.DIALLED), NoNumber.WITHHELD),
     )

@@ -11,13 +11,13 @@ from call_logs import (
     DIAL,
     ID,
     INCOMING,
+    FaultyStore,
     Opener,
     Servers,
-    Trouble,
+    deliver,
     forget,
     numbered,
     rows,
-    tell,
 )
 from helpers import START, Clock, eventually, payload, post
 
@@ -35,29 +35,29 @@ EVENT = IncomingCall(ID, PhoneNumber(facts.DIALLED), PhoneNumber(facts.CALLER))
 
 @pytest.mark.parametrize("ended", [False, True], ids=["going on", "completed"])
 def test_a_captured_request_of_an_earlier_process_is_refused_while_the_log_fails(
-    servers: Servers, trouble: Trouble, clock: Clock, ended: bool
+    servers: Servers, faulty: FaultyStore, clock: Clock, ended: bool
 ) -> None:
     app = servers.start()
     assert post(app, INCOMING) == facts.DIAL
     if ended:
         post(app, COMPLETED)
     clock.sleep(0 if ended else 121)
-    app = servers.start_on(trouble)  # type: ignore[arg-type]
-    trouble.fails = True
+    app = servers.start_on(faulty)  # type: ignore[arg-type]
+    faulty.fails = True
     assert post(app, INCOMING) == facts.HANGUP
     assert servers.lines.read()[-1]["reason"] == "replayed"
     assert app.get("/health", status=503).json["answered_unkept"] == 1
 
 
 def test_a_call_that_goes_on_is_known_to_the_next_process_while_the_log_fails(
-    servers: Servers, trouble: Trouble, clock: Clock
+    servers: Servers, faulty: FaultyStore, clock: Clock
 ) -> None:
     app = servers.start()
     post(app, INCOMING)
     post(app, payload("dial_completed_busy"))
     clock.sleep(60)
-    app = servers.start_on(trouble)  # type: ignore[arg-type]
-    trouble.fails = True
+    app = servers.start_on(faulty)  # type: ignore[arg-type]
+    faulty.fails = True
     assert post(app, payload("speak_completed")) == facts.HANGUP
     assert post(app, INCOMING) == facts.DIAL  # a repeat within two minutes
     other = INCOMING.replace(facts.CALLER.encode(), facts.STRANGER.encode())
@@ -65,31 +65,31 @@ def test_a_call_that_goes_on_is_known_to_the_next_process_while_the_log_fails(
 
 
 @pytest.mark.parametrize("restart", [False, True])
-@pytest.mark.parametrize("heard_again", [False, True])
+@pytest.mark.parametrize("received_again", [False, True])
 def test_a_captured_request_of_a_call_that_another_process_forgot_is_refused_while_the_log_fails(
     opened: Opener,
-    trouble: Trouble,
+    faulty: FaultyStore,
     log_url: str,
     clock: Clock,
     restart: bool,
-    heard_again: bool,
+    received_again: bool,
 ) -> None:
-    log = opened(store=trouble)
-    tell(log, INCOMING, clock)
-    tell(log, COMPLETED, clock)
+    log = opened(store=faulty)
+    deliver(log, INCOMING, clock)
+    deliver(log, COMPLETED, clock)
     forget(log_url, ID)
-    if heard_again:
-        tell(log, COMPLETED, clock)
+    if received_again:
+        deliver(log, COMPLETED, clock)
     if restart:
         log.close()
-        log = opened(store=trouble)
-    trouble.fails = True
-    known = tell(log, INCOMING, clock)
+        log = opened(store=faulty)
+    faulty.fails = True
+    known = deliver(log, INCOMING, clock)
     assert known.completed
-    assert (known is PURGED) == (restart or heard_again)
+    assert (known is PURGED) == (restart or received_again)
 
 
-def test_a_file_that_is_taken_away_takes_no_call_out_of_memory(
+def test_a_file_that_is_deleted_takes_no_call_out_of_memory(
     servers: Servers, tmp_path: Any, clock: Clock
 ) -> None:
     url = f"sqlite:///{tmp_path}/calls.db"
@@ -108,16 +108,16 @@ def test_a_file_that_is_taken_away_takes_no_call_out_of_memory(
 
 
 def test_calls_of_another_process_are_known_as_far_as_they_were_read(
-    opened: Opener, trouble: Trouble, clock: Clock
+    opened: Opener, faulty: FaultyStore, clock: Clock
 ) -> None:
     other = opened()
-    tell(other, numbered(1), clock)
-    log = opened(store=trouble)
-    tell(other, numbered(2), clock)
-    tell(other, numbered(3), clock)
-    tell(log, payload("speak_completed").replace(ID.encode(), b"call-2"), clock)
-    trouble.fails = True
-    knew = [tell(log, numbered(n), clock) for n in (1, 2, 3)]
+    deliver(other, numbered(1), clock)
+    log = opened(store=faulty)
+    deliver(other, numbered(2), clock)
+    deliver(other, numbered(3), clock)
+    deliver(log, payload("speak_completed").replace(ID.encode(), b"call-2"), clock)
+    faulty.fails = True
+    knew = [deliver(log, numbered(n), clock) for n in (1, 2, 3)]
     assert [known.incoming is not None for known in knew] == [True, True, False]
 
 
@@ -135,23 +135,23 @@ def filled(path: Any, calls: int, clock: Clock) -> Store:
 
 
 def test_the_last_twenty_thousand_calls_are_read_whole(tmp_path: Any, clock: Clock) -> None:
-    most = InMemoryCalls().most
+    most = InMemoryCalls().max_states
     store = filled(tmp_path, most + 10, clock)
     memory = Memory(store, clock())
     whole = CallState(
         IncomingCall("call-10", EVENT.dialled, EVENT.caller), DIAL_WIRE, 1000.0, completed=True
     )
     assert most == 20_000
-    assert memory.story("call-10") == whole
-    assert memory.story(f"call-{most + 9}").completed
-    assert memory.story("call-9") is UNKNOWN
+    assert memory.state("call-10") == whole
+    assert memory.state(f"call-{most + 9}").completed
+    assert memory.state("call-9") is UNKNOWN
     memory.put("one more", whole)  # the oldest one goes first
-    assert memory.story("call-10") is UNKNOWN
-    assert memory.story("call-11").completed
+    assert memory.state("call-10") is UNKNOWN
+    assert memory.state("call-11").completed
     store.close()
 
 
-def test_of_purged_calls_so_many_are_known(
+def test_purged_calls_are_known_up_to_a_limit(
     log_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = writer.store_of(log_url)
@@ -163,6 +163,39 @@ def test_of_purged_calls_so_many_are_known(
     monkeypatch.setattr(memory, "MAX_PURGED", 100)
     assert len(Memory(store, clock()).purged(ids)) == 100
     store.close()
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=365)], ids=["back", "ahead"])
+def test_a_clock_that_jumps_changes_nothing_while_the_server_runs(
+    servers: Servers, clock: Clock, jump: timedelta
+) -> None:
+    app = servers.start()
+    assert post(app, INCOMING) == facts.DIAL
+    clock.utc += jump
+    assert post(app, INCOMING) == facts.DIAL
+    clock.monotonic_s += 121
+    assert post(app, INCOMING) == facts.HANGUP
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=365)], ids=["back", "ahead"])
+def test_a_clock_that_jumped_before_a_restart_never_opens_the_window_wider(
+    servers: Servers, clock: Clock, jump: timedelta
+) -> None:
+    assert post(servers.start(), INCOMING) == facts.DIAL
+    clock.utc += jump
+    assert post(servers.start(), INCOMING) == facts.HANGUP
+
+
+def test_a_clock_set_back_to_the_very_time_does_not_reopen_the_window(
+    servers: Servers, clock: Clock
+) -> None:
+    """The newest event in the log shows that it was later already."""
+    app = servers.start()
+    assert post(app, INCOMING) == facts.DIAL
+    clock.sleep(3600)
+    post(app, numbered(2))
+    clock.utc = START + timedelta(seconds=30)
+    assert post(servers.start(), INCOMING) == facts.HANGUP
 
 
 Jump = Callable[[Clock], None]
@@ -180,31 +213,31 @@ def to_the_very_time(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("jump", [of(-1), of(365), to_the_very_time], ids=["-1", "365", "same"])
-@pytest.mark.parametrize("fails", [False, True], ids=["well", "failing"])
+@pytest.mark.parametrize("fails", [False, True], ids=["working", "failing"])
 def test_a_clock_that_jumped_before_the_start_never_opens_the_window_wider(
-    servers: Servers, trouble: Trouble, clock: Clock, jump: Jump, fails: bool
+    servers: Servers, faulty: FaultyStore, clock: Clock, jump: Jump, fails: bool
 ) -> None:
     app = servers.start()
     assert post(app, INCOMING) == facts.DIAL
     clock.sleep(130)
     post(app, numbered(1))
     jump(clock)
-    app = servers.start_on(trouble)  # type: ignore[arg-type]
-    trouble.fails = fails
+    app = servers.start_on(faulty)  # type: ignore[arg-type]
+    faulty.fails = fails
     assert post(app, INCOMING) == facts.HANGUP
 
 
 @pytest.mark.parametrize("jump", [of(-1), of(365), to_the_very_time], ids=["-1", "365", "same"])
-@pytest.mark.parametrize("fails", [False, True], ids=["well", "failing"])
+@pytest.mark.parametrize("fails", [False, True], ids=["working", "failing"])
 def test_a_clock_that_jumps_after_the_start_never_opens_the_window_wider(
-    servers: Servers, trouble: Trouble, clock: Clock, jump: Jump, fails: bool
+    servers: Servers, faulty: FaultyStore, clock: Clock, jump: Jump, fails: bool
 ) -> None:
     """The monotonic clock goes on from the age that the call had at the start."""
     assert post(servers.start(), INCOMING) == facts.DIAL
     clock.sleep(60)
-    app = servers.start_on(trouble)  # type: ignore[arg-type]
+    app = servers.start_on(faulty)  # type: ignore[arg-type]
     jump(clock)
-    trouble.fails = fails
+    faulty.fails = fails
     clock.monotonic_s += 61
     assert post(app, INCOMING) == facts.HANGUP
 
@@ -227,8 +260,8 @@ def test_the_age_of_a_row_is_the_higher_one_of_two(tmp_path: Any, clock: Clock) 
     with store.transaction():
         store.keep([row, row._replace(reference_id="newest", first_seen=newest)])
     clock.utc, clock.monotonic_s = START + timedelta(seconds=30), 500.0
-    at_start = Memory(store, clock())
+    memory_at_start = Memory(store, clock())
     clock.monotonic_s = 510.0
-    stories = at_start.stories([ID], store.rows([ID]), clock())
-    assert stories == {ID: CallState(EVENT, DIAL_WIRE, -3100.0)}
+    states = memory_at_start.states([ID], store.rows([ID]), clock())
+    assert states == {ID: CallState(EVENT, DIAL_WIRE, -3100.0)}
     store.close()

@@ -1,6 +1,6 @@
-"""The call log behind a pooler in transaction mode, beside clients that leave settings behind.
+"""The call log behind a pooler in transaction mode, next to clients that leave settings behind.
 
-All that is promised of a log is tried behind one too, in `test_calllog.py` and `test_history.py`.
+The fixture `log_url` puts most other tests of a log behind a pooler as well.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 
 import facts
 import pytest
-from call_logs import DIAL, is_well, kept, numbered
+from call_logs import DIAL, is_healthy, kept, numbered
 from databases import TEST_DATABASE, needs_postgresql
 from helpers import Clock, eventually
 from pooler import SPOILED, Pooler, needs_pgbouncer, neighbour, pooled, shown, spoil
@@ -142,7 +142,7 @@ def test_a_url_with_options_that_the_pooler_refuses_says_so(pooler: Pooler) -> N
         store.open()
 
 
-def test_a_pool_that_is_used_up_delays_only_the_record(tmp_path: Path, pooler: Pooler) -> None:
+def test_a_pool_that_is_used_up_delays_no_answer(tmp_path: Path, pooler: Pooler) -> None:
     with ServerProcess(tmp_path, {"MASKING_CALL_LOG": pooler.url}) as server:
         server.deliver(numbered(1))
         with psycopg.connect(pooler.url, prepare_threshold=None) as other:
@@ -150,8 +150,8 @@ def test_a_pool_that_is_used_up_delays_only_the_record(tmp_path: Path, pooler: P
             started = time.monotonic()
             assert server.deliver(numbered(2)) == (200, facts.DIAL)
             assert time.monotonic() - started < 0.7
-            assert not is_well(server)
-        assert eventually(lambda: is_well(server), 4)
+            assert not is_healthy(server)
+        assert eventually(lambda: is_healthy(server), 4)
     assert set(kept(pooler.url)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
 
 
@@ -165,7 +165,7 @@ def test_a_pooler_that_is_restarted_under_load_loses_nothing(tmp_path: Path) -> 
                     time.sleep(0.3)
                     pooler.start()
                 time.sleep(0.3)
-                assert eventually(lambda: is_well(server), 2)
+                assert eventually(lambda: is_healthy(server), 2)
             assert server.health()["dropped_events"] == 0
         assert load.longest_s < 0.7
         assert len(load.answered) > 100

@@ -1,4 +1,4 @@
-"""When calls are purged: after their days, and by a clock that can be believed."""
+"""When calls are purged: after their days, and by a clock that can be trusted."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import facts
 import pytest
-from call_logs import DIAL, ID, INCOMING, Opener, Servers, numbered, rows, tell
+from call_logs import DIAL, ID, INCOMING, Opener, Servers, deliver, numbered, rows
 from helpers import Clock, eventually, post
 
 import events
@@ -21,7 +21,7 @@ DAY_S = 86_400
 
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    """A store that holds a call of this moment, and one that is 20 days older."""
+    """A store that holds a call of now, and one that is 20 days older."""
     opened = writer.store_of(f"sqlite:///{tmp_path}/calls.db")
     opened.open()
     event = events.parse(INCOMING)
@@ -39,7 +39,7 @@ def left(store: Store) -> set[str]:
 
 
 def pass_time(purge: Purge, clock: Clock, seconds: float) -> None:
-    """Let time pass, with a look every ten seconds."""
+    """Let time pass, with a turn every ten seconds."""
     for _ in range(int(seconds / 10)):
         clock.sleep(10)
         purge.turn()
@@ -93,7 +93,7 @@ def test_a_clock_that_jumps_ahead_and_then_elsewhere_purges_nothing(
 
 
 def test_a_machine_that_slept_is_no_reason_to_purge_at_once(store: Store, clock: Clock) -> None:
-    """The monotonic clock stands still meanwhile, so that nobody can tell it from a jump."""
+    """The monotonic clock stands still meanwhile, so that it looks like a jump."""
     purge = Purge(store, 30, clock)
     pass_time(purge, clock, 2 * MIN_TRUSTED_S)
     clock.utc += timedelta(days=15)
@@ -103,7 +103,7 @@ def test_a_machine_that_slept_is_no_reason_to_purge_at_once(store: Store, clock:
     assert left(store) == {"new"}
 
 
-def test_a_clock_that_drifts_is_believed(store: Store, clock: Clock) -> None:
+def test_a_clock_that_drifts_is_trusted(store: Store, clock: Clock) -> None:
     purge = Purge(store, 7, clock)
     for _ in range(62):
         clock.utc += timedelta(seconds=0.005)
@@ -124,15 +124,15 @@ def test_a_purged_call_is_still_known_as_replayed(
 
 
 def test_a_purged_call_leaves_nothing_in_memory_and_is_known_while_the_log_fails(
-    opened: Opener, trouble: Store, log_url: str, clock: Clock
+    opened: Opener, faulty: Store, log_url: str, clock: Clock
 ) -> None:
-    log = opened(store=trouble)
-    tell(log, INCOMING, clock)
+    log = opened(store=faulty)
+    deliver(log, INCOMING, clock)
     clock.sleep(31 * DAY_S)
     assert eventually(lambda: rows(log_url) == [])
-    assert eventually(lambda: log._memory.story(ID) is PURGED)
-    trouble.fails = True  # type: ignore[attr-defined]
-    assert tell(log, INCOMING, clock) is PURGED
+    assert eventually(lambda: log._memory.state(ID) is PURGED)
+    faulty.fails = True  # type: ignore[attr-defined]
+    assert deliver(log, INCOMING, clock) is PURGED
 
 
 @pytest.mark.faults
@@ -141,10 +141,10 @@ def test_calls_are_purged_after_their_days_and_not_before(
 ) -> None:
     log = opened(keep_days=7)
     for n in range(120):
-        tell(log, numbered(n), clock)
+        deliver(log, numbered(n), clock)
     clock.sleep(6 * DAY_S)
-    tell(log, numbered(7), clock)
-    tell(log, INCOMING, clock)
+    deliver(log, numbered(7), clock)
+    deliver(log, INCOMING, clock)
     time.sleep(0.4)
     assert len(rows(log_url, "call-1")) == 1
     clock.sleep(DAY_S + 1)
@@ -157,11 +157,11 @@ def test_calls_are_purged_after_their_days_and_not_before(
     assert len(rows(log_url)) == 1
 
 
-def test_purging_that_fails_is_told_and_tried_later(
+def test_a_purge_that_fails_is_reported_and_tried_again_later(
     opened: Opener,
     log_url: str,
     clock: Clock,
-    told: list[str],
+    notices: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fails(*_: object) -> set[str]:
@@ -171,6 +171,6 @@ def test_purging_that_fails_is_told_and_tried_later(
     monkeypatch.setattr(store, "older_than", fails)
     log = opened(store=store)
     clock.sleep(MIN_TRUSTED_S)
-    assert eventually(lambda: told == ["old calls are not purged: no purging"])
-    tell(log, INCOMING, clock)
+    assert eventually(lambda: notices == ["old calls are not purged: no purging"])
+    deliver(log, INCOMING, clock)
     assert log.health()["call_log"] == "ok"

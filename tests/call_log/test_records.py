@@ -18,37 +18,37 @@ DIAL: dict[str, Any] = facts.DIAL
 HANGUP: dict[str, Any] = facts.HANGUP
 
 
-def heard(name: str, seconds: float = 0, reply: Any = None, **more: Any) -> StoredEvent:
-    """Return an event of a payload file, heard so long after the start."""
-    return told(events.parse(payload(name)), seconds, reply, **more)
+def received(name: str, seconds: float = 0, reply: Any = None, **more: Any) -> StoredEvent:
+    """Return an event of a payload file, received so long after the start."""
+    return stored(events.parse(payload(name)), seconds, reply, **more)
 
 
-def told(event: events.Event, seconds: float = 0, reply: Any = None, **more: Any) -> StoredEvent:
+def stored(event: events.Event, seconds: float = 0, reply: Any = None, **more: Any) -> StoredEvent:
     time = START + timedelta(seconds=seconds)
     return StoredEvent(
         event, reply or {}, more.get("reason"), time, time, more.get("deliveries", 1), ""
     )
 
 
-def completed(*parts: dict[str, Any], seconds: float = 60) -> StoredEvent:
-    body = {"event": "call_completed", "reference_id": facts.REFERENCE_ID, "data": {"p": parts}}
-    return told(events.parse(json.dumps(body).encode()), seconds)
+def completed(*legs: dict[str, Any], seconds: float = 60) -> StoredEvent:
+    body = {"event": "call_completed", "reference_id": facts.REFERENCE_ID, "data": {"p": legs}}
+    return stored(events.parse(json.dumps(body).encode()), seconds)
 
 
 def folded(*some: StoredEvent, hours_later: float = 1) -> CallRecord:
     return record(some, START + timedelta(hours=hours_later))
 
 
-INCOMING = heard("incoming_call", 0, DIAL)
-REFUSED = heard("incoming_call_not_listed", 0, HANGUP, reason="not_listed")
-ANSWERED = heard("dial_completed_answered", 5)
-BUSY = heard("dial_completed_busy", 5)
-PRESSED = heard("speak_completed_digit_1", 8)
+INCOMING = received("incoming_call", 0, DIAL)
+REFUSED = received("incoming_call_not_listed", 0, HANGUP, reason="not_listed")
+ANSWERED = received("dial_completed_answered", 5)
+BUSY = received("dial_completed_busy", 5)
+PRESSED = received("speak_completed_digit_1", 8)
 END = completed(seconds=60)
 
 
 def dial_completed(status: str) -> StoredEvent:
-    return told(events.DialCompleted(facts.REFERENCE_ID, status), 5)
+    return stored(events.DialCompleted(facts.REFERENCE_ID, status), 5)
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def dial_completed(status: str) -> StoredEvent:
         ([REFUSED, END], Disposition.REFUSED),
         ([REFUSED], Disposition.REFUSED),
         ([END], Disposition.UNKNOWN),
-        ([heard("call_completed", 60)], Disposition.ANSWERED),
-        ([heard("unknown_event")], Disposition.UNKNOWN),
+        ([received("call_completed", 60)], Disposition.ANSWERED),
+        ([received("unknown_event")], Disposition.UNKNOWN),
     ],
 )
-def test_what_became_of_a_call_in_whatever_order_it_was_heard(
+def test_the_disposition_is_the_same_in_every_order_of_events(
     some: list[StoredEvent], disposition: Disposition
 ) -> None:
     assert {folded(*order).disposition for order in permutations(some)} == {disposition}
@@ -84,14 +84,14 @@ def test_what_became_of_a_call_in_whatever_order_it_was_heard(
         ([END], 9, State.ENDED),
     ],
 )
-def test_a_call_is_over_when_that_was_heard_or_must_be(
+def test_a_call_is_over_when_its_end_was_received_or_must_have_come(
     some: list[StoredEvent], hours: float, state: State
 ) -> None:
     assert folded(*some, hours_later=hours).state is state
 
 
-def test_a_whole_record_by_what_the_server_heard() -> None:
-    again = heard("incoming_call", 1, HANGUP, reason="replayed", deliveries=3)
+def test_a_whole_record_from_the_events_alone() -> None:
+    again = received("incoming_call", 1, HANGUP, reason="replayed", deliveries=3)
     assert folded(INCOMING, again, ANSWERED, PRESSED, END) == CallRecord(
         reference_id=facts.REFERENCE_ID,
         state=State.ENDED,
@@ -181,11 +181,11 @@ def test_clocks_that_contradict_each_other_make_no_negative_talk() -> None:
     assert folded(INCOMING, ANSWERED, completed(late)).talk_s == 0
 
 
-def test_a_withheld_caller_is_told_as_such() -> None:
-    assert folded(heard("incoming_call_withheld", 0, DIAL)).caller is NoNumber.WITHHELD
+def test_a_withheld_caller_is_recorded_as_withheld() -> None:
+    assert folded(received("incoming_call_withheld", 0, DIAL)).caller is NoNumber.WITHHELD
 
 
-def test_an_unknown_event_alone_is_a_call_that_was_heard_of() -> None:
-    call = folded(heard("unknown_event", 7))
+def test_an_unknown_event_alone_is_a_call() -> None:
+    call = folded(received("unknown_event", 7))
     assert call.created == START + timedelta(seconds=7)
     assert call.state is State.IN_PROGRESS

@@ -1,21 +1,17 @@
-"""Call logs for the tests: opened, in trouble, and asked what they hold."""
+"""Call logs for the tests: opened, failing, and read."""
 
 import contextlib
+import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import facts
-from helpers import (
-    Clock,
-    Lines,
-    live,
-    payload,
-    settings_of,
-    web,
-)
+from helpers import SUPPORT, Clock, Lines, live, payload, settings_of, web
 from processes import ServerProcess
 
 import events
@@ -31,8 +27,8 @@ from routing import Decision
 Opener = Callable[..., CallLog]
 
 
-class Trouble:
-    """A database that fails, or takes its time, as long as it is told to."""
+class FaultyStore:
+    """A store that fails, or is slow, for as long as a test sets it to."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -41,7 +37,7 @@ class Trouble:
         self.loses_the_answer = False
         self.commits_after_s = 0.0
         self.refuses: tuple[bytes, Exception] | None = None
-        self.hurried = 0
+        self.aborted = 0
 
     def keep(self, rows: list[Row]) -> None:
         if self.refuses is not None and any(self.refuses[0] in row.body for row in rows):
@@ -52,7 +48,7 @@ class Trouble:
         return getattr(self.store, name)
 
     def abort(self) -> None:
-        self.hurried += 1
+        self.aborted += 1
         self.store.abort()
 
     def reconnect(self) -> bool:
@@ -87,25 +83,19 @@ class Servers:
     def start_on(
         self, store: Store | None, allow_list: str = facts.ALLOW_LIST, **values: str
     ) -> Any:
-        """Start it on this store, which may be in trouble."""
+        """Start it on this store, which may be a faulty one."""
         settings, listed, log = settings_of(**values), live(allow_list), self.opened(store=store)
         return web(create_app(settings, listed, log, self.lines.journal, clock=self.clock))
 
 
 INCOMING = payload("incoming_call")
-
-
 COMPLETED = payload("call_completed")
-
-
 DIAL = Decision(Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)))
-
-
 ID = facts.REFERENCE_ID
 
 
-def tell(log: CallLog, body: bytes, clock: Clock, decision: Decision = DIAL) -> CallState:
-    """Deliver a body to a log and return what was known of its call."""
+def deliver(log: CallLog, body: bytes, clock: Clock, decision: Decision = DIAL) -> CallState:
+    """Deliver a body to a log and return the state of its call before."""
     return log.answer(Delivery(events.parse(body), body, clock()), lambda _: decision)[0]
 
 
@@ -123,7 +113,7 @@ def numbered(n: int) -> bytes:
 
 
 def at_once(works: list[Callable[[], object]]) -> None:
-    """Do all of this at the same moment."""
+    """Run all of these at the same time."""
     barrier = threading.Barrier(len(works))
 
     def run(work: Callable[[], object]) -> None:
@@ -145,7 +135,7 @@ def forget(url: str, *calls: str) -> None:
     store.close()
 
 
-def is_well(server: ServerProcess) -> bool:
+def is_healthy(server: ServerProcess) -> bool:
     return bool(server.health()["status"] == "ok")
 
 
@@ -155,6 +145,21 @@ def kept(url: str) -> dict[tuple[str, str], int]:
     store.open(write=False)
     try:
         sql = "SELECT reference_id, event, deliveries FROM call_event"
-        return {(call, event): count for call, event, count in store._stream(sql)}
+        return {(call, event): count for call, event, count in store._execute(sql)}
     finally:
         store.close()
+
+
+class OddServer(ServerProcess):
+    """A server that breaks a promise, to see that the tests would notice; see `odd_server.py`."""
+
+    command: ClassVar[list[str]] = [
+        sys.executable,
+        str(SUPPORT / "odd_server.py"),
+    ]
+
+
+def is_intact(path: Path) -> bool:
+    """Whether SQLite finds no fault in a file."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return bool(connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)])

@@ -1,7 +1,7 @@
-/* A disk and a clock that do as a test tells them, preloaded into the server's process.
+/* A disk and a clock that fail as a test sets them to, preloaded into the server's process.
 
-   The file that FAULTY_DISK names is shared with the test and holds what is to go wrong. Only the
-   call log's files are concerned: those whose path contains "calls.db". */
+   FAULTY_DISK names a file that is shared with the test and holds the faults. They apply to the
+   call log's files alone: those whose path contains "calls.db". */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -15,22 +15,22 @@
 #include <time.h>
 #include <unistd.h>
 
-struct orders {
-    int64_t sync_takes_us; /* how long each sync takes longer */
-    int64_t sync_errno;    /* with what each sync fails, 0 if it does not */
+struct faults {
+    int64_t sync_takes_us; /* added to each sync */
+    int64_t sync_errno;    /* the error of each sync, 0 for none */
     int64_t write_errno;
-    int64_t open_errno;    /* of opening to write */
-    int64_t clock_ahead_s; /* how far the wall clock is off */
-    int64_t syncs;         /* counted here: how many there were */
+    int64_t open_errno;    /* of opening for writing */
+    int64_t clock_ahead_s; /* by how much the wall clock is ahead */
+    int64_t syncs;         /* counted here */
     int64_t writes;
 };
 
-enum { MOST_FILES = 65536 };
-static char concerned[MOST_FILES];
+enum { MAX_FILES = 65536 };
+static char is_log_file[MAX_FILES];
 
-static volatile struct orders *orders(void)
+static volatile struct faults *faults(void)
 {
-    static volatile struct orders none, *shared;
+    static volatile struct faults none, *shared;
     if (shared == NULL) {
         const char *path = getenv("FAULTY_DISK");
         static int (*real_open)(const char *, int, ...);
@@ -56,8 +56,8 @@ static int is_log(const char *path) { return strstr(path, "calls.db") != NULL; }
 
 static int opened(int fd, const char *path)
 {
-    if (fd >= 0 && fd < MOST_FILES)
-        concerned[fd] = is_log(path);
+    if (fd >= 0 && fd < MAX_FILES)
+        is_log_file[fd] = is_log(path);
     return fd;
 }
 
@@ -71,7 +71,7 @@ static int opened(int fd, const char *path)
         va_end(rest);                                                                \
         if (real == NULL)                                                            \
             real = dlsym(RTLD_NEXT, #name);                                          \
-        if (is_log(path) && (flags & O_ACCMODE) != O_RDONLY && fails(orders()->open_errno)) \
+        if (is_log(path) && (flags & O_ACCMODE) != O_RDONLY && fails(faults()->open_errno)) \
             return -1;                                                               \
         return opened(real(path, flags, mode), path);                                \
     }
@@ -84,12 +84,12 @@ OPEN(open64)
         static int (*real)(int);                                                     \
         if (real == NULL)                                                            \
             real = dlsym(RTLD_NEXT, #name);                                          \
-        if (fd < 0 || fd >= MOST_FILES || !concerned[fd])                            \
+        if (fd < 0 || fd >= MAX_FILES || !is_log_file[fd])                            \
             return real(fd);                                                         \
-        __sync_fetch_and_add(&orders()->syncs, 1);                                   \
-        if (orders()->sync_takes_us > 0)                                             \
-            usleep((useconds_t)orders()->sync_takes_us);                             \
-        return fails(orders()->sync_errno) ? -1 : real(fd);                          \
+        __sync_fetch_and_add(&faults()->syncs, 1);                                   \
+        if (faults()->sync_takes_us > 0)                                             \
+            usleep((useconds_t)faults()->sync_takes_us);                             \
+        return fails(faults()->sync_errno) ? -1 : real(fd);                          \
     }
 SYNC(fsync)
 SYNC(fdatasync)
@@ -98,9 +98,9 @@ SYNC(fdatasync)
     {                                                                                \
         if (real == NULL)                                                            \
             real = dlsym(RTLD_NEXT, #name);                                          \
-        if (fd >= 0 && fd < MOST_FILES && concerned[fd]) {                           \
-            __sync_fetch_and_add(&orders()->writes, 1);                              \
-            if (fails(orders()->write_errno))                                        \
+        if (fd >= 0 && fd < MAX_FILES && is_log_file[fd]) {                           \
+            __sync_fetch_and_add(&faults()->writes, 1);                              \
+            if (fails(faults()->write_errno))                                        \
                 return -1;                                                           \
         }                                                                            \
         return real(__VA_ARGS__);                                                    \
@@ -128,6 +128,6 @@ int clock_gettime(clockid_t clock, struct timespec *now)
         real = dlsym(RTLD_NEXT, "clock_gettime");
     int result = real(clock, now);
     if (clock == CLOCK_REALTIME)
-        now->tv_sec += orders()->clock_ahead_s;
+        now->tv_sec += faults()->clock_ahead_s;
     return result;
 }

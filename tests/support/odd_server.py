@@ -20,8 +20,8 @@ from cli import main
 class EarlyLog(CallLog):
     def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
         job = Job(delivery, decide)
-        self._line.put(job)
-        known = self._memory.story(job.reference_id)
+        self._queue.put(job)
+        known = self._memory.state(job.reference_id)
         return known, decide(known)
 
 

@@ -1,0 +1,106 @@
+"""The tables of the call log, in each database: one row a delivery key, counted."""
+
+import json
+from datetime import timedelta
+from hashlib import sha256
+
+import facts
+from call_logs import (
+    DIAL,
+    ID,
+    INCOMING,
+    Opener,
+    at_once,
+    deliver,
+    rows,
+)
+from helpers import START, Clock
+
+import events
+from call_log import writer
+from call_log.store import Row, microseconds, row_of
+from call_log.writer import CallLog
+from calls import Delivery
+from commands import Hangup
+from routing import Decision, Reason
+
+
+def test_what_is_answered_is_kept_whole(opened: Opener, log_url: str, clock: Clock) -> None:
+    deliver(opened(), INCOMING, clock)
+    seen = microseconds(START)
+    assert rows(log_url) == [
+        Row(
+            ID,
+            "incoming_call",
+            sha256(INCOMING).digest(),
+            caller=facts.CALLER,
+            dialled=facts.DIALLED,
+            status=None,
+            reply=json.dumps(DIAL.command.to_wire(), separators=(",", ":")),
+            reason=None,
+            first_seen=seen,
+            last_seen=seen,
+            deliveries=1,
+            body=INCOMING,
+        )
+    ]
+
+
+def test_a_repeated_delivery_is_counted_and_its_first_reply_stays(
+    opened: Opener, log_url: str, clock: Clock
+) -> None:
+    log = opened()
+    deliver(log, INCOMING, clock)
+    (first,) = rows(log_url)
+    clock.sleep(5)
+    assert deliver(log, INCOMING, clock, Decision(Hangup(), Reason.REPLAYED)).incoming is not None
+    later = microseconds(START + timedelta(seconds=5))
+    assert rows(log_url) == [first._replace(last_seen=later, deliveries=2)]
+
+
+def kept_at_once(url: str, some: list[Row]) -> list[Row]:
+    """Return what is kept when a log is given all of these together."""
+    store = writer.store_of(url)
+    store.open()
+    try:
+        with store.transaction():
+            store.keep(some)
+        return store.rows({row.reference_id for row in some})
+    finally:
+        store.close()
+
+
+def test_of_events_that_are_kept_at_once_only_true_copies_are_one_row(
+    log_url: str, clock: Clock
+) -> None:
+    one = row_of(Delivery(events.parse(INCOMING), INCOMING, clock()), DIAL)
+    different = [
+        one,
+        one._replace(sha256=sha256(b"another body").digest()),
+        one._replace(event="dial_completed"),
+        one._replace(reference_id="another call"),
+    ]
+    later = one.last_seen + 1_000_000
+    copies = [row._replace(last_seen=later) for row in different]
+    assert kept_at_once(log_url, different + copies) == [
+        row._replace(deliveries=2, last_seen=later) for row in different
+    ]
+
+
+def test_of_many_events_that_are_kept_at_once_none_is_lost(log_url: str, clock: Clock) -> None:
+    one = row_of(Delivery(events.parse(INCOMING), INCOMING, clock()), DIAL)
+    many = [one._replace(reference_id=f"call-{n}") for n in range(450)]
+    assert kept_at_once(log_url, many) == many
+
+
+def test_many_servers_may_start_at_once(log_url: str, clock: Clock) -> None:
+    logs: list[CallLog] = []
+
+    def start() -> None:
+        store = writer.store_of(log_url)
+        logs.append(CallLog(store, print, keep_days=1, clock=clock))
+
+    at_once([start] * 8)
+    assert len(logs) == 8
+    for log in logs:
+        log.close()

@@ -1,10 +1,18 @@
-"""The only web door: HTTP in, HTTP out.
+"""The web app: HTTP in, HTTP out.
 
 A request goes one straight way: raw body, signature, event, decision, record, answer. Each step may
-raise; only here that becomes an HTTP status. No answer but a dial command holds a phone number, and
-none holds a path, a text of an exception or a version.
+raise; only this file turns that into an HTTP status. No answer but a dial command holds a phone
+number, and none holds a path, the text of an exception or a version.
 
-`python app.py` is the command line of `cli.py`; another WSGI server runs `app:application`.
+    loop (serving.server)   reads requests, sends answers
+      worker thread         receive_event: verifies, parses, waits for the call log
+        log writer          decides and records in one transaction, then lets the worker answer
+        event log's writer  writes the line; nobody waits for it
+
+The decision is made inside the transaction that records it: two processes on one call log would
+otherwise give two different dials for one call.
+
+`python app.py` is the command line of `cli/main.py`; another WSGI server runs `app:application`.
 """
 
 import atexit
@@ -15,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +46,11 @@ from routing import AllowListError, Decision, decide
 from serving.event_log import EventLog
 from signature import SignatureError
 
-BODY_LIMIT = 65_536
+MAX_BODY_BYTES = 65_536
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 _ABSOLUTE = re.compile("^https?://[^/?]+")
-_WORKER_CANNOT_BOOT = 3  # gunicorn then ends, and does not try again and again
+_WORKER_CANNOT_BOOT = 3  # makes gunicorn end instead of starting one worker after another
 _NO_SUCH_PAGE = "wanted POST on the event path"
 _STATUS = {
     "bad_json": 400,
@@ -60,7 +68,7 @@ _HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
 
 
 class RequestError(Exception):
-    """The request cannot be an event, whoever sent it."""
+    """The request cannot be an event; `word` is for the sender, `cause` for the operator."""
 
     def __init__(self, word: str, cause: str) -> None:
         super().__init__(cause)
@@ -69,32 +77,32 @@ class RequestError(Exception):
 
 
 def now() -> Timestamp:
-    """Return the present on both clocks."""
+    """Return the present time on both clocks."""
     return Timestamp(datetime.now(UTC), time.monotonic())
 
 
 class Handlers:
-    """What the requests of one server share, and the two things it does: receive and tell."""
+    """Handles the requests of one server: events and health."""
 
     def __init__(
         self,
         settings: Settings,
         allow_list: LiveAllowList,
         calls: CallStore,
-        journal: EventLog,
+        event_log: EventLog,
         clock: Callable[[], Timestamp],
     ) -> None:
         self._settings = settings
         self._allow_list = allow_list
         self._prompts = prompts(settings)
         self._calls = calls
-        self._journal = journal
+        self._event_log = event_log
         self._clock = clock
         self._since = clock().utc
         self._last_event: datetime | None = None
 
     def receive_event(self) -> HTTPResponse:
-        """Answer one event of TeleSign's with a command."""
+        """Answer one event from TeleSign with a command."""
         started = time.perf_counter()
         environ = request.environ
         body = _read_body(environ)
@@ -111,13 +119,14 @@ class Handlers:
         delivery = Delivery(event, body, self._clock())
         self._last_event = delivery.received.utc
         call, decision = self._calls.answer(delivery, lambda call: self._decide(delivery, call))
-        self._journal.event(event, call, decision, time.perf_counter() - started)
+        self._event_log.event(event, call, decision, time.perf_counter() - started)
         return _reply(decision.command)
 
     def health(self) -> HTTPResponse:
-        """Tell whether the server is well, whom it answers, and what it has counted.
+        """Answer with the state of list and log, and with counts.
 
-        A stale list is not `ok`, but is no 503: whoever takes servers away for that would take all.
+        A stale list is not `ok`, but no 503 either: a load balancer would take away every server
+        that has this list, and none would be left to answer.
         """
         log = self._calls.health()
         failing, stale = log["call_log"] == "failing", self._allow_list.is_stale
@@ -129,7 +138,7 @@ class Handlers:
             "routes": len(self._allow_list.current),
             "allow_list": "stale" if stale else "ok",
         }
-        return _answer(_compact(facts | log | self._journal.counts()), 503 if failing else 200)
+        return _answer(_compact(facts | log | self._event_log.counts()), 503 if failing else 200)
 
     def _decide(self, delivery: Delivery, call: CallState) -> Decision:
         allow_list = self._allow_list.current
@@ -140,46 +149,47 @@ def create_app(
     settings: Settings,
     allow_list: LiveAllowList,
     calls: CallStore,
-    journal: EventLog,
+    event_log: EventLog,
     *,
     clock: Callable[[], Timestamp] = now,
 ) -> Bottle:
     """Return the Bottle app, a WSGI callable, that answers by these settings and this list.
 
-    What is answered depends on what `calls` remembers, and is kept there.
+    The answer to an event depends on what `calls` holds of its call, and is recorded there.
     """
-
-    def answered(handler: Callable[[], HTTPResponse]) -> Callable[[], HTTPResponse]:
-        def handle() -> HTTPResponse:
-            try:
-                if not _is_exact_path(request.environ):
-                    raise RequestError("not_found", _NO_SUCH_PAGE)
-                return handler()
-            except (RequestError, SignatureError, EventError, LogUnavailable) as error:
-                journal.rejected(error.word, error.cause)
-                return _refusal(error.word)
-            except Exception as error:  # noqa: BLE001 - somebody waits for an answer
-                journal.failed(error)
-                return _refusal("internal")
-
-        return handle
-
-    def no_such_page(error: HTTPError) -> HTTPResponse:
-        words = {404: "not_found", 405: "method_not_allowed"}
-        is_exact = _is_exact_path(request.environ)
-        word = words.get(error.status_code, "internal") if is_exact else "not_found"
-        journal.rejected(word, _NO_SUCH_PAGE)
-        refusal = _refusal(word)
-        if word == "method_not_allowed":
-            refusal.set_header("Allow", error.get_header("Allow"))
-        return refusal
-
-    handlers = Handlers(settings, allow_list, calls, journal, clock)
+    handlers = Handlers(settings, allow_list, calls, event_log, clock)
     app = Bottle()
-    app.default_error_handler = no_such_page
-    app.route(settings.event_path, "POST", answered(handlers.receive_event))
-    app.route(HEALTH_PATH, "GET", answered(handlers.health))
+    app.default_error_handler = partial(_answer_bottle_error, event_log)
+    receive_event = partial(_answer_errors, event_log, handlers.receive_event)
+    app.route(settings.event_path, "POST", receive_event)
+    app.route(HEALTH_PATH, "GET", partial(_answer_errors, event_log, handlers.health))
     return app
+
+
+def _answer_errors(event_log: EventLog, handler: Callable[[], HTTPResponse]) -> HTTPResponse:
+    """Return the answer of a handler; log an exception and answer with its HTTP status."""
+    try:
+        if not _is_exact_path(request.environ):
+            raise RequestError("not_found", _NO_SUCH_PAGE)
+        return handler()
+    except (RequestError, SignatureError, EventError, LogUnavailable) as error:
+        event_log.rejected(error.word, error.cause)
+        return _refusal(error.word)
+    except Exception as error:  # noqa: BLE001 - the sender waits for an answer
+        event_log.failed(error)
+        return _refusal("internal")
+
+
+def _answer_bottle_error(event_log: EventLog, error: HTTPError) -> HTTPResponse:
+    """Return our answer to a path or a method that Bottle has no route for."""
+    words = {404: "not_found", 405: "method_not_allowed"}
+    is_exact = _is_exact_path(request.environ)
+    word = words.get(error.status_code, "internal") if is_exact else "not_found"
+    event_log.rejected(word, _NO_SUCH_PAGE)
+    refusal = _refusal(word)
+    if word == "method_not_allowed":
+        refusal.set_header("Allow", error.get_header("Allow"))
+    return refusal
 
 
 @lru_cache
@@ -192,7 +202,7 @@ def _refusal(word: str) -> HTTPResponse:
 
 
 def _answer(text: str, status: int = 200) -> HTTPResponse:
-    """Return a whole answer, to which nothing is added later: several threads may send it."""
+    """Return a complete answer. Nothing may change it: `_reply` gives it to several threads."""
     body = text.encode("ascii")
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
     headers |= {"Cache-Control": "no-store", **_HEADERS.get(status, {})}
@@ -204,7 +214,7 @@ def _utc(time: datetime | None) -> str | None:
 
 
 def _is_exact_path(environ: Mapping[str, Any]) -> bool:
-    """Tell whether the path is as it was written: Bottle and waitress mend `/%ff` and `//`."""
+    """Return whether the path is as it was sent: Bottle and waitress alter `/%ff` and `//`."""
     uri = environ.get("REQUEST_URI") or environ.get("RAW_URI")
     if not uri:
         return bool(environ["bottle.raw_path"] == environ["PATH_INFO"])
@@ -214,16 +224,16 @@ def _is_exact_path(environ: Mapping[str, Any]) -> bool:
 
 
 def _read_body(environ: Mapping[str, Any]) -> bytes:
-    """Return the body exactly as it came; never read more than the limit and one byte."""
+    """Return the body exactly as it was sent; never read more than the limit and one byte."""
     declared = environ.get("CONTENT_LENGTH") or ""
     if declared.isdecimal():
-        if len(declared) > 9 or int(declared) > BODY_LIMIT:
+        if len(declared) > 9 or int(declared) > MAX_BODY_BYTES:
             raise RequestError("too_large", "too large")
         size = int(declared)
     else:
-        size = BODY_LIMIT + 1 if environ.get("wsgi.input_terminated") else 0
+        size = MAX_BODY_BYTES + 1 if environ.get("wsgi.input_terminated") else 0
     body: bytes = environ["wsgi.input"].read(size)
-    if len(body) > BODY_LIMIT:
+    if len(body) > MAX_BODY_BYTES:
         raise RequestError("too_large", "too large")
     return body
 
@@ -237,7 +247,7 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
 
 
 def row_defaults(settings: Settings) -> RowDefaults:
-    """Return what the settings say for rows of the allow-list that say nothing themselves."""
+    """Return the defaults that the settings give to rows of the allow-list."""
     return RowDefaults(
         settings.caller_id_number, settings.max_call_duration, settings.home_country_code
     )
@@ -269,17 +279,16 @@ def load(
 ) -> tuple[Settings, LiveAllowList]:
     """Return settings and allow-list. Raises `ConfigError` with the faults of both at once.
 
-    Unless for `serving`, real numbers need no key: to look at a list answers nobody.
+    Without `serving`, real numbers need no key: looking at a list answers nobody.
     """
     settings, faults = read_settings(path, environment, serving=serving)
     defaults = row_defaults(settings)
-    # A key that is given and faulty has its own fault; without one, strangers are answered.
+    # A faulty key is a fault of its own; only without any would real numbers be served to all.
     only_fictional = serving and settings.only_fictional and config.API_KEY not in environment
     file = Path(settings.allow_list)
     try:
         live = LiveAllowList(
-            file,
-            lambda: reader.read(file, defaults, only_fictional=only_fictional),
+            file, lambda: reader.read(file, defaults, only_fictional=only_fictional)
         )
     except AllowListError as error:
         faults += [fault.at(settings.allow_list) for fault in error.faults]
@@ -288,27 +297,28 @@ def load(
     return settings, live
 
 
-def open_log(settings: Settings, journal: EventLog) -> CallStore:
-    """Return what remembers calls by these settings. Raises `StoreError` if it cannot be used."""
-    return writer.opened(settings.call_log, journal.notice, keep_days=settings.keep_days, clock=now)
+def open_log(settings: Settings, event_log: EventLog) -> CallStore:
+    """Open the call log of these settings. Raises `StoreError` if it cannot be used."""
+    keep_days = settings.keep_days
+    return writer.opened(settings.call_log, event_log.notice, keep_days=keep_days, clock=now)
 
 
 def __getattr__(name: str) -> Bottle:
     """Build `application` when another WSGI server asks for it, so that an import reads nothing."""
     if name != "application":
         raise AttributeError(name)
-    journal = EventLog()
+    event_log = EventLog()
     try:
         settings, allow_list = load(None, os.environ)
-        calls = open_log(settings, journal)
+        calls = open_log(settings, event_log)
     except (ConfigError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(_WORKER_CANNOT_BOOT) from None
-    atexit.register(calls.close)  # first of all: a worker may be stopped at any moment from now on
+    atexit.register(calls.close)  # first: a worker may be stopped at any time from now on
     if not settings.verified:
-        journal.notice("requests are NOT VERIFIED: anybody who finds the address is answered")
-    allow_list.watch(journal.notice)
-    return create_app(settings, allow_list, calls, journal)
+        event_log.notice("requests are NOT VERIFIED: anybody who finds the address is answered")
+    allow_list.watch(event_log.notice)
+    return create_app(settings, allow_list, calls, event_log)
 
 
 if __name__ == "__main__":

@@ -193,4 +193,4 @@ def _target(options: argparse.Namespace, chosen: Sequence[Scenario]) -> Iterator
 
 
 if __name__ == "__main__":
-    sys.exit(console.quietly(main))
+    sys.exit(console.without_traceback(main))

@@ -1,7 +1,7 @@
-"""What a person sees in the terminal: tables, and a call drawn as a ladder.
+"""Prints to the terminal: tables, wrapped text, and a call drawn as a ladder.
 
-Takes plain rows and steps and knows nothing of events, routes or HTTP. Colour, width and what the
-terminal can show come from rich; without a terminal, or with NO_COLOR, the same text comes plain.
+Takes plain rows and steps and knows nothing of events, routes or HTTP. rich finds out about colour,
+width and encoding; without a terminal, or with NO_COLOR, the same text is printed plain.
 """
 
 import os
@@ -29,7 +29,7 @@ _MARGIN = 4
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """Something that one party tells another; `both_ways` for people who talk."""
+    """A message from one party to another; `both_ways` for people who talk."""
 
     sender: int
     receiver: int
@@ -40,7 +40,7 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that is seen or done at one party."""
+    """Something that one party sees or does."""
 
     party: int
     text: str
@@ -58,12 +58,12 @@ class _Glyphs:
     left: str
 
 
-_DRAWN = _Glyphs("│", "─", ">", "<")
-_TYPED = _Glyphs("|", "-", ">", "<")
+_UNICODE = _Glyphs("│", "─", ">", "<")
+_ASCII = _Glyphs("|", "-", ">", "<")
 
 
 def terminal(stream: TextIO | None = None) -> Console:
-    """Return the terminal to print to: at least 80 columns, nothing marked up by itself."""
+    """Return the terminal to print to: 80 to 120 columns, no markup or highlighting."""
     console = Console(
         file=stream or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True
     )
@@ -71,8 +71,8 @@ def terminal(stream: TextIO | None = None) -> Console:
     return console
 
 
-def quietly(main: Callable[[], int]) -> int:
-    """Run a program; whoever closes its output or presses Ctrl-C sees no traceback."""
+def without_traceback(main: Callable[[], int]) -> int:
+    """Return the exit status of a program, also if Ctrl-C or a closed output ends it."""
     try:
         status = main()
         sys.stdout.flush()
@@ -85,8 +85,8 @@ def quietly(main: Callable[[], int]) -> int:
 
 
 def progress(console: Console, items: Iterable[T], total: int, text: str) -> Iterator[T]:
-    """Yield the items and show, on a terminal only, how far it is."""
-    bar = Console(file=console.file)  # as wide as the terminal is, so that it can be wiped away
+    """Yield the items and show the progress, on a terminal only."""
+    bar = Console(file=console.file)  # as wide as the terminal, so that it can be erased
     return iter(
         track(
             items, text, total=total, console=bar, transient=True, disable=not console.is_terminal
@@ -108,9 +108,9 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
 
 
 def print_wrapped(console: Console, text: str, style: str = "") -> None:
-    """Print a text or JSON in as many lines as it takes, those after the first set in."""
+    """Print a text or JSON on as many lines as it takes; the lines after the first are indented."""
     line = ""
-    for piece in re.split(r"(?<=[ ,])", shown(text)):
+    for piece in re.split(r"(?<=[ ,])", printable(text)):
         if line.strip() and len(line) + len(piece.rstrip()) > console.width:
             console.print(Text(line.rstrip(), style=style))
             line = "    "
@@ -120,53 +120,62 @@ def print_wrapped(console: Console, text: str, style: str = "") -> None:
 
 def print_ladder(console: Console, steps: Iterable[Step]) -> None:
     """Draw a call from top to bottom, a lifeline for each party."""
-    glyphs = _DRAWN if console.encoding.startswith("utf") else _TYPED
+    glyphs = _UNICODE if console.encoding.startswith("utf") else _ASCII
     for text, style in ladder(steps, console.width, glyphs):
         console.print(Text(text, style=style))
 
 
 def ladder(
-    steps: Iterable[Step], width: int = _MIN_WIDTH, glyphs: _Glyphs = _DRAWN
+    steps: Iterable[Step], width: int = _MIN_WIDTH, glyphs: _Glyphs = _UNICODE
 ) -> Iterator[tuple[str, str]]:
     """Yield the lines of a ladder with the style of each; none is longer than `width`."""
     lane = (width - 2 * _MARGIN) // (len(PARTIES) - 1)
     columns = [_MARGIN + party * lane for party in range(len(PARTIES))]
-    empty = " " * width
+    lifelines = " " * width
+    for column in columns:
+        lifelines = _overlay(lifelines, column, glyphs.line)
 
-    def lifelines(*texts: tuple[int, str]) -> str:
-        drawn = empty
-        for column in columns:
-            drawn = _put(drawn, column, glyphs.line)
-        for start, text in texts:
-            drawn = _put(drawn, start, text)
-        return drawn.rstrip()
-
-    heads = empty
-    for column, party in zip(columns, PARTIES, strict=True):
-        heads = _put(heads, column - len(party) // 2, party)
-    yield heads.rstrip(), "bold"
+    yield _heads(width, columns), "bold"
     for step in steps:
         if isinstance(step, Note):
-            for text in wrap(shown(step.text), lane - 2):
-                start = min(max(columns[step.party] - len(text) // 2, 0), width - len(text))
-                yield lifelines((start, text)), step.style
-            continue
-        left, right = sorted((columns[step.sender], columns[step.receiver]))
-        for text in wrap(shown(step.label), right - left - 3):
-            yield lifelines((left + 2, text)), step.style
-        shaft = glyphs.shaft * (right - left - 1)
-        if step.both_ways or step.sender < step.receiver:
-            shaft = shaft[:-1] + glyphs.right
-        if step.both_ways or step.sender > step.receiver:
-            shaft = glyphs.left + shaft[1:]
-        yield lifelines((left + 1, shaft)), step.style
-    yield lifelines(), "dim"
+            texts = _note(step, columns[step.party], lane, width)
+        else:
+            texts = _arrow(step, columns, glyphs)
+        for start, text in texts:
+            yield _overlay(lifelines, start, text).rstrip(), step.style
+    yield lifelines.rstrip(), "dim"
 
 
-def _put(line: str, start: int, text: str) -> str:
+def _heads(width: int, columns: Sequence[int]) -> str:
+    line = " " * width
+    for column, party in zip(columns, PARTIES, strict=True):
+        line = _overlay(line, column - len(party) // 2, party)
+    return line.rstrip()
+
+
+def _note(note: Note, column: int, lane: int, width: int) -> Iterator[tuple[int, str]]:
+    """Yield the texts of a note, each with where it starts: centred, but within the ladder."""
+    for text in wrap(printable(note.text), lane - 2):
+        yield min(max(column - len(text) // 2, 0), width - len(text)), text
+
+
+def _arrow(arrow: Arrow, columns: Sequence[int], glyphs: _Glyphs) -> Iterator[tuple[int, str]]:
+    """Yield the label of an arrow and the arrow itself, each with where it starts."""
+    left, right = sorted((columns[arrow.sender], columns[arrow.receiver]))
+    for text in wrap(printable(arrow.label), right - left - 3):
+        yield left + 2, text
+    shaft = glyphs.shaft * (right - left - 1)
+    if arrow.both_ways or arrow.sender < arrow.receiver:
+        shaft = shaft[:-1] + glyphs.right
+    if arrow.both_ways or arrow.sender > arrow.receiver:
+        shaft = glyphs.left + shaft[1:]
+    yield left + 1, shaft
+
+
+def _overlay(line: str, start: int, text: str) -> str:
     return line[:start] + text + line[start + cell_len(text) :]
 
 
-def shown(text: str) -> str:
-    """Return the text with everything written out that a terminal would obey or cannot show."""
+def printable(text: str) -> str:
+    """Return the text with everything escaped that a terminal would obey or cannot show."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

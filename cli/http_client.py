@@ -1,9 +1,9 @@
-"""Makes the HTTP requests of our own: those of the simulator, and the one that makes a session.
+"""Makes our own HTTP requests: those of the simulator, and the one that creates a session.
 
-One rule for all of them: this machine is never asked through a proxy, other hosts as the
-environment says (`https_proxy`, `no_proxy`); certificates are verified; redirects are not followed,
-because a signed request is for one host; `.netrc` is never read. And one reading of what went
-wrong. This file knows nothing of TeleSign or of phone calls.
+One rule for all of them: a proxy of the environment (`https_proxy`, `no_proxy`) is used, but never
+for this machine; certificates are verified; redirects are not followed, because a signed request is
+for one host; `.netrc` is never read. `cause` explains every failure. This file knows nothing of
+TeleSign or of phone calls.
 """
 
 import ipaddress
@@ -21,12 +21,12 @@ from urllib3.util import parse_url
 FAILURES = (OSError, HTTPError, UnicodeError)
 """What a request raises: `requests` lets some errors of urllib3, `ssl` and `http` through."""
 
-# What is found in the chain of a failure, what that means and what to do: the first that fits. A
-# proxy's own failure is a refused connection as well, and a refused one is a failed connection.
+# An exception in the chain of a failure, what it means and what to do; the first match counts. The
+# order matters: a failed proxy is also a refused connection, and that a failed connection.
 _CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
     (
         ProxyError,
-        "the proxy that the environment names is unreachable or refuses",
+        "the proxy set in the environment is unreachable or refuses the request",
         "correct http_proxy, https_proxy or all_proxy, or add {host} to no_proxy",
     ),
     (
@@ -46,12 +46,12 @@ _CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
     ),
     (
         NewConnectionError,
-        "{host} cannot be reached ({error.__cause__})",
+        "{host} is unreachable ({error.__cause__})",
         "check the address and the network",
     ),
     (
         ConnectTimeout,
-        "{host} does not take the connection in time",
+        "{host} did not accept the connection in time",
         "check the address and the firewalls",
     ),
     (Timeout, "no answer came in time", "look at the output of the server there"),
@@ -64,7 +64,7 @@ _CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
     (
         BaseException,
         "the request cannot be made ({error.__class__.__name__})",
-        "check the URL, and what the environment says of proxies and certificates",
+        "check the URL, and the proxy and certificate settings of the environment",
     ),
 )
 
@@ -72,16 +72,16 @@ _CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
 class Session(requests.Session):
     """Makes requests by the rule of this file.
 
-    `connected` says whether a connection has stood, TLS and a proxy's tunnel included. As long as
-    none has, not a byte of a request can have reached the host.
+    `connected` says whether a connection was ever established, with TLS and a proxy's tunnel. If
+    not, not a byte of a request can have reached the host.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.connected = False
-        self.auth = _as_it_is
+        self.auth = _keep_authorization
         for scheme in ("http://", "https://"):
-            self.mount(scheme, _NotingAdapter(self))
+            self.mount(scheme, _ConnectionTracker(self))
 
     def merge_environment_settings(self, url: Any, *others: Any) -> Any:
         """Return what the environment says of a URL; for this machine no proxy."""
@@ -91,18 +91,18 @@ class Session(requests.Session):
         return settings
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return no target: an answer that sends us elsewhere is the answer."""
+        """Return no target: a redirect is an answer like any other."""
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Leave our Authorization: without any `auth`, `requests` puts that of .netrc in its place."""
+def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Return the request unchanged: without an `auth`, `requests` takes the one of .netrc."""
     return request
 
 
-class _NotingAdapter(HTTPAdapter):
-    """Notes when a connection stands: what an exception says of that depends on the library.
+class _ConnectionTracker(HTTPAdapter):
+    """Notes when a connection is established, which an exception does not reliably say.
 
-    A TLS error while the answer is read, for one, looks like one of the handshake.
+    A TLS error while the answer is read, for example, looks like one of the handshake.
     """
 
     def __init__(self, session: Session) -> None:
@@ -110,16 +110,16 @@ class _NotingAdapter(HTTPAdapter):
         self._session = session
 
     def get_connection_with_tls_context(self, *args: Any, **more: Any) -> Any:
-        """Return the pool for a request, of connections that note when they stand."""
+        """Return the pool for a request; its connections note when they are established."""
         pool: Any = super().get_connection_with_tls_context(*args, **more)
         session, kind = self._session, type(pool).ConnectionCls
 
-        class NotingConnection(kind):  # type: ignore[misc, valid-type]
+        class TrackedConnection(kind):  # type: ignore[misc, valid-type]
             def connect(self) -> None:
                 super().connect()
                 session.connected = True
 
-        pool.ConnectionCls = NotingConnection
+        pool.ConnectionCls = TrackedConnection
         return pool
 
 
@@ -129,7 +129,7 @@ def is_this_machine(url: str) -> bool:
     if host == "localhost":
         return True
     try:
-        # As the system reads addresses: 127.1 is one as well.
+        # `inet_aton` reads addresses as the system does: 127.1 is one as well.
         address = ipaddress.ip_address(host if ":" in host else socket.inet_aton(host))
     except (OSError, ValueError):
         return False
@@ -146,7 +146,7 @@ def _host(url: str) -> str:
 
 
 def cause(error: BaseException, url: str) -> tuple[str, str]:
-    """Return why there is no answer from a URL, and what to do about it; neither holds a secret."""
+    """Return why a URL gave no answer, and what to do about it; neither text holds a secret."""
     chain = list(_chain(error))
     return next(
         (what.format(host=_host(url), error=each), remedy.format(host=_host(url)))
@@ -157,7 +157,7 @@ def cause(error: BaseException, url: str) -> tuple[str, str]:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and what it came from."""
+    """Yield an exception and those that caused it."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,7 +1,7 @@
-"""The `session` command: has TeleSign make a masked session, prints it and adds it to the list.
+"""The `session` command: creates a masked session at TeleSign, prints it and adds it to the list.
 
-A session may cost money, so everything that can be in the way is found before TeleSign is asked;
-and once there is one, what TeleSign answered is printed before anything else is done.
+A session may cost money. So everything that could fail on this machine is tried before TeleSign is
+asked, and once there is a session, it is printed before anything else is done.
 """
 
 import argparse
@@ -20,16 +20,16 @@ from config import API_KEY, CUSTOMER_ID, Settings
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
 
-_STOPPED = 130
+_INTERRUPTED = 130
 
 
 def run(settings: Settings, own_numbers: Container[str], options: argparse.Namespace) -> int:
     """Create a masked session, print who dials what and sees what, and add it to the list.
 
-    Returns the exit status: 0 well, 1 something is in the way, 2 no key, 130 Ctrl-C.
+    Returns the exit status: 0 success, 1 failure, 2 no key, 130 Ctrl-C.
     """
     if not settings.api_keys:
-        return _failed(f"wanted {CUSTOMER_ID} and {API_KEY}, got neither", status=2)
+        return _failed(f"wanted {CUSTOMER_ID} and {API_KEY}, got neither; set both", status=2)
     try:
         people = _people(options, own_numbers)
         if options.append:
@@ -37,14 +37,14 @@ def run(settings: Settings, own_numbers: Container[str], options: argparse.Names
     except (phone.PhoneError, editor.AppendError) as error:
         return _failed(str(error))
     except KeyboardInterrupt:
-        return _failed("stopped; nothing was asked", status=_STOPPED)
+        return _failed("stopped; TeleSign was not asked", status=_INTERRUPTED)
     try:
-        made = _create(settings, people, options.validity)
+        session = _create(settings, people, options.validity)
     except SessionError as error:
         return _failed(str(error))
     except KeyboardInterrupt:
-        return _failed("stopped; the session may exist, so look at TeleSign", status=_STOPPED)
-    return _conclude(settings, made, append=options.append)
+        return _failed(f"stopped; {telesign_api.MAY_EXIST}", status=_INTERRUPTED)
+    return _print_and_append(settings, session, append=options.append)
 
 
 def _failed(message: str, *, status: int = 1) -> int:
@@ -55,11 +55,12 @@ def _failed(message: str, *, status: int = 1) -> int:
 def _people(
     options: argparse.Namespace, own_numbers: Container[str]
 ) -> tuple[PhoneNumber, PhoneNumber]:
-    """Return the two numbers. Raises `PhoneError`, also if one could not be added to the list."""
+    """Return the two numbers. Raises `PhoneError`, also for one that the list could not take."""
     people = phone.parse(options.number_1), phone.parse(options.number_2)
     for number in people if options.append else ():
         if number in own_numbers:
-            raise phone.PhoneError(f"wanted a person's number, got {number}, a number of the list")
+            ours = "a masking ID or virtual number of the list"
+            raise phone.PhoneError(f"wanted a person's number, got {number}, which is {ours}")
     return people
 
 
@@ -70,53 +71,61 @@ def _create(
     return telesign_api.create_session(settings.api_url, credentials, *people, validity)
 
 
-def _conclude(settings: Settings, made: MaskedSession, *, append: bool) -> int:
-    """Print a session that exists, and add it to the list if asked to."""
+def _print_and_append(settings: Settings, session: MaskedSession, *, append: bool) -> int:
+    """Print a session that exists and, if asked to, add it to the list; return the exit status."""
     routes = [
-        Route(made.mask_2, made.number_1, Dial(made.number_2, made.mask_1), made.ends),
-        Route(made.mask_1, made.number_2, Dial(made.number_1, made.mask_2), made.ends),
+        Route(
+            session.mask_2, session.number_1, Dial(session.number_2, session.mask_1), session.ends
+        ),
+        Route(
+            session.mask_1, session.number_2, Dial(session.number_1, session.mask_2), session.ends
+        ),
     ]
-    _say(_in_words(made, routes))
+    _print(_in_words(session, routes))
     if not append:
         return 0
     try:
-        fault = _append(settings, routes, made.reference_id)
+        fault = _append(settings, routes, session.reference_id)
     except KeyboardInterrupt:
-        print(f"stopped; see whether {settings.allow_list} has its two rows", file=sys.stderr)
-        return _STOPPED
+        print(f"stopped; check whether {settings.allow_list} has its two rows", file=sys.stderr)
+        return _INTERRUPTED
     if fault:
-        print(f"the session exists, but is not in the list:\n  {fault}", file=sys.stderr)
+        print(f"the session exists, but its routes were not added:\n  {fault}", file=sys.stderr)
         return 1
-    _say(f"{settings.allow_list}: both routes are added")
+    _print(f"{settings.allow_list}: both routes were added")
     return 0
 
 
-def _say(text: str) -> None:
-    """Print to standard output; where that takes nothing, to standard error: nothing is lost."""
+def _print(text: str) -> None:
+    """Print to standard output or, if that fails, to standard error: nothing may be lost."""
     try:
-        print(text, file=sys.stdout or sys.stderr, flush=True)  # none of the first if it is closed
+        print(text, file=sys.stdout or sys.stderr, flush=True)  # `None` if closed
     except OSError:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         print(text, flush=True)
 
 
-def _in_words(made: MaskedSession, routes: Sequence[Route]) -> str:
-    ends = f"{made.ends:%Y-%m-%d %H:%M:%S}"
-    lines = [f"session {made.reference_id}, until {ends} (TeleSign names no zone: taken for UTC)"]
+def _in_words(session: MaskedSession, routes: Sequence[Route]) -> str:
+    ends = f"{session.ends:%Y-%m-%d %H:%M:%S}"
+    lines = [
+        f"session {session.reference_id}, until {ends} (TeleSign names no zone: taken for UTC)"
+    ]
     lines += [
         f"{route.caller} dials {route.dialled} and reaches {route.destination},"
         f" who sees {route.masking_id}"
         for route in routes
     ]
-    if made.warning:
-        lines.append(f"warning: {made.warning}")
-    if made.ends <= now().utc:
-        lines.append("warning: it has ended already: the unit or the zone is not what you think")
+    if session.warning:
+        lines.append(f"warning: {session.warning}")
+    if session.ends <= now().utc:
+        lines.append(
+            "warning: it has already ended; check the unit of --validity, and the time zone"
+        )
     return "\n".join(lines)
 
 
 def _append(settings: Settings, routes: list[Route], reference_id: str) -> str:
-    """Add the routes to the allow-list; return what is in the way, if anything is."""
+    """Add the routes to the allow-list; return the fault that prevents it, if any."""
     path = Path(settings.allow_list)
 
     def parse(lines: list[str]) -> AllowList:

@@ -1,9 +1,8 @@
-"""Calls TeleSign's REST API: prepares masked sessions in the Number Masking API.
+"""Calls TeleSign's REST API: creates masked sessions in the Number Masking API.
 
-A session may cost money and takes a number from the pool, so a request is made once: nothing that
-may have happened is tried again. Every refusal of TeleSign's is an error of its own that says what
-to do. TeleSign's own SDK makes and signs the request, so the key itself is never sent; how
-it goes over the wire is `http_client`'s.
+A session may cost money and takes a number from the pool, so a request is made once and never
+repeated. Every refusal of TeleSign's is an error of its own that says what to do. TeleSign's own
+SDK makes and signs the request, so the key itself is never sent; `http_client` sends it.
 
 Source: TeleSign, "Engage API (Number Masking)" v1.0 (developer.telesign.com/enterprise).
 """
@@ -28,13 +27,15 @@ _DATE_AND_TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}"
 _CREATED = {2700, 2701}
 _COUNTRY_DIFFERS = 2701
 
+MAY_EXIST = "the session may exist, so check at TeleSign before you ask again"
+
 
 class SessionError(Exception):
-    """There is no session, or nobody knows; the message says what happened and what to do."""
+    """There is no session, or it is unknown; the message says what happened and what to do."""
 
 
 class SessionUnknownError(SessionError):
-    """No clear answer came: the session may exist at TeleSign all the same."""
+    """There was no clear answer: the session may exist."""
 
 
 class NotAuthorizedError(SessionError):
@@ -54,7 +55,7 @@ class InvalidSessionTypeError(SessionError):
 
 
 class TeleSignFailedError(SessionError):
-    """2704: TeleSign failed; whether a session exists is not documented, so look before asking."""
+    """2704: TeleSign failed; the session may exist, so check at TeleSign before you ask again."""
 
 
 class InvalidValidityError(SessionError):
@@ -142,8 +143,8 @@ def _client(
 ) -> RestClient:
     """Return TeleSign's client, which makes its requests in our HTTP session.
 
-    Its own would let .netrc take the place of the signature, and would carry the request to where a
-    redirect points. It makes a new one of its own after `pool_recycle` seconds: never here.
+    Its own session would let .netrc replace the signature, and would follow redirects. The client
+    makes a new session of its own after `pool_recycle` seconds: never, here.
     """
     client = RestClient(
         credentials.customer_id,
@@ -157,14 +158,11 @@ def _client(
 
 
 def _unanswered(error: BaseException, base_url: str, *, connected: bool) -> SessionError:
-    """Return the error of a request without an answer: only what was never sent did nothing."""
+    """Return the error of a request without an answer; it was sent unless never `connected`."""
     what, remedy = http_client.cause(error, base_url)
     if not connected:
-        return SessionError(f"no connection to {base_url}, so nothing was asked: {what}; {remedy}")
-    return SessionUnknownError(
-        f"no answer from {base_url}: {what}; the session may exist, so look at TeleSign before you"
-        " ask again"
-    )
+        return SessionError(f"no connection to {base_url}, so nothing was sent: {what}; {remedy}")
+    return SessionUnknownError(f"no answer from {base_url}: {what}; {MAY_EXIST}")
 
 
 def _read(
@@ -173,7 +171,7 @@ def _read(
     if answer.status_code == 401:
         raise NotAuthorizedError("TeleSign refuses the customer id and key; check both")
     if answer.status_code == 429:
-        raise TooManyRequestsError("too many requests; wait a while, nothing was created")
+        raise TooManyRequestsError("too many requests; nothing was created; wait a while")
     message = answer.json
     try:
         code = message["status"]["code"]
@@ -186,7 +184,7 @@ def _read(
         code = "none"
     raise SessionUnknownError(
         f"wanted a session or a known refusal, got HTTP {answer.status_code} with status code"
-        f" {code!r:.40}; the session may exist, so look at TeleSign before you ask again"
+        f" {code!r:.40}; {MAY_EXIST}"
     )
 
 
@@ -199,11 +197,11 @@ def _session(message: Any, number_1: PhoneNumber, number_2: PhoneNumber) -> Mask
             raise ValueError("wanted the numbers that were sent")
         masks.append(phone.parse(data[name]["masked_id"]))
     if {number_1, number_2} & set(masks):
-        raise ValueError("wanted masks that are nobody's own number")
+        raise ValueError("wanted masks that are neither person's own number")
     reference_id, ends = message["reference_id"], data["session_end_on"]
     if not re.fullmatch("[!-~]{1,128}", reference_id) or not re.match(_DATE_AND_TIME, ends):
         raise ValueError("wanted a reference id, and an end with date and time")
-    moment = datetime.fromisoformat(ends)
+    end = datetime.fromisoformat(ends)
     differs = message["status"]["code"] == _COUNTRY_DIFFERS
     return MaskedSession(
         reference_id=reference_id,
@@ -211,6 +209,6 @@ def _session(message: Any, number_1: PhoneNumber, number_2: PhoneNumber) -> Mask
         mask_1=masks[0],
         number_2=number_2,
         mask_2=masks[1],
-        ends=moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC),
-        warning="a mask is of another country than its number" if differs else "",
+        ends=end.replace(tzinfo=UTC) if end.tzinfo is None else end.astimezone(UTC),
+        warning="a masking ID is from another country than its number" if differs else "",
     )

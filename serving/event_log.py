@@ -1,8 +1,9 @@
-"""Tells the operator what happens: a line an event on standard output, and counts for `/health`.
+"""Writes the event log: one line for each event on standard output, and counts for `/health`.
 
-Numbers appear by their last four digits only. On a terminal a line is for reading, elsewhere it is
-a JSON object. One thread words and writes them, some at a time: no answer waits for its line, and
-output that is closed or blocked holds nothing up. What cannot be written is dropped and counted.
+Numbers appear by their last four digits only. On a terminal a line is text to read, elsewhere a
+JSON object. One thread formats and writes the lines, several at a time: no answer waits for its
+line, and output that is closed or blocked delays nothing. A line that cannot be written is dropped
+and counted.
 """
 
 import atexit
@@ -15,9 +16,10 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import phone
 from calls import CallState
@@ -25,7 +27,7 @@ from events import DialCompleted, Event, IncomingCall, UnknownEvent
 from phone import NoNumber, PhoneNumber
 from routing import Decision
 
-MAX_WAITING = 4_000
+MAX_WAITING_LINES = 4_000
 
 _GATHER_S = 0.01
 _MAX_CLOSING_S = 0.5
@@ -33,32 +35,129 @@ _REPEAT_S = 10.0
 _MAX_STATUS_LENGTH = 64
 _MAX_NOTICE_LENGTH = 500
 
-_Line = dict[str, str | float]
-_Told = tuple[float, Callable[[], _Line]]
+_Members = dict[str, str | float]
+
+
+class _Line(Protocol):
+    """One kind of line; formatted by the writer thread, so a member must not change later."""
+
+    def members(self) -> _Members:
+        """Return the members of the JSON object, without the time."""
+        ...
+
+    def text(self) -> str:
+        """Return the text for a terminal, without the time."""
+        ...
+
+
+class _EventLine(NamedTuple):
+    """An event that was answered; `call` is the state of its call before it."""
+
+    event: Event
+    call: CallState
+    decision: Decision
+    seconds: float
+
+    def members(self) -> _Members:
+        members: _Members = {"event": self._name(), "reference_id": self.event.reference_id}
+        members |= zip(("caller", "dialled"), self._numbers(), strict=False)
+        if (status := self._status()) is not None:
+            members["status"] = status
+        members["reply"] = self.decision.command.name
+        if self.decision.reason is not None:
+            members["reason"] = self.decision.reason
+        members["ms"] = self._ms()
+        return members
+
+    def text(self) -> str:
+        numbers = " -> ".join(self._numbers())
+        reply = f"{self.decision.command.name} {self.decision.reason or ''}".rstrip()
+        status = "" if self._status() is None else json.dumps(self._status())
+        call = self.event.reference_id[-8:]
+        columns = f"{self._name():<18} {numbers:<18} {reply:<14} {self._ms():>6} ms {call}"
+        return f"{columns} {status}".rstrip()
+
+    def _name(self) -> str:
+        """Return the event's name; an unknown one is TeleSign's choice and may hold a number."""
+        name = self.event.name
+        return phone.mask_digits(name) if isinstance(self.event, UnknownEvent) else name
+
+    def _numbers(self) -> tuple[str, ...]:
+        """Return the redacted caller and dialled number of the call; nothing if not known."""
+        incoming = self.event if isinstance(self.event, IncomingCall) else self.call.incoming
+        return () if incoming is None else (_redact(incoming.caller), _redact(incoming.dialled))
+
+    def _status(self) -> str | None:
+        status = self.event.status if isinstance(self.event, DialCompleted) else None
+        return None if status is None else phone.mask_digits(status)[:_MAX_STATUS_LENGTH]
+
+    def _ms(self) -> float:
+        return round(self.seconds * 1000, 2)
+
+
+class _RejectionLine(NamedTuple):
+    """A request that was rejected, and how many like it had no line since the last one."""
+
+    word: str
+    cause: str
+    more_before: int
+
+    def members(self) -> _Members:
+        return {"rejected": self.word, "cause": self.cause, "more_before": self.more_before}
+
+    def text(self) -> str:
+        more = f"; {self.more_before} more since the last line" if self.more_before else ""
+        return f"rejected: {self.word} ({self.cause}{more})"
+
+
+class _ErrorLine(NamedTuple):
+    """An unexpected exception: its type and where it was raised."""
+
+    name: str
+    where: str
+
+    def members(self) -> _Members:
+        return {"error": self.name, "where": self.where}
+
+    def text(self) -> str:
+        return f"error: {self.name} at {self.where}"
+
+
+class _NoticeLine(NamedTuple):
+    """Something about the server itself."""
+
+    notice: str
+
+    def members(self) -> _Members:
+        return {"notice": self.notice[:_MAX_NOTICE_LENGTH]}
+
+    def text(self) -> str:
+        return f"notice: {self.notice[:_MAX_NOTICE_LENGTH]}"
 
 
 class EventLog:
-    """Writes lines to a file descriptor, standard output unless another is given.
+    """Writes lines to a file descriptor (default: standard output).
 
-    `readable` chooses the form; `None` means readable on a terminal. Any thread may use it.
+    `readable` chooses text or JSON (default: text on a terminal). Any thread may use it.
     """
 
     def __init__(self, fd: int = 1, *, readable: bool | None = None) -> None:
         self._fd = fd
         readable = os.isatty(fd) if readable is None else readable
-        self._worded = _for_people if readable else _for_machines
+        self._format: Callable[[_Line, float], str] = _as_text if readable else _as_json
+        # The lock guards the counts and `_last_shown`; the queue needs none.
         self._lock = threading.Lock()
         self._events, self._rejected = Counter[str](), Counter[str]()
         self._errors = self._dropped = 0
-        self._cut = b""  # what ends a line of which only a part could be written
-        self._shown: dict[tuple[str, str], tuple[float, int]] = {}
-        self._waiting: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._last_shown: dict[tuple[str, str], tuple[float, int]] = {}
+        self._waiting: queue.SimpleQueue[tuple[float, _Line] | None] = queue.SimpleQueue()
+        self._line_end = b""  # written first: ends a line of which only a part was written
+        self._thread = threading.Thread(target=self._run, name="event log", daemon=True)
         self._thread.start()
         atexit.register(self.close)
 
     def counts(self) -> dict[str, object]:
-        """Return what has been counted since the start; no names but our own, no numbers."""
+        """Return the counts since the start; they hold no number and no name but our own."""
         with self._lock:
             return {
                 "events": dict(sorted(self._events.items())),
@@ -68,42 +167,44 @@ class EventLog:
             }
 
     def event(self, event: Event, call: CallState, decision: Decision, seconds: float) -> None:
-        """Tell of an event that was answered; `call` is what was known of it before."""
+        """Log and count an event that was answered; `call` is its state before the event."""
         with self._lock:
             self._events["unknown" if isinstance(event, UnknownEvent) else event.name] += 1
-        self._tell(partial(_of_event, event, call, decision, seconds))
+        self._enqueue(_EventLine(event, call, decision, seconds))
 
     def rejected(self, word: str, cause: str) -> None:
-        """Tell of a request that was turned away: one line for each cause in ten seconds."""
+        """Count a rejected request and log it: at most one line for each cause in ten seconds."""
         now = time.monotonic()
         with self._lock:
             self._rejected[word] += 1
-            last, count = self._shown.get((word, cause), (-_REPEAT_S, 0))
+            last, count = self._last_shown.get((word, cause), (-_REPEAT_S, 0))
             if now - last < _REPEAT_S:
-                self._shown[word, cause] = last, count + 1
+                self._last_shown[word, cause] = last, count + 1
                 return
-            self._shown[word, cause] = now, 0
-        self._tell(lambda: {"rejected": word, "cause": cause, "more_before": count})
+            self._last_shown[word, cause] = now, 0
+        self._enqueue(_RejectionLine(word, cause, count))
 
     def failed(self, error: BaseException) -> None:
-        """Tell of an exception that nobody foresaw: its type and place, not its text."""
+        """Log and count an unexpected exception: its type and place; its text may hold a number."""
         place = traceback.extract_tb(error.__traceback__)[-1]
-        name, where = type(error).__name__, f"{Path(place.filename).name}:{place.lineno}"
         with self._lock:
             self._errors += 1
-        self._tell(lambda: {"error": name, "where": where})
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        self._enqueue(_ErrorLine(type(error).__name__, where))
 
     def notice(self, text: str) -> None:
-        """Tell something of the server itself."""
-        self._tell(lambda: {"notice": text[:_MAX_NOTICE_LENGTH]})
+        """Log a sentence about the server itself."""
+        self._enqueue(_NoticeLine(text))
 
     def close(self) -> None:
-        """Write what waits, for half a second at most; what is told later is not written."""
+        """Write what waits, for at most half a second; a line that is logged later is lost."""
         self._waiting.put(None)
         self._thread.join(_MAX_CLOSING_S)
 
-    def _tell(self, line: Callable[[], _Line]) -> None:
-        if self._waiting.qsize() < MAX_WAITING:
+    def _enqueue(self, line: _Line) -> None:
+        # Threads that check at the same time may each add a line above the limit: as many lines as
+        # there are threads, which is as good a limit.
+        if self._waiting.qsize() < MAX_WAITING_LINES:
             self._waiting.put((time.time(), line))
         else:
             self._drop(1)
@@ -113,61 +214,51 @@ class EventLog:
             self._dropped += lines
 
     def _run(self) -> None:
-        """Write what is told until told to end, with one system call for all that has gathered."""
-        ended = False
-        while not ended:
-            told = [self._waiting.get()]
+        """Write lines until `None` is in the queue, with one system call for all that gathered.
+
+        This thread alone takes from the queue and writes, so lines keep their order, and nothing
+        but the counts needs the lock. It may block in a write for ever: then the queue fills up and
+        requests go on, each at the cost of a dropped line. It is a daemon, and `close` waits for it
+        no longer than `_MAX_CLOSING_S`, so a blocked output does not keep the process alive either.
+        """
+        closing = False
+        while not closing:
+            gathered = [self._waiting.get()]
             time.sleep(_GATHER_S)
             with contextlib.suppress(queue.Empty):
                 while True:
-                    told.append(self._waiting.get_nowait())
-            ended = None in told
-            self._write("".join(self._line(*each) for each in told if each is not None))
+                    gathered.append(self._waiting.get_nowait())
+            closing = None in gathered
+            self._write("".join(self._formatted(*each) for each in gathered if each is not None))
 
-    def _line(self, now: float, line: Callable[[], _Line]) -> str:
+    def _formatted(self, now: float, line: _Line) -> str:
         try:
-            return self._worded(line(), now) + "\n"
-        except Exception:  # noqa: BLE001 - without this thread nobody is told anything
+            return self._format(line, now) + "\n"
+        except Exception:  # noqa: BLE001 - it would end the thread, and every later line be lost
             self._drop(1)
             return ""
 
     def _write(self, text: str) -> None:
-        data = self._cut + text.encode("utf-8", "backslashreplace")
+        data = self._line_end + text.encode("utf-8", "backslashreplace")
         while data:
             try:
                 written = os.write(self._fd, data)
-            except BlockingIOError:  # nobody has told it to wait by itself
+            except BlockingIOError:  # another process has made the output non-blocking
                 time.sleep(_GATHER_S)
                 continue
             except OSError:
-                self._drop(data.removeprefix(self._cut).count(b"\n"))
+                self._drop(data.removeprefix(self._line_end).count(b"\n"))
                 return
-            self._cut = b"" if data[written - 1 : written] == b"\n" else b"\n"
+            self._line_end = b"" if data[written - 1 : written] == b"\n" else b"\n"
             data = data[written:]
 
 
-def _of_event(event: Event, call: CallState, decision: Decision, seconds: float) -> _Line:
-    name = phone.mask_digits(event.name) if isinstance(event, UnknownEvent) else event.name
-    incoming = event if isinstance(event, IncomingCall) else call.incoming
-    line: _Line = {"event": name, "reference_id": event.reference_id}
-    if incoming is not None:
-        line["caller"] = _redacted(incoming.caller)
-        line["dialled"] = _redacted(incoming.dialled)
-    if isinstance(event, DialCompleted) and event.status is not None:
-        line["status"] = phone.mask_digits(event.status)[:_MAX_STATUS_LENGTH]
-    line["reply"] = decision.command.name
-    if decision.reason is not None:
-        line["reason"] = decision.reason
-    line["ms"] = round(seconds * 1000, 2)
-    return line
-
-
-def _for_machines(line: _Line, now: float) -> str:
+def _as_json(line: _Line, now: float) -> str:
     """Return a JSON object; `json.dumps` takes twice as long for the same text."""
     seconds, fraction = divmod(int(now * 1000), 1000)
     members = [
         f', "{name}": {encode_basestring_ascii(value) if isinstance(value, str) else repr(value)}'
-        for name, value in line.items()
+        for name, value in line.members().items()
     ]
     return f'{{"time": "{_utc(seconds)}.{fraction:03}Z"{"".join(members)}}}'
 
@@ -177,19 +268,10 @@ def _utc(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-def _for_people(line: _Line, now: float) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(now))
-    if "event" in line:
-        people = f"{line['caller']} -> {line['dialled']}" if "caller" in line else ""
-        status = json.dumps(line["status"]) if "status" in line else ""
-        words = f"{line['reply']} {line.get('reason', '')}".rstrip()
-        call = str(line["reference_id"])[-8:]
-        told = f"{clock} {line['event']:<18} {people:<18} {words:<14} {line['ms']:>6} ms {call}"
-        return f"{told} {status}".rstrip()
-    kind, *others = line.items()
-    facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in others if value != 0)
-    return f"{clock}  {kind[0]}: {kind[1]}" + (f" ({facts})" if facts else "")
+def _as_text(line: _Line, now: float) -> str:
+    """Return a line with the operator's local time."""
+    return f"{time.strftime('%H:%M:%S', time.localtime(now))} {line.text()}"
 
 
-def _redacted(number: PhoneNumber | NoNumber) -> str:
+def _redact(number: PhoneNumber | NoNumber) -> str:
     return number.value if isinstance(number, NoNumber) else phone.redact(number)

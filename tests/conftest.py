@@ -13,11 +13,12 @@ import facts
 import pooler
 import pytest
 from call_logs import FaultyStore, Opener, Servers
+from command_line import Ended, of
 from databases import POOLED, TEST_DATABASE, needs_postgresql, postgresql_url
 from helpers import (
     Clock,
-    Door,
     Lines,
+    MakeApp,
     live,
     settings_of,
     web,
@@ -30,6 +31,7 @@ from call_log import writer
 from call_log.memory import InMemoryCalls
 from call_log.store import Store
 from call_log.writer import CallLog
+from cli import main
 
 # What the tests and their servers ask of each other goes by no proxy.
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
@@ -100,14 +102,16 @@ def log_url(
 
 
 @pytest.fixture
-def door(clock: Clock, lines: Lines) -> Door:
+def make_app(clock: Clock, lines: Lines) -> MakeApp:
     """Return a function that makes the app, without a socket, for some settings and a list."""
 
     def make(text: str = facts.ALLOW_LIST, **values: str) -> Any:
         settings = settings_of(**values)
         defaults = {"caller_id_number": settings.caller_id_number}
         calls = InMemoryCalls()
-        return web(create_app(settings, live(text, **defaults), calls, lines.journal, clock=clock))
+        return web(
+            create_app(settings, live(text, **defaults), calls, lines.event_log, clock=clock)
+        )
 
     return make
 
@@ -146,3 +150,42 @@ def faulty(log_url: str) -> Any:  # passes for a store
 @pytest.fixture
 def servers(opened: Opener, clock: Clock, lines: Lines) -> Servers:
     return Servers(opened, clock, lines)
+
+
+@pytest.fixture
+def deliver(log_url: str, clock: Clock, lines: Lines) -> Iterator[Any]:
+    """Return a function that delivers events of a call to a server on the log of this test."""
+    kept = CallLog(writer.store_of(log_url), print, keep_days=3650, clock=clock)
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), kept, lines.event_log, clock=clock))
+
+    def post_events(call: str, *names: str) -> None:
+        for name in names:
+            app.post("/", of(call, name), content_type="application/json")
+            clock.sleep(1)
+
+    yield post_events
+    kept.close()
+
+
+@pytest.fixture
+def ask(
+    log_url: str,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Any:
+    """Return a function that runs the command line in this process, on the log of this test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(main, "now", clock)
+    monkeypatch.setenv("MASKING_CALL_LOG", log_url)
+
+    def run_command(*words: str) -> Ended:
+        capsys.readouterr()
+        try:
+            status = main.main(words)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return Ended(words, status, *capsys.readouterr())
+
+    return run_command

@@ -64,7 +64,7 @@ class AnyDeliveries(RuleBasedStateMachine):
             self.logs[server].close()
         log = CallLog(writer.store_of(self.its_url), print, keep_days=30, clock=self.clock)
         listed = live(facts.ALLOW_LIST)
-        app = create_app(settings_of(), listed, log, self.lines.journal, clock=self.clock)
+        app = create_app(settings_of(), listed, log, self.lines.event_log, clock=self.clock)
         self.logs[server : server + 1], self.apps[server : server + 1] = [log], [web(app)]
 
     @rule(

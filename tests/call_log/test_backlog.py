@@ -36,7 +36,7 @@ from call_log.backlog import Backlog, PendingRow
 from call_log.store import Row, Store, StoreError, anonymised, microseconds, row_of
 from call_log.writer import CallLog, LogUnavailable
 from calls import PURGED, Delivery
-from cli import calls as calls_command
+from cli import forget as forget_command
 
 NOW = Clock()()
 
@@ -399,9 +399,9 @@ def test_what_is_forgotten_is_not_left_in_a_file(
     stopped: Path, log_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = settings_of(call_log=log_url)
-    assert calls_command.forget(settings, facts.CALLER) == 0
+    assert forget_command.run(settings, facts.CALLER) == 0
     out, err = capsys.readouterr()
-    assert out == "450 call(s) with ...0123 are forgotten\n"
+    assert out == "450 call(s) with ...0123 were deleted\n"
     assert (
         err == "forget: 450 event(s) that a server saved when it stopped are now in the call log\n"
     )

@@ -44,7 +44,7 @@ countries: US 8
 """
 
 
-def test_check_tells_who_may_call_what_and_what_is_doubtful(tmp_path: Path) -> None:
+def test_check_shows_who_may_call_whom_and_warns_of_doubtful_rows(tmp_path: Path) -> None:
     assert run(tmp_path, "check") == (0, TABLE, "")
     assert run(tmp_path, "check", "--strict") == (1, TABLE, "")
 
@@ -52,7 +52,7 @@ def test_check_tells_who_may_call_what_and_what_is_doubtful(tmp_path: Path) -> N
 ONE_ROW = "to,destination\n12025550100,12025550111\n"
 
 
-def test_check_without_warnings_is_well_also_when_strict(tmp_path: Path) -> None:
+def test_check_without_warnings_succeeds_with_strict_too(tmp_path: Path) -> None:
     code, out, _ = run(tmp_path, "check", "--strict", text=ONE_ROW)
     assert (code, out.splitlines()[-1]) == (0, "1 route(s), 0 warning(s)")
 
@@ -61,7 +61,7 @@ def test_check_warns_of_a_list_that_connects_nobody(tmp_path: Path) -> None:
     code, out, _ = run(tmp_path, "check", "--strict", text="to,destination\n")
     assert code == 1
     assert out.splitlines()[-2:] == [
-        "there is no row: every call is refused",
+        "the allow-list has no rows: every call is refused",
         "0 route(s), 1 warning(s)",
     ]
 
@@ -78,32 +78,32 @@ to,from,destination
 def test_check_shows_in_which_country_each_number_is(tmp_path: Path) -> None:
     code, out, _ = run(tmp_path, "check", text=ABROAD, MASKING_VERIFY_SIGNATURES="false")
     assert code == 0
-    table, told = out.split("\n\n")
+    table, printed = out.split("\n\n")
     head, _, *rows = table.splitlines()
     assert [row[head.index(" in ") + 1 : head.index("until")].strip() for row in rows] == [
         "EG", "GB DE GB", "US CA US CA", "NO intl NO",
     ]  # fmt: skip
-    assert "countries: EG 3, US 2, CA 1, DE 1, GB 1, NO 1, intl 1\n" in told
+    assert "countries: EG 3, US 2, CA 1, DE 1, GB 1, NO 1, intl 1\n" in printed
 
 
-def test_check_says_where_a_country_code_may_be_forgotten(tmp_path: Path) -> None:
+def test_check_says_where_a_country_code_may_be_missing(tmp_path: Path) -> None:
     text = "to,from,destination\n2025550161,2025550131,2125550171\n4712345678,,6561234567\n"
     code, out, _ = run(tmp_path, "check", "--strict", text=text, COLUMNS="120")
     assert code == 1
     said = "as written, {} is a number in {}; if it is North American, write 1{}"
-    told = " ".join(line.strip() for line in out.splitlines())
+    printed = " ".join(line.strip() for line in out.splitlines())
     for column, number, country in (
         ("to", "2025550161", "EG"),
         ("from", "2025550131", "EG"),
         ("destination", "2125550171", "MA"),
     ):
-        assert f"line 2: {column}: {said.format(number, country, number)}" in told
-    assert "line 3: to: as written" not in told
+        assert f"line 2: {column}: {said.format(number, country, number)}" in printed
+    assert "line 3: to: as written" not in printed
 
 
 REAL = "to,destination\n18888888888,18888888889\n"
 NOTE = """\
-the server does not start like this:
+the server would not start with these settings:
 allowlist.csv:2: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long
     as TELESIGN_API_KEY is not set, got 1 row(s) with real ones, the first one
     here; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are
@@ -112,7 +112,7 @@ allowlist.csv:2: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long
 """
 
 
-def test_a_real_list_is_looked_at_without_a_key(tmp_path: Path) -> None:
+def test_a_real_list_is_shown_without_a_key(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, "check", "--strict", text=REAL)
     assert (code, err) == (0, "")
     assert "18888888888  18888888889" in out
@@ -145,34 +145,8 @@ def test_check_says_why_the_server_would_not_start(
     code, out, err = run(tmp_path, "check", text=REAL, COLUMNS="120", **environment)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "1 route(s), 0 warning(s)"
-    assert ("the server does not start like this:" in out) == bool(note)
+    assert ("the server would not start with these settings:" in out) == bool(note)
     assert note in out
-
-
-def test_check_lists_a_faulty_key_with_all_other_faults(tmp_path: Path) -> None:
-    code, out, err = run(tmp_path, "check", text="to\nx\n", TELESIGN_API_KEY="secret!")
-    assert (code, out) == (2, "")
-    assert [line.partition(" wanted")[0] for line in err.splitlines()] == [
-        "check: this is to be mended first:",
-        "  TELESIGN_API_KEY: key 1:",
-        "  allowlist.csv:2: to:",
-    ]
-
-
-def test_calls_are_looked_at_without_a_key_whatever_the_masking_id(tmp_path: Path) -> None:
-    told = run(tmp_path, "calls", MASKING_CALLER_ID_NUMBER="18888888888")
-    assert "wanted a fictional number" not in told[2]
-
-
-def test_check_tells_every_fault_with_its_line(tmp_path: Path) -> None:
-    code, out, err = run(tmp_path, "check", text="to\nx\ny\n", MASKING_PORT="x")
-    assert (code, out) == (2, "")
-    assert [line.partition(" wanted")[0] for line in err.splitlines()] == [
-        "check: this is to be mended first:",
-        "  MASKING_PORT:",
-        "  allowlist.csv:2: to:",
-        "  allowlist.csv:3: to:",
-    ]
 
 
 def test_a_long_list_is_checked_in_seconds(tmp_path: Path) -> None:
@@ -191,7 +165,7 @@ connected by line 2: 12025550111 is called and sees 12025550199
 """
 
 
-def test_explain_tells_how_a_call_is_connected(tmp_path: Path) -> None:
+def test_explain_shows_how_a_call_is_connected(tmp_path: Path) -> None:
     arguments = ("explain", "--from", "+1 202 555 0123", "--to", "12025550100")
     assert run(tmp_path, *arguments) == (0, CONNECTED, "")
     home = ("explain", "--from", "2025550123", "--to", "2025550100")
@@ -202,10 +176,10 @@ def test_explain_tells_how_a_call_is_connected(tmp_path: Path) -> None:
     "caller", ["", "\udcff", "sip:desk@example.com", "12345", "12025550188-45"]
 )
 def test_explain_says_that_a_row_is_for_any_caller(caller: str, tmp_path: Path) -> None:
-    told = run(tmp_path, "explain", "--from", caller, "--to", "12025550100")
+    answer = run(tmp_path, "explain", "--from", caller, "--to", "12025550100")
     connected, command = CONNECTED.splitlines()
-    line = "The caller has no telephone number, but the row is for any."
-    assert told == (0, f"{connected}\n{line}\n{command}\n", "")
+    line = "The caller has no phone number, but the row is for any caller."
+    assert answer == (0, f"{connected}\n{line}\n{command}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +191,7 @@ def test_explain_says_that_a_row_is_for_any_caller(caller: str, tmp_path: Path) 
          "The row in line 5 expired at 2026-01-31 18:00:00 UTC."),
     ],
 )  # fmt: skip
-def test_explain_tells_why_a_call_is_refused(
+def test_explain_shows_why_a_call_is_refused(
     caller: str,
     dialled: str,
     reason: str,
@@ -230,12 +204,5 @@ def test_explain_tells_why_a_call_is_refused(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     assert main.main(["explain", "--from", caller, "--to", dialled]) == 0
-    told = " ".join(line.strip() for line in capsys.readouterr().out.splitlines())
-    assert told == f'refused: {reason} {cause} {{"method":"hangup","params":{{}}}}'
-
-
-def test_the_config_option_goes_before_the_command(tmp_path: Path) -> None:
-    (tmp_path / "my.toml").write_text("allow_list = 'mine.csv'")
-    (tmp_path / "mine.csv").write_text("to,destination\n12025550100,12025550111\n")
-    code, out, _ = run(tmp_path, "--config", "my.toml", "check")
-    assert (code, out.splitlines()[-1]) == (0, "1 route(s), 0 warning(s)")
+    printed = " ".join(line.strip() for line in capsys.readouterr().out.splitlines())
+    assert printed == f'refused: {reason} {cause} {{"method":"hangup","params":{{}}}}'

@@ -88,13 +88,13 @@ def test_with_no_color_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "they talk" in drawn
 
 
-def test_what_can_only_show_ascii_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_that_shows_only_ascii_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = printed(monkeypatch, Output(terminal=False, encoding="ascii"))
     assert drawn == DRAWN.replace("│", "|").replace("─", "-")
 
 
 @pytest.mark.parametrize(("columns", "width"), [("40", 80), ("100", 100), ("500", 120)])
-def test_a_ladder_is_as_wide_as_the_terminal_within_reason(
+def test_a_ladder_is_as_wide_as_the_terminal_from_80_to_120_columns(
     columns: str, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = printed(monkeypatch, Output(terminal=False), COLUMNS=columns).splitlines()
@@ -120,7 +120,7 @@ def test_a_table_of_no_rows_is_its_head() -> None:
     assert output.getvalue() == "a  b\n-  -\n"
 
 
-def test_a_long_text_goes_on_set_in_and_nothing_of_it_is_lost() -> None:
+def test_a_long_text_is_wrapped_and_indented_and_complete() -> None:
     output = Output(terminal=False)
     text = '{"method":"dial","params":{"to":"12025550111"}}, ' * 4 + "and so on [not markup]"
     console.print_wrapped(console.terminal(output), text)
@@ -136,7 +136,7 @@ def test_progress_yields_everything_and_is_silent_elsewhere() -> None:
     assert output.getvalue() == ""
 
 
-def test_what_a_terminal_would_obey_is_written_out() -> None:
+def test_control_characters_are_escaped() -> None:
     output = Output(terminal=False)
     out = console.terminal(output)
     console.print_wrapped(out, "red \x1b[31m, half \ud800, line\nbreak")
@@ -154,13 +154,13 @@ def interrupted() -> int:
     raise KeyboardInterrupt
 
 
-def test_who_presses_ctrl_c_sees_no_traceback() -> None:
-    assert console.quietly(interrupted) == 130
-    assert console.quietly(lambda: 7) == 7
+def test_ctrl_c_gives_no_traceback() -> None:
+    assert console.without_traceback(interrupted) == 130
+    assert console.without_traceback(lambda: 7) == 7
 
 
 @pytest.mark.parametrize("command", ["app.py check", "simulator.py --list"])
-def test_who_closes_the_output_sees_no_traceback(command: str) -> None:
+def test_a_closed_output_gives_no_traceback(command: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     ended = subprocess.run(

@@ -42,20 +42,20 @@ def other() -> Iterator[Raw]:
 
 
 def ask(url: str, timeout_s: float = 10) -> tuple[bool, str]:
-    """Ask; return whether a connection has stood, and the status or the cause."""
+    """Ask; return whether a connection was established, and the status or the cause."""
     with http_client.Session() as session:
         try:
-            told = str(session.post(url, b"{}", timeout=timeout_s).status_code)
+            message = str(session.post(url, b"{}", timeout=timeout_s).status_code)
         except http_client.FAILURES as error:
-            told = ": ".join(http_client.cause(error, url))
-        return session.connected, told
+            message = ": ".join(http_client.cause(error, url))
+        return session.connected, message
 
 
 def ask_server(play: Play, scheme: str = "http", timeout_s: float = 10) -> tuple[bool, str]:
     with raw_server(play) as server:
-        connected, told = ask(f"{scheme}://localhost:{server.port}/", timeout_s)
+        connected, message = ask(f"{scheme}://localhost:{server.port}/", timeout_s)
         assert server.connections == 1
-        return connected, told
+        return connected, message
 
 
 # The way
@@ -105,11 +105,11 @@ def test_another_host_is_asked_through_the_proxy_of_the_environment(
         ("", False),
     ],
 )
-def test_what_this_machine_is(url: str, is_here: bool) -> None:
+def test_which_hosts_are_this_machine(url: str, is_here: bool) -> None:
     assert http_client.is_this_machine(url) is is_here
 
 
-def test_a_redirect_is_the_answer_and_is_not_followed(other: Raw) -> None:
+def test_a_redirect_is_not_followed(other: Raw) -> None:
     with raw_server(saying(ELSEWHERE % other.port)) as server, http_client.Session() as session:
         answer = session.post(f"http://127.0.0.1:{server.port}/", b"{}", timeout=10)
     assert (answer.status_code, answer.history, other.connections) == (307, [], 0)
@@ -130,7 +130,7 @@ def test_a_netrc_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 # What goes wrong
 
 
-def test_an_unknown_name_is_said() -> None:
+def test_an_unknown_name_is_explained() -> None:
     assert ask("http://no-such-name.invalid/") == (
         False,
         "the name no-such-name.invalid is unknown: check its spelling, and that this machine has"
@@ -138,7 +138,7 @@ def test_an_unknown_name_is_said() -> None:
     )
 
 
-def test_a_refused_connection_is_said() -> None:
+def test_a_refused_connection_is_explained() -> None:
     assert ask("http://127.0.0.1:9/") == (
         False,
         "the connection is refused: start the server there, or check the port",
@@ -146,7 +146,7 @@ def test_a_refused_connection_is_said() -> None:
 
 
 @needs_openssl
-def test_an_untrusted_certificate_is_said(certificate: Path) -> None:
+def test_an_untrusted_certificate_is_explained(certificate: Path) -> None:
     assert ask_server(over_tls(certificate, saying(OK)), "https") == (
         False,
         "the certificate of localhost is not trusted (self-signed certificate): check the name and"
@@ -155,18 +155,20 @@ def test_an_untrusted_certificate_is_said(certificate: Path) -> None:
 
 
 @needs_openssl
-def test_a_certificate_of_another_name_is_said(
+def test_a_certificate_of_another_name_is_explained(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with raw_server(over_tls(certificate, saying(OK))) as server:
-        connected, told = ask(f"https://127.0.0.1:{server.port}/")
+        connected, message = ask(f"https://127.0.0.1:{server.port}/")
     assert not connected
-    assert told.startswith("the certificate of 127.0.0.1 is not trusted (IP address mismatch")
+    assert message.startswith("the certificate of 127.0.0.1 is not trusted (IP address mismatch")
 
 
 @needs_openssl
-def test_a_trusted_certificate_is_taken(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trusted_certificate_is_accepted(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     assert ask_server(over_tls(certificate, saying(OK)), "https") == (True, "200")
 
@@ -178,13 +180,13 @@ def speak_plainly(connection: socket.socket, _: Raw) -> None:
 
 @pytest.mark.parametrize("play", [hang_up, speak_plainly])
 def test_a_failed_handshake_is_no_connection(play: Play) -> None:
-    connected, told = ask_server(play, "https")
+    connected, message = ask_server(play, "https")
     assert not connected
-    assert told.startswith(("TLS failed: check the port", "the connection broke"))
+    assert message.startswith(("TLS failed: check the port", "the connection broke"))
 
 
 @pytest.mark.parametrize(("scheme", "connected"), [("http", True), ("https", False)])
-def test_silence_is_said(scheme: str, connected: bool) -> None:
+def test_a_timeout_is_explained(scheme: str, connected: bool) -> None:
     assert ask_server(say_nothing, scheme, timeout_s=0.3) == (
         connected,
         "no answer came in time: look at the output of the server there",
@@ -201,28 +203,28 @@ BROKEN = (
     "play", [hang_up, saying(b""), saying(HALF), saying(b"nonsense\r\n\r\n")],
     ids=["at once", "after the request", "in the answer", "nonsense"],
 )  # fmt: skip
-def test_a_broken_connection_is_said(play: Play) -> None:
+def test_a_broken_connection_is_explained(play: Play) -> None:
     assert ask_server(play) == BROKEN
 
 
 @needs_openssl
-def test_tls_that_breaks_after_the_request_is_a_connection_that_stood(
+def test_tls_that_breaks_after_the_request_counts_as_connected(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    connected, told = ask_server(breaking_tls(certificate), "https")
+    connected, message = ask_server(breaking_tls(certificate), "https")
     assert connected
-    assert told.startswith("TLS failed: ")
+    assert message.startswith("TLS failed: ")
 
 
 PROXY = (
     False,
-    "the proxy that the environment names is unreachable or refuses: correct http_proxy,"
+    "the proxy set in the environment is unreachable or refuses the request: correct http_proxy,"
     " https_proxy or all_proxy, or add calls.example to no_proxy",
 )
 
 
-def test_a_proxy_in_the_way_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_proxy_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://somebody:secret@127.0.0.1:9")
     assert ask("https://calls.example/") == PROXY
     with raw_server(saying(NO_TUNNEL)) as proxy:
@@ -240,11 +242,11 @@ def test_a_proxy_in_the_way_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         ("https://calls.example/", {"REQUESTS_CA_BUNDLE": "/no/such/file"}),
     ],
 )
-def test_what_cannot_be_asked_is_said(
+def test_a_request_that_cannot_be_made_is_explained(
     url: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setitem(os.environ, name, value)
-    connected, told = ask(url)
+    connected, message = ask(url)
     assert not connected
-    assert told.startswith(("the request cannot be made (", "the proxy that the environment names"))
+    assert message.startswith(("the request cannot be made (", "the proxy set in the environment"))

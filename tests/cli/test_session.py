@@ -64,7 +64,7 @@ def test_a_session_works_both_ways_at_once_and_stops_at_its_end(tmp_path: Path) 
         assert head.endswith("(TeleSign names no zone: taken for UTC)")
         assert first == (f"{RIDER} dials 12025550181 and reaches {DRIVER}, who sees 12025550180")
         assert second == (f"{DRIVER} dials 12025550180 and reaches {RIDER}, who sees 12025550181")
-        assert added == "allowlist.csv: both routes are added"
+        assert added == "allowlist.csv: both routes were added"
 
         def both_ways() -> list[str]:
             stages = [
@@ -81,12 +81,14 @@ def test_a_session_works_both_ways_at_once_and_stops_at_its_end(tmp_path: Path) 
         assert both_ways() == ["wanted dial, got hangup"] * 2
 
 
-def test_a_session_is_told_without_being_added(tmp_path: Path) -> None:
+def test_a_session_is_printed_without_being_added(tmp_path: Path) -> None:
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
     with endpoint("--answer", "2701") as url:
         made = session(tmp_path, url, "+1 202 555 0133", DRIVER, "--validity", "2")
     assert made.returncode == 0
-    assert made.stdout.splitlines()[-1] == ("warning: a mask is of another country than its number")
+    assert made.stdout.splitlines()[-1] == (
+        "warning: a masking ID is from another country than its number"
+    )
     assert (tmp_path / "allowlist.csv").read_text() == facts.ALLOW_LIST
 
 
@@ -108,17 +110,20 @@ def test_a_refusal_is_one_clear_line(answer: str, message: str, tmp_path: Path) 
     assert (tmp_path / "allowlist.csv").read_text() == facts.ALLOW_LIST
 
 
-def test_a_number_of_the_list_is_told_before_a_session_is_made(tmp_path: Path) -> None:
+def test_a_number_of_the_list_is_refused_before_a_session_is_created(tmp_path: Path) -> None:
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
     arguments = (facts.PAIR_NUMBER, DRIVER, "--validity", "2", "--append")
     made = session(tmp_path, "http://127.0.0.1:9", *arguments)
     assert (made.returncode, made.stderr) == (
         1,
-        "session: wanted a person's number, got 12025550101, a number of the list\n",
+        "session: wanted a person's number, got 12025550101, which is a masking ID or"
+        " virtual number of the list\n",
     )
 
 
-def test_what_cannot_be_added_to_is_told_before_a_session_is_made(tmp_path: Path) -> None:
+def test_a_list_without_room_for_routes_is_refused_before_a_session_is_created(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "allowlist.csv").write_text("to,destination\n12025550100,12025550111\n")
     made = session(tmp_path, "http://127.0.0.1:9", RIDER, DRIVER, "--validity", "2", "--append")
     assert made.returncode == 1
@@ -128,7 +133,7 @@ def test_what_cannot_be_added_to_is_told_before_a_session_is_made(tmp_path: Path
     )
 
 
-def test_a_session_that_cannot_be_added_is_told_all_the_same(tmp_path: Path) -> None:
+def test_a_session_that_cannot_be_added_is_printed_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "allowlist.csv").write_text(
         f"{facts.ALLOW_LIST}12025550140,,12025550180,12025550141,,,the mask is a person here\n"
     )
@@ -137,7 +142,7 @@ def test_a_session_that_cannot_be_added_is_told_all_the_same(tmp_path: Path) -> 
     assert made.returncode == 1
     assert f"{RIDER} dials 12025550181" in made.stdout
     assert made.stderr.startswith(
-        "the session exists, but is not in the list:\n"
+        "the session exists, but its routes were not added:\n"
         "  allowlist.csv:6: destination: wanted a person's number, got ...0180"
     )
 
@@ -188,14 +193,14 @@ def session_of_somebody_else(folder: Path) -> tuple[str, int]:
     return ended.stderr, server.connections
 
 
-def test_a_folder_that_cannot_be_written_is_found_before_a_session_is_made(folder: Path) -> None:
+def test_a_read_only_folder_is_found_before_a_session_is_created(folder: Path) -> None:
     folder.chmod(0o555)
     assert session_of_somebody_else(folder) == (
         "session: allowlist.csv: cannot be locked (Permission denied); it is unchanged\n", 0
     )  # fmt: skip
 
 
-def test_a_link_into_such_a_folder_is_no_way_round(folder: Path) -> None:
+def test_a_link_into_a_read_only_folder_is_found_before_a_session_is_created(folder: Path) -> None:
     inside = folder / "inside"
     inside.mkdir()
     (folder / "allowlist.csv").rename(inside / "allowlist.csv")
@@ -210,7 +215,7 @@ def test_a_link_into_such_a_folder_is_no_way_round(folder: Path) -> None:
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root has a file that another user cannot replace"
 )
-def test_a_file_that_cannot_be_replaced_is_found_before_a_session_is_made(folder: Path) -> None:
+def test_a_file_that_cannot_be_replaced_is_found_before_a_session_is_created(folder: Path) -> None:
     """In a sticky folder a user makes files, and replaces no other user's."""
     folder.chmod(0o1777)
     assert session_of_somebody_else(folder) == (
@@ -220,10 +225,10 @@ def test_a_file_that_cannot_be_replaced_is_found_before_a_session_is_made(folder
     assert (folder / "allowlist.csv").read_text() == facts.ALLOW_LIST
 
 
-def test_where_nothing_is_in_the_way_telesign_is_asked_once(folder: Path) -> None:
+def test_when_routes_can_be_added_telesign_is_asked_once(folder: Path) -> None:
     folder.chmod(0o777)
-    told, asked = session_of_somebody_else(folder)
-    assert told.endswith("; the session may exist, so look at TeleSign before you ask again\n")
+    message, asked = session_of_somebody_else(folder)
+    assert message.endswith("; the session may exist, so check at TeleSign before you ask again\n")
     assert asked == 1
     assert (folder / "allowlist.csv").read_text() == facts.ALLOW_LIST
 
@@ -232,7 +237,7 @@ def test_where_nothing_is_in_the_way_telesign_is_asked_once(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
-def test_a_session_is_printed_where_standard_output_takes_nothing(
+def test_a_session_is_printed_to_standard_error_if_standard_output_fails(
     redirection: str, tmp_path: Path
 ) -> None:
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
@@ -249,23 +254,23 @@ def test_a_session_is_printed_where_standard_output_takes_nothing(
         )
     assert made.returncode == 0
     assert made.stderr.startswith("session ")
-    assert made.stderr.splitlines()[-1] == "allowlist.csv: both routes are added"
+    assert made.stderr.splitlines()[-1] == "allowlist.csv: both routes were added"
     assert (tmp_path / "allowlist.csv").read_text().count(f",{DRIVER},") == 2
 
 
 @pytest.mark.parametrize(
     ("place", "message", "printed"),
     [
-        ("allow_list.editor.check", "session: stopped; nothing was asked\n", 0),
+        ("allow_list.editor.check", "session: stopped; TeleSign was not asked\n", 0),
         (
             "cli.telesign_api.create_session",
-            "session: stopped; the session may exist, so look at TeleSign\n",
+            "session: stopped; the session may exist, so check at TeleSign before you ask again\n",
             0,
         ),
-        ("allow_list.editor.append", "stopped; see whether allowlist.csv has its two rows\n", 3),
+        ("allow_list.editor.append", "stopped; check whether allowlist.csv has its two rows\n", 3),
     ],
 )
-def test_ctrl_c_is_told_with_what_it_leaves_open(
+def test_after_ctrl_c_the_message_says_what_may_have_happened(
     place: str, message: str, printed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -290,7 +295,7 @@ def test_ctrl_c_is_told_with_what_it_leaves_open(
         ((RIDER, DRIVER), {}, 2, "session: wanted TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY"),
     ],
 )
-def test_what_is_missing_is_told(
+def test_wrong_numbers_and_missing_keys_are_one_clear_line(
     arguments: tuple[str, ...], keys: dict[str, str], code: int, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)

@@ -88,7 +88,7 @@ def test_a_session_is_created_once(serve: Serve) -> None:
 
 def test_a_mask_of_another_country_is_a_warning(serve: Serve) -> None:
     made = create_session(serve(endpoint("2701")), CREDENTIALS, ONE, TWO, 1)
-    assert made.warning == "a mask is of another country than its number"
+    assert made.warning == "a masking ID is from another country than its number"
 
 
 @pytest.mark.parametrize("code", sorted(telesign_api.REFUSALS))
@@ -143,18 +143,18 @@ def test_a_wrong_key_or_id_is_refused(customer_id: str, key: bytes, serve: Serve
     assert account.sessions == []
 
 
-def test_too_many_requests_say_wait(serve: Serve) -> None:
+def test_after_too_many_requests_the_message_says_to_wait(serve: Serve) -> None:
     with pytest.raises(telesign_api.TooManyRequestsError, match="wait a while"):
         create_session(serve(endpoint("429")), CREDENTIALS, ONE, TWO, 1)
 
 
 @pytest.mark.parametrize("answer", ["500", "broken"])
-def test_an_answer_that_says_nothing_leaves_it_open(answer: str, serve: Serve) -> None:
+def test_after_an_unclear_answer_the_session_may_exist(answer: str, serve: Serve) -> None:
     with pytest.raises(telesign_api.SessionUnknownError, match="the session may exist"):
         create_session(serve(endpoint(answer)), CREDENTIALS, ONE, TWO, 1)
 
 
-def test_a_slow_answer_leaves_it_open_and_is_not_asked_again(serve: Serve) -> None:
+def test_after_a_slow_answer_the_session_may_exist_and_is_not_requested_again(serve: Serve) -> None:
     account = endpoint("slow", slow_s=1.0)
     url = serve(account)
     with pytest.raises(
@@ -175,17 +175,17 @@ def ask_badly(url: str, timeout_s: float = 10) -> SessionError:
     return caught.value
 
 
-def nothing_was_asked(error: SessionError) -> bool:
-    known = "so nothing was asked: " in str(error) and "may exist" not in str(error)
+def nothing_was_sent(error: SessionError) -> bool:
+    known = "so nothing was sent: " in str(error) and "may exist" not in str(error)
     assert known is (type(error) is SessionError)
     return known
 
 
 def may_exist(error: SessionError) -> bool:
-    assert "nothing was asked" not in str(error)
+    assert "nothing was sent" not in str(error)
     return (
         type(error) is telesign_api.SessionUnknownError
-        and "the session may exist, so look at TeleSign before you ask again" in str(error)
+        and "the session may exist, so check at TeleSign before you ask again" in str(error)
     )
 
 
@@ -206,37 +206,37 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "https://127.0.0.1:99999",
     ],
 )
-def test_no_connection_means_nothing_was_asked(url: str) -> None:
-    assert nothing_was_asked(ask_badly(url))
+def test_no_connection_means_nothing_was_sent(url: str) -> None:
+    assert nothing_was_sent(ask_badly(url))
 
 
 @pytest.mark.parametrize("play", [hang_up, say_nothing])
-def test_no_tls_means_nothing_was_asked(play: Play) -> None:
+def test_no_tls_means_nothing_was_sent(play: Play) -> None:
     with raw_server(play) as server:
-        assert nothing_was_asked(ask_badly(f"https://localhost:{server.port}", timeout_s=0.5))
+        assert nothing_was_sent(ask_badly(f"https://localhost:{server.port}", timeout_s=0.5))
         assert server.connections == 1
 
 
-def test_an_untrusted_certificate_means_nothing_was_asked(certificate: Path) -> None:
+def test_an_untrusted_certificate_means_nothing_was_sent(certificate: Path) -> None:
     with raw_server(over_tls(certificate, saying(b""))) as server:
         error = ask_badly(f"https://localhost:{server.port}")
-    assert nothing_was_asked(error)
+    assert nothing_was_sent(error)
     assert "the certificate of localhost is not trusted (self-signed certificate); " in str(error)
     assert server.got == []
 
 
-def test_a_proxy_that_refuses_means_nothing_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_refuses_means_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     with raw_server(saying(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
-        assert nothing_was_asked(ask_badly("https://calls.example"))
+        assert nothing_was_sent(ask_badly("https://calls.example"))
     (got,) = proxy.got
     assert got.startswith(b"CONNECT calls.example:443 HTTP/1.")
     assert b"Authorization" not in got
 
 
-def test_what_is_no_header_means_nothing_was_asked() -> None:
+def test_an_invalid_header_means_nothing_was_sent() -> None:
     credentials = Credentials("no\r\nid", KEY)
-    with pytest.raises(SessionError, match="nothing was asked"):
+    with pytest.raises(SessionError, match="nothing was sent"):
         create_session("http://127.0.0.1:9", credentials, ONE, TWO, 1)
 
 
@@ -252,7 +252,7 @@ def test_what_is_no_header_means_nothing_was_asked() -> None:
     ids=["at once", "after the request", "half an answer", "broken chunks", "nonsense"],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_connection_that_breaks_leaves_it_open(
+def test_after_a_broken_connection_the_session_may_exist(
     scheme: str, play: Play, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
@@ -263,7 +263,7 @@ def test_a_connection_that_breaks_leaves_it_open(
     assert len(server.got) == (play is not hang_up)
 
 
-def test_tls_that_breaks_after_the_request_leaves_it_open(
+def test_when_tls_breaks_after_the_request_the_session_may_exist(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
@@ -275,7 +275,7 @@ def test_tls_that_breaks_after_the_request_leaves_it_open(
 # What is sent
 
 
-def test_a_redirect_is_not_followed_and_leaves_it_open() -> None:
+def test_a_redirect_is_not_followed_and_the_session_may_exist() -> None:
     with raw_server(saying(b"")) as elsewhere:
         there = f"http://127.0.0.1:{elsewhere.port}/"
         answer = f"HTTP/1.1 307 Go\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n"
@@ -287,7 +287,7 @@ def test_a_redirect_is_not_followed_and_leaves_it_open() -> None:
 
 
 @pytest.mark.parametrize("jump_s", [0.0, 1e6], ids=["", "the clock jumps"])
-def test_a_netrc_file_does_not_take_the_place_of_the_signature(
+def test_a_netrc_file_does_not_replace_the_signature(
     jump_s: float, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The SDK takes an HTTP session of its own, without our rules, when the old one seems old."""
@@ -298,7 +298,7 @@ def test_a_netrc_file_does_not_take_the_place_of_the_signature(
     assert create_session(serve(endpoint()), CREDENTIALS, ONE, TWO, 1).mask_1
 
 
-def test_a_proxy_of_the_environment_does_not_see_what_goes_to_this_machine(
+def test_a_request_to_this_machine_bypasses_the_proxy_of_the_environment(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with raw_server(saying(b"")) as proxy:
@@ -362,7 +362,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> bytes:
         broken(lambda m: m["session_data"]["phone_number_1"].update(complete_phone_number=TWO)),
     ],
 )
-def test_an_answer_that_is_no_session_is_none(body: bytes, serve: Serve) -> None:
+def test_a_malformed_answer_is_not_taken_for_a_session(body: bytes, serve: Serve) -> None:
     class Lying:
         def post(self, *_: object) -> tuple[int, str, bytes]:
             return 200, "application/json", body
@@ -376,7 +376,7 @@ def change_harmlessly(message: dict[str, Any]) -> None:
     message["session_data"]["phone_number_1"]["complete_phone_number"] = f"+{ONE}"
 
 
-def test_a_good_answer_is_read_by_the_same_path(serve: Serve) -> None:
+def test_other_valid_forms_of_an_answer_are_read(serve: Serve) -> None:
     body = broken(change_harmlessly)
 
     class Honest:

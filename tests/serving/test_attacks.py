@@ -48,7 +48,7 @@ def attack(
             attacker.kill()
 
 
-def told(attacker: "subprocess.Popen[str]") -> dict[str, int]:
+def result_of(attacker: "subprocess.Popen[str]") -> dict[str, int]:
     """Wait for the attacker's end and return what it has done."""
     done: dict[str, int] = json.loads(attacker.communicate(timeout=SECONDS + 30)[0])
     print(done)
@@ -92,20 +92,20 @@ def test_a_thousand_slow_clients_do_not_keep_a_good_one_waiting(server: ServerPr
         with attack(server, "slow", 1000, SECONDS + 2) as attacker:
             time.sleep(1.5)
             answers = both_kinds(server.port, SECONDS, RATE)
-            assert told(attacker)["opened"] >= 1000
+            assert result_of(attacker)["opened"] >= 1000
         return answers
 
     assert_prompt(measure, 25)
 
 
-def test_a_flood_of_badly_signed_requests_does_not_either_and_takes_no_memory(
+def test_a_flood_of_badly_signed_requests_neither_delays_a_good_client_nor_takes_memory(
     server: ServerProcess,
 ) -> None:
     def measure() -> list[Answers]:
         with attack(server, "flood", 32, FLOOD_SECONDS + 2) as attacker:
             time.sleep(1)
             answers = both_kinds(server.port, FLOOD_SECONDS, RATE)
-            done = told(attacker)
+            done = result_of(attacker)
         assert list(done) == ["401"]
         assert done["401"] > 100 * FLOOD_SECONDS
         return answers
@@ -168,7 +168,7 @@ def test_a_connection_that_never_gets_to_a_whole_request_is_closed(server: Serve
 
 def test_with_few_files_allowed_the_server_says_so_serves_and_recovers(tmp_path: Path) -> None:
     with (
-        ServerProcess(tmp_path, facts.KEYS, most_files=64) as server,
+        ServerProcess(tmp_path, facts.KEYS, max_files=64) as server,
         connect(server.port) as good,
     ):
         few = "only 32 connections at a time instead of 2000"

@@ -49,16 +49,16 @@ def test_the_whole_suites_calls_leave_no_number_in_the_output(
     with ServerProcess(tmp_path, environment) as server:
         events = play_everything(server)
         assert server.stop() == 0
-    told = [json.loads(line) for line in server.stdout.read_text().splitlines()]
-    assert len([line for line in told if "event" in line]) == events
-    assert {line["rejected"] for line in told if "rejected" in line} == {bad.word for bad in BAD}
+    lines = [json.loads(line) for line in server.stdout.read_text().splitlines()]
+    assert len([line for line in lines if "event" in line]) == events
+    assert {line["rejected"] for line in lines if "rejected" in line} == {bad.word for bad in BAD}
     written = server.output().encode()
     # A part of an opaque reference id may be digits only: the ids are known, the rest is searched.
     for line in written.splitlines():
         assert NUMBER.findall(line.replace(facts.REFERENCE_ID.encode(), b"")) == []
 
 
-def test_nor_do_the_lines_for_people(tmp_path: Path) -> None:
+def test_the_lines_on_a_terminal_hold_no_number_either(tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     written = bytearray()
 

@@ -87,14 +87,14 @@ def test_what_is_sent_while_an_answer_is_made_is_answered_after_it(served: Serve
         assert answers(client, 1) == [b"/next"]
 
 
-def test_who_says_that_nothing_more_comes_is_answered(served: Served) -> None:
+def test_a_client_that_closes_its_sending_side_is_answered(served: Served) -> None:
     with connect(served[1]) as client:
         client.sendall(post("/"))
         client.shutdown(socket.SHUT_WR)
         assert answers(client, 2) == [b"/"]
 
 
-def test_who_leaves_while_an_answer_is_made_holds_nobody_up(served: Served) -> None:
+def test_a_client_that_leaves_before_its_answer_delays_no_other(served: Served) -> None:
     pid, port = served
     used_s = processor_s(pid)
     for _ in range(8):
@@ -143,8 +143,8 @@ def test_an_answer_is_sent_as_soon_as_it_is_made(served: Served) -> None:
         assert time.monotonic() - started < 1.5
 
 
-def test_who_comes_when_the_limit_of_connections_was_reached_is_answered(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, most_files=64) as server:
+def test_a_client_that_connects_at_the_limit_of_connections_is_answered(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, max_files=64) as server:
         with ExitStack() as stack:
             for _ in range(40):
                 stack.enter_context(connect(server.port))
@@ -154,7 +154,7 @@ def test_who_comes_when_the_limit_of_connections_was_reached_is_answered(tmp_pat
 
 
 def test_a_connection_that_pipelines_more_than_webhooks_do_is_closed(served: Served) -> None:
-    """Strangers would fill the queue that way, and be answered for minutes before anybody else."""
+    """Otherwise strangers fill the queue, and everyone else waits for minutes."""
     with connect(served[1]) as client, connect(served[1]) as other:
         client.sendall(post("/a") * _MAX_WAITING_REQUESTS)
         assert answers(client, _MAX_WAITING_REQUESTS) == [b"/a"] * _MAX_WAITING_REQUESTS
@@ -165,7 +165,7 @@ def test_a_connection_that_pipelines_more_than_webhooks_do_is_closed(served: Ser
 
 
 @pytest.mark.faults
-def test_a_client_is_not_cut_off_for_what_keeps_the_app_busy() -> None:
+def test_a_client_is_not_closed_because_the_app_is_slow() -> None:
     """Its first answer waits for the second, which takes longer than a client may."""
     with serving("11") as (_, port), connect(port) as client:
         client.sendall(post("/a") + post("/"))
@@ -176,7 +176,7 @@ JUMPS = {"back a day": -86_400, "ahead a year": 31_536_000, "from the epoch": 1_
 
 
 @pytest.mark.parametrize("seconds", JUMPS.values(), ids=JUMPS)
-def test_a_wall_clock_that_jumps_closes_nobody(seconds: int) -> None:
+def test_a_wall_clock_that_jumps_closes_no_connection(seconds: int) -> None:
     with (
         serving("0.1") as (_, port),
         connect(port) as idle,
@@ -196,7 +196,7 @@ def test_a_wall_clock_that_jumps_closes_nobody(seconds: int) -> None:
 
 
 @pytest.mark.faults
-def test_a_wall_clock_that_jumps_back_keeps_nobody() -> None:
+def test_a_wall_clock_that_jumps_back_keeps_no_connection_open() -> None:
     with serving("0.1") as (_, port), connect(port) as half, connect(port) as other:
         half.sendall(post("/half")[:-1])
         other.sendall(post("/jump/-86400"))
@@ -212,14 +212,14 @@ def late(*parts: bytes) -> str:
     sockets = _listen(lambda *_: [], "127.0.0.1", 0, threads=0, limit=100)
     connections = _Connections(sockets, 100, print)
     seen = ""
-    with connect(int(connections.doors[0].effective_port)) as client:
-        connections.turn(5)
+    with connect(int(connections.listeners[0].effective_port)) as client:
+        connections.run_once(5)
         (connection,) = connections._all()
         began_s = connection.since_s
         for seconds, part in enumerate(parts, start=1):
             if part:
                 client.sendall(part)
-                connections.turn(5)
+                connections.run_once(5)
             seen += "x" if connection.is_late(began_s + seconds, 2.5) else "."
     wasyncore.close_all(sockets)
     return seen

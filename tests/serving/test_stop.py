@@ -42,10 +42,10 @@ def test_twelve_requests_on_four_threads_are_answered(how: signal.Signals) -> No
             client.sendall(REQUEST)
         time.sleep(0.2)
         process.send_signal(how)
-        told = time.monotonic()
+        signalled = time.monotonic()
         assert all(answer(client).startswith(b"HTTP/1.1 200 OK") for client in clients)
         assert process.wait(timeout=10) == 0
-        assert time.monotonic() - told < 10
+        assert time.monotonic() - signalled < 10
         assert process.communicate() == ("stopped\n", "")
 
 
@@ -99,9 +99,9 @@ def test_a_request_that_never_ends_does_not_hold_up_the_stop_for_ever() -> None:
         client.sendall(REQUEST)
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        told = time.monotonic()
+        signalled = time.monotonic()
         assert process.wait(timeout=10) == 0
-        assert 7 < time.monotonic() - told < 9
+        assert 7 < time.monotonic() - signalled < 9
 
 
 @pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)
@@ -117,7 +117,7 @@ def test_a_second_signal_ends_at_once(how: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)
-def test_the_server_stops_in_order_and_says_so(how: signal.Signals, tmp_path: Path) -> None:
+def test_the_server_logs_its_orderly_stop(how: signal.Signals, tmp_path: Path) -> None:
     body = payload("incoming_call")
     with ServerProcess(tmp_path, facts.KEYS) as server, requests.Session() as session:
         assert session.post(server.url, body, headers=signed(body), timeout=10).ok

@@ -85,7 +85,7 @@ class Servers:
     ) -> Any:
         """Start it on this store, which may be a faulty one."""
         settings, listed, log = settings_of(**values), live(allow_list), self.opened(store=store)
-        return web(create_app(settings, listed, log, self.lines.journal, clock=self.clock))
+        return web(create_app(settings, listed, log, self.lines.event_log, clock=self.clock))
 
 
 INCOMING = payload("incoming_call")

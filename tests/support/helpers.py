@@ -88,29 +88,29 @@ class Clock:
 
 
 class Lines:
-    """A journal that writes JSON lines to a file, and what it wrote."""
+    """An event log that writes JSON lines to a file, and what it wrote."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._file = path, path.open("wb")
-        self.journal = EventLog(self._file.fileno(), readable=False)
+        self.event_log = EventLog(self._file.fileno(), readable=False)
 
     def __enter__(self) -> "Lines":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.journal.close()
+        self.event_log.close()
         self._file.close()
 
     def read(self) -> list[dict[str, Any]]:
         """Return every line so far: a line is written a moment after it is told."""
         mark = f"read at {time.monotonic_ns()}"
-        self.journal.notice(mark)
+        self.event_log.notice(mark)
         assert eventually(lambda: mark in self._path.read_text())
         lines = [json.loads(line) for line in self._path.read_text().splitlines()]
         return [line for line in lines if not line.get("notice", "").startswith("read at ")]
 
 
-Door = Callable[..., Any]
+MakeApp = Callable[..., Any]
 
 
 def post(app: Any, body: bytes) -> Any:

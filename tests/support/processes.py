@@ -37,7 +37,7 @@ class ServerProcess:
     environment: Mapping[str, str] = field(default_factory=dict)
     allow_list: str = facts.ALLOW_LIST
     stdout_fd: int | None = None
-    most_files: int | None = None
+    max_files: int | None = None
 
     def __enter__(self) -> Self:
         (self.folder / "allowlist.csv").write_text(self.allow_list)
@@ -62,8 +62,8 @@ class ServerProcess:
 
     def _limit(self) -> list[str]:
         """Return the words that start a program with few open files allowed, if asked to."""
-        few = f'ulimit -n {self.most_files}; exec "$0" "$@"'
-        return ["sh", "-c", few] if self.most_files else []
+        few = f'ulimit -n {self.max_files}; exec "$0" "$@"'
+        return ["sh", "-c", few] if self.max_files else []
 
     def _wait_for_address(self) -> str:
         deadline = time.monotonic() + 20

@@ -54,7 +54,7 @@ if __name__ == "__main__":
         port=0,
         threads=THREADS,
         on_listening=lambda port: print(port, flush=True),
-        on_trouble=lambda: print("trouble", flush=True),
-        tell=lambda _: None,
+        on_rejected=lambda: print("rejected", flush=True),
+        notify=lambda _: None,
     )
     print("stopped")

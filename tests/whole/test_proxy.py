@@ -33,7 +33,7 @@ from helpers import ROOT, payload, signed
 from processes import ServerProcess
 from request_table import BAD, GOOD, Answer, Bad, ask, ask_over, whole
 
-from app import BODY_LIMIT
+from app import MAX_BODY_BYTES
 from serving import server
 from simulation.scenarios import SCENARIOS
 
@@ -339,7 +339,9 @@ def test_a_body_just_too_large_is_refused_by_the_server_and_a_huge_one_by_nginx(
     verified_server: ServerProcess, certificate: Certificate, tmp_path: Path
 ) -> None:
     with Proxy(tmp_path, certificate, verified_server.port) as proxy:
-        first, second = (call(proxy, b" " * size) for size in (BODY_LIMIT + 1, 2 * BODY_LIMIT))
+        first, second = (
+            call(proxy, b" " * size) for size in (MAX_BODY_BYTES + 1, 2 * MAX_BODY_BYTES)
+        )
         told = proxy.log(2)
     assert first == second
     assert first[0] == 413
@@ -504,8 +506,8 @@ def test_an_old_version_of_tls_is_refused(proxy: Proxy) -> None:
 
 
 SLOW_CLIENTS = 1000
-LARGE = CALL.ljust(BODY_LIMIT)
-LARGE_HEAD = b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: %d\r\n\r\n" % BODY_LIMIT
+LARGE = CALL.ljust(MAX_BODY_BYTES)
+LARGE_HEAD = b"POST / HTTP/1.1\r\n" + HEAD + b"Content-Length: %d\r\n\r\n" % MAX_BODY_BYTES
 
 
 def test_a_thousand_slow_clients_reach_the_server_only_when_they_have_sent_everything(

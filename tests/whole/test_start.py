@@ -57,10 +57,10 @@ def test_the_sample_starts_without_a_key_and_says_so_loudly(tmp_path: Path) -> N
         f"Masked calls on http://127.0.0.1:{server.port}/\n"
         "  requests    NOT VERIFIED: anybody who finds the address is answered\n"
         "  allow-list  allowlist.csv, 4 route(s)\n"
-        f"  call log    {tmp_path}/calls.db, for 30 days\n"
+        f"  call log    {tmp_path}/calls.db, kept for 30 days\n"
         f"  health      http://127.0.0.1:{server.port}/health\n"
-        "  next        set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before real numbers"
-        " are served\n"
+        "  next        set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before you serve"
+        " real numbers\n"
     )
 
 
@@ -137,7 +137,7 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (
         1,
         f"The server did not start: cannot listen on 127.0.0.1:{port}: Address already in use;"
-        " end what runs there, or set another port\n",
+        " stop the program that uses it, or set another port\n",
     )
 
 
@@ -153,7 +153,7 @@ def test_a_port_that_needs_permission_is_one_clear_line(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == (
         "The server did not start: cannot listen on 127.0.0.1:1: Permission denied;"
-        " set a port above 1023, or let a proxy take this one\n"
+        " set a port above 1023, or let a proxy listen on this one\n"
     )
 
 

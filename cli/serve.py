@@ -1,0 +1,107 @@
+"""Runs the webhook server: opens the logs, serves, and says at the start what is served to whom."""
+
+import os
+import signal
+import sys
+
+from allow_list.reload import LiveAllowList
+from app import create_app, open_log
+from call_log import writer
+from call_log.store import StoreError
+from calls import CallStore
+from config import HEALTH_PATH, Settings
+from routing import AllowList
+from serving import server
+from serving.event_log import EventLog
+from serving.server import ServeError
+
+
+def run(settings: Settings, allow_list: LiveAllowList) -> int:
+    """Serve until SIGTERM or Ctrl-C; reload the allow-list when it changes, and on SIGHUP.
+
+    Returns the exit status: 1 if the server cannot start, or events were lost at the end.
+    """
+    _open_standard_files()
+    event_log = EventLog()
+    try:
+        calls = open_log(settings, event_log)
+    except StoreError as error:
+        return _start_failed(error)
+    allow_list.watch(event_log.notice)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: allow_list.request_reload())
+    try:
+        _serve(settings, allow_list, calls, event_log)
+    except ServeError as error:
+        return _start_failed(error)
+    finally:
+        lost = calls.close()
+    event_log.notice("stopped")
+    return 1 if lost else 0
+
+
+def _serve(
+    settings: Settings, allow_list: LiveAllowList, calls: CallStore, event_log: EventLog
+) -> None:
+    def print_banner(port: int) -> None:
+        print(startup_banner(settings, allow_list.current, port), file=sys.stderr, flush=True)
+
+    server.serve(
+        create_app(settings, allow_list, calls, event_log),
+        host=settings.host,
+        port=settings.port,
+        threads=settings.threads,
+        on_listening=print_banner,
+        on_rejected=lambda: event_log.rejected("bad_request", "unreadable, too large or cut off"),
+        notify=event_log.notice,
+    )
+
+
+def _start_failed(error: Exception) -> int:
+    print(f"The server did not start: {error}", file=sys.stderr)
+    return 1
+
+
+def _open_standard_files() -> None:
+    """Open standard input and output if they are closed, or a socket would take their numbers."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def startup_banner(settings: Settings, allow_list: AllowList, port: int) -> str:
+    """Return what is served where and to whom, and what to do next."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{port}"
+    routes = f"{len(allow_list)} route(s)" + ("" if len(allow_list) else ": every call is refused")
+    requests, next_step = _requests_and_next_step(settings)
+    return "\n".join(
+        (
+            f"Masked calls on {address}{settings.event_path}",
+            f"  requests    {requests}",
+            f"  allow-list  {settings.allow_list}, {routes}",
+            f"  call log    {_call_log(settings)}",
+            f"  health      {address}{HEALTH_PATH}",
+            f"  next        {next_step}",
+        )
+    )
+
+
+def _requests_and_next_step(settings: Settings) -> tuple[str, str]:
+    if settings.verified:
+        return (
+            f"signatures are verified with {len(settings.api_keys)} key(s)",
+            f"give TeleSign's support https://<your tunnel>{settings.event_path}",
+        )
+    next_step = "set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before you serve real numbers"
+    if settings.api_keys:
+        next_step = "remove verify_signatures = false, so that requests are verified with your keys"
+    return "NOT VERIFIED: anybody who finds the address is answered", next_step
+
+
+def _call_log(settings: Settings) -> str:
+    if not settings.call_log:
+        return "NONE: no calls are kept, and a restart forgets those in progress"
+    return f"{writer.store_of(settings.call_log).place}, kept for {settings.keep_days} days"

@@ -1,0 +1,112 @@
+"""`forget`: every call that holds a number is deleted, and no copy of the number is left."""
+
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from call_logs import rows
+from command_line import deliver_some_calls, ids, in_the_files, of, run
+from helpers import Clock
+from processes import ServerProcess
+
+import phone
+from call_log import writer
+from call_log.records import finds
+from call_log.store import Row
+from cli import forget
+
+
+def test_a_number_is_forgotten_however_it_was_written(
+    deliver: Any, ask: Any, clock: Clock, log_url: str
+) -> None:
+    deliver_some_calls(deliver, clock)
+    answer = ask("forget", "+1 202 555 0123")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == "3 call(s) with ...0123 were deleted\n"
+    assert ids(ask("calls", "--json")) == ["=1+1", "end-only"]
+    store = writer.store_of(log_url)
+    store.open(write=False)
+    assert store.purged(["answered", "busy", "refused", "end-only"]) == {
+        "answered",
+        "busy",
+        "refused",
+    }
+    store.close()
+    deliver("answered", "incoming_call")
+    (row,) = rows(log_url, "answered")
+    assert row.reason == "replayed"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '"+1 (202) 555-0123"',
+        '"1-202-555-0123"',
+        '"2025550123"',
+        "12025550123",
+        '"001 (202) 555-0123"',
+        '"+1\\u00a0202\\u00a0555\\u00a00123"',
+        '"0 202 555 0123"',
+        '"\\u0031202555\\u00301\\u00323"',
+    ],
+)
+def test_every_way_to_write_a_number_is_found(log_url: str, written: str) -> None:
+    body = b'{"event":"x","reference_id":"one","data":{"who":%s}}' % written.encode()
+    store = writer.store_of(log_url)
+    store.open()
+    row = Row("one", "x", b"1", None, None, None, "{}", None, 1, 1, 1, body)
+    with store.transaction(["one"]):
+        store.keep([row, row._replace(reference_id="two", body=body.replace(b"23", b"24"))])
+    number = phone.parse(facts.CALLER)
+    assert store.calls_where(finds(number, "1")) == {"one"}
+    store.close()
+
+
+def test_what_is_forgotten_is_nowhere_in_the_files(tmp_path: Path) -> None:
+    """Also between other calls, in pages that were split, and while the server runs."""
+    with ServerProcess(tmp_path) as server:
+        for n in range(600):
+            caller = f"1202555{n % 3 + 1:02}{n % 100:02}".encode()
+            server.deliver(of(f"call-{n}", "incoming_call").replace(b"12025550123", caller))
+        assert in_the_files(tmp_path, b"12025550142")
+        ended = run(tmp_path, "forget", "12025550142")
+        assert ended.stderr == ""
+        assert not in_the_files(tmp_path, b"12025550142")
+        assert in_the_files(tmp_path, b"12025550143")
+
+
+@pytest.mark.usefixtures("deliver")
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (
+            "2025550123",
+            "forget: wanted a number that is in the log, with its country code; no call",
+        ),
+        ("12", "forget: wanted a country code and digits"),
+    ],
+)
+def test_a_number_that_is_in_no_call_is_not_forgotten(ask: Any, number: str, message: str) -> None:
+    answer = ask("forget", number)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.startswith(message)
+
+
+def test_forgetting_needs_a_log_and_makes_none(tmp_path: Path) -> None:
+    ended = run(tmp_path, "forget", facts.CALLER)
+    assert ended.returncode == 1
+    assert ended.stderr == f"forget: {tmp_path}/calls.db: there is no call log yet\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_in_use_is_reported_with_what_to_do(
+    deliver: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver("one", "incoming_call")
+    monkeypatch.setattr(forget, "_erase_deleted", lambda _: False)
+    answer = ask("forget", facts.CALLER)
+    assert (answer.returncode, answer.stdout) == (0, "1 call(s) with ...0123 were deleted\n")
+    assert answer.stderr == (
+        "forget: the log is in use, so a copy may still be in the file; run it again\n"
+    )

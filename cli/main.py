@@ -17,6 +17,7 @@ from typing import Any
 import phone
 from app import load, now, read_settings
 from call_log.records import Disposition
+from cli.history import live_check, why
 from config import API_KEY, CUSTOMER_ID, ConfigError
 from phone import PhoneNumber
 
@@ -51,6 +52,10 @@ def _run(options: argparse.Namespace) -> int:
 
             settings, live = load(options.config, os.environ)
             return session.run(settings, live.current.own_numbers, options)
+        case _ if "run" in options:
+            from cli import console
+
+            return console.without_traceback(lambda: int(options.run(options, now().utc)))
         case _:
             from cli import serve
 
@@ -105,6 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for add in _add_check, _add_explain, _add_calls, _add_forget, _add_session:
         add(commands)
+    for command in why, live_check:
+        command.add_parser(commands)
     return parser
 
 

@@ -58,6 +58,8 @@ _FLAG = _Kind(
     lambda text: {"true": True, "false": False}.get(text.lower(), text),
 )
 
+_LIST = _Kind(list, "a list of texts in quotes", lambda text: re.split(", ?", text) if text else [])
+
 
 def _setting(
     default: object, kind: _Kind, check: Callable[[Any], object], *, shown: bool = True
@@ -106,13 +108,17 @@ def _speech(text: str) -> str:
     return text
 
 
-def _number(text: str) -> PhoneNumber | None:
-    try:
-        return phone.parse(text) if text else None
-    except phone.PhoneError as error:
-        raise _ValueError(str(error).removeprefix("wanted ")) from None
+def _phone(read: Callable[[Any], object]) -> Callable[[Any], object]:
+    def check(value: Any) -> object:
+        try:
+            return read(value)
+        except phone.PhoneError as error:
+            raise _ValueError(str(error).removeprefix("wanted ")) from None
+
+    return check
 
 
+_number = _phone(lambda text: phone.parse(text) if text else None)
 _event_path = _shaped(
     # Only what no client and no proxy writes in another way: they resolve `..` and encode `~`.
     rf"(?=/)(?!{HEALTH_PATH}$)(/\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)*/?",
@@ -125,7 +131,6 @@ _api_url = _shaped(
     r"|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?",
     "https:// and a host, or http:// on this machine",
 )
-
 
 _call_log = _shaped(
     r"(sqlite:///|postgres(ql)?://)(?![ \"']).+|",
@@ -157,6 +162,7 @@ class Settings:
         "", _TEXT, _shaped("([1-9][0-9]{0,2})?", "1 to 3 digits such as 1, or an empty text")
     )
     threads: int = _setting(16, _WHOLE, _whole(1, 256))
+    virtual_numbers: tuple[PhoneNumber, ...] = _setting((), _LIST, _phone(phone.parse_each))
     api_url: str = _setting("https://rest-ww.telesign.com", _TEXT, _api_url)
     customer_id: str = field(default="", repr=False)
     api_keys: tuple[bytes, ...] = field(default=(), repr=False)
@@ -211,7 +217,7 @@ def read(
     settings = Settings(**values)
     if settings.accept_digit and not settings.greeting:
         faults.append("accept_digit: wanted a greeting that asks for the digit, got an empty one")
-    if serving and API_KEY not in environment:
+    if serving and API_KEY not in environment and settings.only_fictional:
         faults += _real_without_a_key(settings)
     return settings, faults
 
@@ -298,12 +304,13 @@ def _keys(text: str, faults: list[str]) -> list[bytes]:
 
 
 def _real_without_a_key(settings: Settings) -> list[str]:
-    masking_id = settings.caller_id_number
-    if masking_id is None or phone.is_fictional(masking_id) or not settings.only_fictional:
-        return []
+    ours = [("caller_id_number", settings.caller_id_number)]
+    ours += [("virtual_numbers", number) for number in settings.virtual_numbers]
     return [
-        f"caller_id_number: wanted a fictional number as long as {API_KEY} is not set, got"
-        f" {phone.redact(masking_id)}"
+        f"{name}: wanted a fictional number as long as {API_KEY} is not set, got"
+        f" {phone.redact(each)}"
+        for name, each in ours
+        if each and not phone.is_fictional(each)
     ]
 
 

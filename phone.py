@@ -7,7 +7,7 @@ ours.
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, NewType
@@ -90,6 +90,25 @@ def parse(text: str) -> PhoneNumber:
         in_groups = re.search("[0-9][^0-9A-Za-z]", text)
         raise PhoneError(_WANTED + (_WANTED_IN_GROUPS if in_groups else ""))
     return PhoneNumber(digits)
+
+
+def parse_each(texts: Iterable[object]) -> tuple[PhoneNumber, ...]:
+    """Read several numbers. Raises `PhoneError`, which names the place of one that is none.
+
+    The same number in two places is an error too.
+    """
+    numbers: dict[PhoneNumber, int] = {}
+    for place, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise PhoneError(f"wanted a number in quotes in place {place}")
+        try:
+            first = numbers.setdefault(parse(text), place)
+        except PhoneError as error:
+            wanted = str(error).removeprefix("wanted ")
+            raise PhoneError(f"wanted in place {place} {wanted}") from None
+        if first != place:
+            raise PhoneError(f"wanted each number once, in place {place} another than in {first}")
+    return tuple(numbers)
 
 
 def is_possible(number: PhoneNumber) -> bool:

@@ -1,4 +1,4 @@
-"""Adds the two routes of a masked session to the allow-list that people edit.
+"""Changes the allow-list that people edit: adds the routes of a session, or what a pair needs.
 
 The file is the old one or the new one at any time, never half of one: the new one is written beside
 it, checked by every rule of a start and then put in its place. Comments, order and line ends stay.
@@ -41,7 +41,7 @@ def check(path: Path) -> None:
     its rights do not show: a file cannot be replaced if it is mounted by itself, is immutable, or
     is another user's in a sticky folder. That it stays replaceable is not certain.
     """
-    _edit(path, lambda text: text, spare_bytes=_SPARE_BYTES)
+    _edit(path, lambda text: _with_columns(text, path), spare_bytes=_SPARE_BYTES)
 
 
 def append(path: Path, routes: list[Route], parse: Parse, *, now: datetime, note: str) -> None:
@@ -50,7 +50,27 @@ def append(path: Path, routes: list[Route], parse: Parse, *, now: datetime, note
     `parse` reads an allow-list from its lines by every rule and raises `AllowListError`, which is
     passed on. Raises `AppendError` if the file cannot be read or written.
     """
-    _edit(path, lambda text: _with_routes(text, routes, parse, now=now, note=note))
+    _edit(
+        path,
+        lambda text: _with_routes(_with_columns(text, path), routes, parse, now=now, note=note),
+    )
+
+
+def change(path: Path, edit: Callable[[list[str], AllowList], list[str]], parse: Parse) -> None:
+    """Change the lines of the file as `edit` says, which gets them with their ends and their list.
+
+    They are checked by every rule before and after; what `edit` and `parse` raise is passed on.
+    Raises `AppendError` if the file cannot be read or written.
+    """
+
+    def edited(text: str) -> str:
+        mark = _BOM if text.startswith(_BOM) else ""
+        lines = _lines(text.removeprefix(mark))
+        new = edit(lines, parse(_bare_lines(text)))
+        parse([line.rstrip("\r\n") for line in new])
+        return mark + "".join(new)
+
+    _edit(path, edited)
 
 
 def _edit(path: Path, change: Callable[[str], str], *, spare_bytes: int = 0) -> None:
@@ -59,7 +79,9 @@ def _edit(path: Path, change: Callable[[str], str], *, spare_bytes: int = 0) -> 
         for _ in range(_MAX_TRIES):
             stamp = stamp_of(path)
             text = _read(path)
-            if _replace(path, change(text), stamp, spare_bytes=spare_bytes):
+            new = change(text)
+            is_same = new == text and not spare_bytes
+            if is_same or _replace(path, new, stamp, spare_bytes=spare_bytes):
                 return
     raise AppendError(f"{path}: another program keeps changing the file; nothing was added")
 
@@ -82,12 +104,15 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> str:
-    """Return the text of the file. Raises `AppendError` if its header has no place for a route."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            text = file.read()
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise AppendError(f"{path}: wanted a UTF-8 file to add to, got: {error}") from None
+
+
+def _with_columns(text: str, path: Path) -> str:
+    """Return the text of a list, unless its header has no place for a route."""
     header = _header(text)
     missing = [column for column in _NEEDED_COLUMNS if column not in header]
     if missing:

@@ -17,6 +17,7 @@ from typing import Any
 import phone
 from app import load, now, read_settings
 from call_log.records import Disposition
+from cli import pair
 from cli.history import live_check, why
 from config import API_KEY, CUSTOMER_ID, ConfigError
 from phone import PhoneNumber
@@ -88,10 +89,11 @@ def _use_call_log(options: argparse.Namespace) -> int:
         print(f"{options.command}: {reason}", file=sys.stderr)
         return 1
     if options.command == "forget":
-        from cli import forget
+        from cli.history import forget
 
         return forget.run(settings, options.number)
-    from cli import calls, console
+    from cli import console
+    from cli.history import calls
 
     return console.without_traceback(lambda: calls.run(settings, options, now().utc))
 
@@ -110,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for add in _add_check, _add_explain, _add_calls, _add_forget, _add_session:
         add(commands)
-    for command in why, live_check:
+    for command in why, live_check, pair:
         command.add_parser(commands)
     return parser
 

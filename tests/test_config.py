@@ -35,6 +35,7 @@ DEFAULTS = {
     "unavailable_message": "",
     "home_country_code": "",
     "threads": 16,
+    "virtual_numbers": (),
     "api_url": "https://rest-ww.telesign.com",
 }
 
@@ -55,6 +56,7 @@ OTHERS: dict[str, Any] = {
     "unavailable_message": "Away.",
     "home_country_code": "44",
     "threads": 4,
+    "virtual_numbers": ("12025550160", "12025550161"),
     "api_url": "http://127.0.0.1:9000",
 }
 
@@ -87,10 +89,12 @@ def test_without_file_and_environment_all_is_at_its_default() -> None:
 
 
 def as_toml(settings: dict[str, Any]) -> str:
-    return "".join(
-        f"{name} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n"
-        for name, value in settings.items()
-    )
+    def shown(value: object) -> str:
+        if isinstance(value, tuple):
+            return str(list(value))
+        return str(value).lower() if isinstance(value, bool) else repr(value)
+
+    return "".join(f"{name} = {shown(value)}\n" for name, value in settings.items())
 
 
 def test_every_setting_may_come_from_the_file(tmp_path: Path) -> None:
@@ -105,7 +109,10 @@ def test_every_setting_may_come_from_the_environment_which_wins(tmp_path: Path) 
     (tmp_path / "config.toml").write_text(
         as_toml(DEFAULTS | {"caller_id_number": ""}).replace("max_call_duration = None\n", "")
     )
-    environment = {f"MASKING_{name.upper()}": str(value) for name, value in OTHERS.items()}
+    environment = {
+        f"MASKING_{name.upper()}": ", ".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in OTHERS.items()
+    }
     settings, faults = config.read("", environment)
     assert (values(settings), faults) == (OTHERS, [])
 
@@ -121,7 +128,11 @@ def test_the_sample_shows_every_setting_at_its_default() -> None:
         )
     )
     assert list(shown) == list(DEFAULTS)
-    assert shown == DEFAULTS | {"caller_id_number": "", "max_call_duration": 3600}
+    assert shown == DEFAULTS | {
+        "caller_id_number": "",
+        "max_call_duration": 3600,
+        "virtual_numbers": [],
+    }
 
 
 PATH_WANTED = (
@@ -258,6 +269,45 @@ def test_a_wrong_number_is_told_without_its_digits() -> None:
         "MASKING_CALLER_ID_NUMBER: wanted a country code and digits, 7 to 15 in all,"
         " such as 12025550100, got '******5019X'"
     ]
+
+
+NUMBER_WANTED = "a country code and digits, 7 to 15 in all, such as 12025550100"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("'12025550160'", "a list of texts in quotes"),
+        ("['12025550160', 12025550161]", "a number in quotes in place 2"),
+        ("['12025550160', '']", f"in place 2 {NUMBER_WANTED}"),
+        (
+            "['12025550160', '12025550161', '+1 202 555 0160']",
+            "each number once, in place 3 another than in 1",
+        ),
+    ],
+)
+def test_a_pool_is_a_list_of_numbers_each_once(text: str, wanted: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(f"virtual_numbers = {text}\n")
+    got = phone.mask_digits(repr(tomllib.loads(f"x = {text}")["x"]))
+    assert faults_in(path) == [f"{path}:1: virtual_numbers: wanted {wanted}, got {got}"]
+
+
+def test_a_pool_of_the_environment_stands_between_commas() -> None:
+    assert faults_of(MASKING_VIRTUAL_NUMBERS="") == []
+    assert faults_of(MASKING_VIRTUAL_NUMBERS="12025550160,") == [
+        f"MASKING_VIRTUAL_NUMBERS: wanted in place 2 {NUMBER_WANTED}, got '*******0160,'"
+    ]
+
+
+def test_without_a_key_a_pool_is_fictional_for_serving_only() -> None:
+    real = {"MASKING_VIRTUAL_NUMBERS": "12025550160,18888888888"}
+    assert faults_of(**real) == [
+        "virtual_numbers: wanted a fictional number as long as TELESIGN_API_KEY is not set,"
+        " got ...8888"
+    ]
+    assert faults_of(**real, **facts.KEYS) == []
+    assert config.read("", real, serving=False)[1] == []
 
 
 def test_faults_in_the_file_name_their_line(tmp_path: Path) -> None:

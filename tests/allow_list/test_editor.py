@@ -250,10 +250,11 @@ def test_a_change_by_another_program_meanwhile_is_kept(
     editor.append(path, routes(), slow, now=START, note="a note")
     assert path.read_text() == theirs + NEW_ROWS
     monkeypatch.setattr(editor, "_MAX_TRIES", 1)
-    texts.append(facts.ALLOW_LIST)
+    path.write_text(facts.ALLOW_LIST)
+    texts.append(theirs)
     with pytest.raises(AppendError, match="another program keeps changing"):
-        editor.append(path, [], slow, now=START, note="a note")
-    assert path.read_text() == facts.ALLOW_LIST
+        editor.append(path, routes(), slow, now=START, note="a note")
+    assert path.read_text() == theirs
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

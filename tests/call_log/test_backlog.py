@@ -36,7 +36,7 @@ from call_log.backlog import Backlog, PendingRow
 from call_log.store import Row, Store, StoreError, anonymised, microseconds, row_of
 from call_log.writer import CallLog, LogUnavailable
 from calls import PURGED, Delivery
-from cli import forget as forget_command
+from cli.history import forget as forget_command
 
 NOW = Clock()()
 

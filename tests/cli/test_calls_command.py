@@ -246,9 +246,9 @@ def many(log_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         rows.append(row_of(Delivery(events.parse(body), body, clock()), decision))
         clock.sleep(1)
     keep(log_url, rows)
-    monkeypatch.setattr("cli.calls._MAX_COUNTED", 20)
-    monkeypatch.setattr("cli.calls._MAX_FILTERED", 20)
-    monkeypatch.setattr("cli.calls._PAGE_SIZE", 7)
+    monkeypatch.setattr("cli.history.calls._MAX_COUNTED", 20)
+    monkeypatch.setattr("cli.history.calls._MAX_FILTERED", 20)
+    monkeypatch.setattr("cli.history.calls._PAGE_SIZE", 7)
 
 
 @pytest.mark.usefixtures("many")

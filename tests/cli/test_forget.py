@@ -14,7 +14,7 @@ import phone
 from call_log import writer
 from call_log.records import finds
 from call_log.store import Row
-from cli import forget
+from cli.history import forget
 
 
 def test_a_number_is_forgotten_however_it_was_written(

@@ -236,10 +236,11 @@ def test_every_command_line_of_the_app_runs(tmp_path: Path) -> None:
     shutil.copy(ROOT / "config.toml", tmp_path)
     shutil.copy(ROOT / "allowlist.csv", tmp_path)
     lines = [line for line in command_lines("app.py") if line]
+    pool = {"MASKING_VIRTUAL_NUMBERS": "12025550160"}
     assert {word for line in lines for word in line} >= set(commands())
     for line in lines:
         if line[0] != "session":  # it wants another server; see below
-            ended = run(tmp_path, ROOT / "app.py", *line)
+            ended = run(tmp_path, ROOT / "app.py", *line, **pool)
             assert ended.returncode == 0, (line, ended.stderr)
 
 

@@ -1,0 +1,170 @@
+"""Two people behind one virtual number of a pool, for a time: which rows that takes.
+
+A person never has two partners behind one number at a time, and a number that has connected them
+comes back as late as can be: whoever calls back an old number should not reach somebody new.
+No I/O and no clock: the list and the time are passed in.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from allow_list.rows import RowChanges
+from commands import Dial
+from phone import PhoneNumber, redact
+from routing import AllowList, AllowListError, Route, RowFault
+
+People = tuple[PhoneNumber, PhoneNumber]
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_FOR_EVER = datetime.max.replace(tzinfo=UTC)
+
+
+class PairError(Exception):
+    """Two people cannot be paired; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """The virtual number of a pair, and the changes that make it theirs.
+
+    `renewed` is true if it was theirs before and has got another end.
+    """
+
+    number: PhoneNumber
+    changes: RowChanges
+    renewed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """Rows that go because they expired, and lines of those that have to stay all the same."""
+
+    changes: RowChanges
+    kept: tuple[int, ...]
+
+
+def pair(
+    allow_list: AllowList,
+    pool: Sequence[PhoneNumber],
+    people: People,
+    *,
+    ends: datetime,
+    now: datetime,
+) -> Pairing:
+    """Choose a number of the pool for two people until `ends`.
+
+    An open pair keeps its number. Any other gets the first one that neither person has in any row,
+    or else the one whose last row of either expired longest ago. Raises `PairError` if there is
+    none or the two are no two people, `AllowListError` if a number of the pool is a person's.
+    """
+    _check_people(people, {*allow_list.own_numbers, *pool})
+    routes = list(allow_list)
+    _check_pool(routes, pool)
+    theirs = [each for each in routes if each.caller in people or each.destination in people]
+    number = _present(theirs, pool, people, now)
+    renewed = number is not None
+    if number is None:
+        for_anybody = {route.dialled for route in routes if route.caller is None}
+        number = _free(theirs, [each for each in pool if each not in for_anybody], now)
+    return Pairing(number, _rows(theirs, number, people, ends), renewed)
+
+
+def unpair(allow_list: Iterable[Route], people: People) -> list[Route]:
+    """Return every row that connects just these two, behind whichever number."""
+    return [each for each in allow_list if {each.caller, each.destination} == set(people)]
+
+
+def prune(allow_list: AllowList, before: datetime) -> Pruning:
+    """Remove the rows that expired before a time.
+
+    A row for one caller stays where its `to` also has a row for any caller that stays: without it,
+    somebody who is refused today would be connected by that one.
+    """
+    routes = list(allow_list)
+    old = [each for each in routes if each.expires is not None and each.expires < before]
+    lines = {route.line for route in old}
+    for_anybody = {
+        route.dialled for route in routes if route.caller is None and route.line not in lines
+    }
+    kept = tuple(each.line for each in old if each.dialled in for_anybody)
+    return Pruning(RowChanges(removed=frozenset(lines.difference(kept))), kept)
+
+
+def _check_people(people: People, own_numbers: set[PhoneNumber]) -> None:
+    for number in people:
+        if number in own_numbers:
+            raise PairError(
+                f"wanted a person's number, got {number}, a virtual number or masking ID of yours"
+            )
+    if people[0] == people[1]:
+        raise PairError(f"wanted the numbers of two people, got {redact(people[0])} twice")
+
+
+def _check_pool(routes: Iterable[Route], pool: Sequence[PhoneNumber]) -> None:
+    numbers = set(pool)
+    faults = [
+        RowFault(
+            route.line,
+            f"{column}: wanted a person's number, got {redact(number)}, which is one of the"
+            " setting virtual_numbers",
+        )
+        for route in routes
+        for column, number in (("from", route.caller), ("destination", route.destination))
+        if number is not None and number in numbers
+    ]
+    if faults:
+        raise AllowListError(faults)
+
+
+def _numbers(route: Route) -> Iterator[PhoneNumber]:
+    """Yield the numbers of ours that a person of this route dials or sees."""
+    yield from {route.dialled, route.masking_id}
+
+
+def _present(
+    theirs: Iterable[Route], pool: Iterable[PhoneNumber], people: People, now: datetime
+) -> PhoneNumber | None:
+    """Return the number behind which these two, and neither with anybody else, are connected."""
+    partners: dict[PhoneNumber, set[frozenset[PhoneNumber | None]]] = {}
+    for route in theirs:
+        if route.expires is None or route.expires > now:
+            for number in _numbers(route):
+                partners.setdefault(number, set()).add(frozenset((route.caller, route.destination)))
+    return next((each for each in pool if partners.get(each) == {frozenset(people)}), None)
+
+
+def _free(theirs: Iterable[Route], pool: Sequence[PhoneNumber], now: datetime) -> PhoneNumber:
+    last: dict[PhoneNumber, datetime] = {}
+    for route in theirs:
+        for number in _numbers(route):
+            last[number] = max(last.get(number, _NEVER), route.expires or _FOR_EVER)
+    free = [number for number in pool if last.get(number, _NEVER) <= now]
+    if not free:
+        raise PairError(
+            "wanted a number of virtual_numbers that neither of the two uses now, got none: each"
+            " has an open row of one of them, or a row for any caller; add a number to the"
+            " setting, or unpair one of them from somebody else"
+        )
+    return min(free, key=lambda number: last.get(number, _NEVER))
+
+
+def _rows(
+    theirs: Iterable[Route], number: PhoneNumber, people: People, ends: datetime
+) -> RowChanges:
+    """Return the changes after which the number connects the two, each way, until `ends`.
+
+    A row of the same caller for somebody else has expired, and makes room.
+    """
+    there = {route.caller: route for route in theirs if route.dialled == number}
+    added, changed, removed = [], [], set()
+    for caller, destination in (people, people[::-1]):
+        row = Route(number, caller, Dial(destination, number), ends)
+        before = there.get(caller)
+        if before is not None and before.destination == destination:
+            changed.append(replace(row, line=before.line))
+            continue
+        added.append(row)
+        if before is not None:
+            removed.add(before.line)
+    return RowChanges(tuple(added), tuple(changed), frozenset(removed))

@@ -1,0 +1,57 @@
+"""Spans and points in time as people write them on the command line.
+
+The time is passed in. What cannot be read raises `argparse.ArgumentTypeError`, which says what was
+wanted and what was got.
+"""
+
+import argparse
+import re
+from datetime import UTC, datetime, time, timedelta, tzinfo
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_SPAN = re.compile("([1-9][0-9]{0,3})([mhd])", re.ASCII)
+_CLOCK = re.compile("[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?", re.ASCII)
+_DAYS_AGO = {"today": 0, "yesterday": 1}
+
+
+def span(text: str) -> timedelta:
+    """Read a span such as `90m`, `2h` or `7d`: a whole number of minutes, hours or days."""
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"wanted minutes, hours or days such as 90m, 2h or 7d, got {text!r}"
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def instant(text: str, now: datetime, *, zone: tzinfo | None = UTC) -> datetime:
+    """Read a point in time, and return it in UTC.
+
+    It is `today` or `yesterday` (their first moment), a span such as `2h` (so long before `now`), a
+    time of today such as `18:00`, or a date with or without a time. What names no zone is in
+    `zone`, or with `None` in that of this machine.
+    """
+    try:
+        if _SPAN.fullmatch(text):
+            return (now - span(text)).astimezone(UTC)
+        return _in_utc(_named(text, now.astimezone(zone)), zone)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            "wanted today, yesterday, a span before now such as 2h, or a date or time such as"
+            f" 2026-11-23T18:00, got {text!r}"
+        ) from None
+
+
+def _named(text: str, now: datetime) -> datetime:
+    if text in _DAYS_AGO:
+        return datetime.combine(now.date() - timedelta(days=_DAYS_AGO[text]), time())
+    if _CLOCK.fullmatch(text):
+        return datetime.combine(now.date(), time.fromisoformat(text))
+    return datetime.fromisoformat(text)
+
+
+def _in_utc(moment: datetime, zone: tzinfo | None) -> datetime:
+    """Return the moment in UTC; without a zone of its own, and for `None`, by the machine's."""
+    if moment.tzinfo is None and zone is not None:
+        moment = moment.replace(tzinfo=zone)
+    return moment.astimezone(UTC)

@@ -32,7 +32,7 @@ BLOCKS = [block for text in TEXTS.values() for block in FENCED.findall(text)]
 SHELL = [block for kind, block in BLOCKS if kind == "sh"]
 SPANS = re.findall(r"`([^`\n]+)`", FENCED.sub("", EVERYTHING))
 
-SOURCES = [*ROOT.glob("*.py"), *ROOT.glob("[a-z]*/*.py")]
+SOURCES = [*ROOT.glob("*.py"), *ROOT.glob("[a-z]*/**/*.py")]
 CODE = "\n".join(
     path.read_text()
     for path in SOURCES

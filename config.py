@@ -26,7 +26,7 @@ _MAX_KEYS = 10  # so many TeleSign gives out to one account
 
 
 class ConfigError(Exception):
-    """The server cannot start; `faults` are all that was found, each a line for the operator."""
+    """The server cannot start; `faults` holds every fault, each a line for the operator."""
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
@@ -34,7 +34,7 @@ class ConfigError(Exception):
 
 
 class _ValueError(ValueError):
-    """A value is not what the setting takes; the message says what is wanted."""
+    """A setting does not take this value; the message says what it wants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _shaped(pattern: str, wanted: str) -> Callable[[str], str]:
 
 
 def _unwanted(text: str) -> str:
-    """Say what a file of the environment, or a copy and paste, has left around a value."""
+    """Return what a message adds if an environment file or a paste left something around it."""
     if not text.isprintable():
         return ", without control characters such as the line end of Windows"
     if text != text.strip():
@@ -174,12 +174,12 @@ class Settings:
 
     @property
     def only_fictional(self) -> bool:
-        """Whether everybody is answered without anybody having asked for that."""
+        """Whether only fictional numbers may be served: no key is set, and nobody asked for that."""
         return self.verify_signatures and not self.api_keys
 
 
 def prompts(settings: Settings) -> Prompts:
-    """Return what is said in a call by these settings."""
+    """Return what these settings have spoken in a call."""
 
     def speak(message: str, *, collect_digit: bool = False) -> Speak:
         return Speak(message, settings.language, collect_digit)
@@ -289,7 +289,7 @@ def _secrets(
 
 
 def _keys(text: str, faults: list[str]) -> list[bytes]:
-    """Return the keys of a text, between which stand commas; a space may follow each of those."""
+    """Return the keys of a text; they are separated by a comma, which a space may follow."""
     keys: list[bytes] = []
     texts = re.split(", ?", text)
     if len(texts) > _MAX_KEYS:
@@ -315,7 +315,7 @@ def _real_without_a_key(settings: Settings) -> list[str]:
 
 
 def _line_of(key: str, text: str) -> int:
-    """Return the line of a setting: the parser does not tell it."""
+    """Return the line of a setting, which the TOML parser does not give."""
     pattern = rf"^[ \t]*\[*[ \t]*[\"']?{re.escape(key)}\b"
     found = re.search(pattern, text, re.MULTILINE)
     return text.count("\n", 0, found.start()) + 1 if found else 1
@@ -326,5 +326,5 @@ def _unknown(place: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """Show a value that is not taken, without what may be a password in a URL."""
+    """Return a refused value as text, without what may be a password in a URL."""
     return phone.mask_digits(re.sub(r".*@", "...@", repr(value)))

@@ -15,6 +15,11 @@ otherwise give two different dials for one call.
 `python app.py` is the command line of `cli/main.py`; another WSGI server runs `app:application`.
 """
 
+if __name__ == "__main__":
+    from cli import prerequisites
+
+    prerequisites.check()  # first: the imports below find out what is missing
+
 import atexit
 import json
 import os
@@ -49,8 +54,6 @@ from signature import SignatureError
 MAX_BODY_BYTES = 65_536
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
-_ABSOLUTE = re.compile("^https?://[^/?]+")
-_WORKER_CANNOT_BOOT = 3  # makes gunicorn end instead of starting one worker after another
 _NO_SUCH_PAGE = "wanted POST on the event path"
 _STATUS = {
     "bad_json": 400,
@@ -218,7 +221,7 @@ def _is_exact_path(environ: Mapping[str, Any]) -> bool:
     uri = environ.get("REQUEST_URI") or environ.get("RAW_URI")
     if not uri:
         return bool(environ["bottle.raw_path"] == environ["PATH_INFO"])
-    path = uri if uri.startswith("/") else _ABSOLUTE.sub("", uri)
+    path = uri if uri.startswith("/") else re.sub("^https?://[^/?]+", "", uri)
     seen = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
     return bool(path.partition("?")[0] == seen)
 
@@ -313,7 +316,7 @@ def __getattr__(name: str) -> Bottle:
         calls = open_log(settings, event_log)
     except (ConfigError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
-        raise SystemExit(_WORKER_CANNOT_BOOT) from None
+        raise SystemExit(3) from None  # gunicorn ends, instead of starting worker after worker
     atexit.register(calls.close)  # first: a worker may be stopped at any time from now on
     if not settings.verified:
         event_log.notice("requests are NOT VERIFIED: anybody who finds the address is answered")

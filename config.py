@@ -174,7 +174,7 @@ class Settings:
 
     @property
     def only_fictional(self) -> bool:
-        """Whether only fictional numbers may be served: no key is set, and nobody asked for that."""
+        """Whether only fictional numbers may be served: there is no key, and nobody allowed it."""
         return self.verify_signatures and not self.api_keys
 
 

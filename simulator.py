@@ -4,6 +4,11 @@ Nothing of `events`, `commands` or `routing` is imported here or in `simulation`
 separate readings of TeleSign's documents have to agree. `--help` lists the options.
 """
 
+if __name__ == "__main__":
+    from cli import prerequisites
+
+    prerequisites.check()  # first, as what is missing is found by the imports that follow
+
 import argparse
 import contextlib
 import os

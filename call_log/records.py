@@ -157,7 +157,7 @@ def _disposition(
         return Disposition.REFUSED
     if ANSWERED in statuses or any(leg.direction == "outbound" and leg.answered for leg in legs):
         return Disposition.ANSWERED
-    if any(_says_no_answer(status) for status in failures):
+    if any(says_no_answer(status) for status in failures):
         return Disposition.NO_ANSWER
     if failures:
         return Disposition.FAILED
@@ -166,7 +166,7 @@ def _disposition(
     return Disposition.UNKNOWN
 
 
-def _says_no_answer(status: str) -> bool:
+def says_no_answer(status: str) -> bool:
     """Whether a status means that the phone rang; inferred, as no page lists the statuses."""
     return re.sub("[^a-z]", "", status.lower()) in ("noanswer", "unanswered", "timeout")
 

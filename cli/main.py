@@ -18,10 +18,11 @@ import phone
 from app import load, now, read_settings
 from call_log.records import Disposition
 from cli import pair
-from cli.history import live_check, why
+from cli.history import live_check, report, why
 from config import API_KEY, CUSTOMER_ID, ConfigError
 from phone import PhoneNumber
 
+VERSION = "0.2.0"
 _MAX_LAST = 1_000_000_000
 
 _Commands = Any  # argparse names no public type for what `add_subparsers` returns
@@ -46,7 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "check" | "explain":
             return _read_allow_list(options)
-        case "calls" | "forget":
+        case "calls" | "forget" | "report":
             return _use_call_log(options)
         case "session":
             from cli import session
@@ -95,6 +96,8 @@ def _use_call_log(options: argparse.Namespace) -> int:
     from cli import console
     from cli.history import calls
 
+    if options.command == "report":
+        return console.without_traceback(lambda: report.run(settings, options, now().utc))
     return console.without_traceback(lambda: calls.run(settings, options, now().utc))
 
 
@@ -103,17 +106,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Connect phone calls through masking numbers."
         " Without a command, run the webhook server.",
     )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="the settings file (default: config.toml, if it exists); goes before the command",
-    )
+    parser.add_argument("--version", action="version", version=f"masked-calls {VERSION}")
+    config_help = "the settings file (default: config.toml, if it exists)"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=config_help)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for add in _add_check, _add_explain, _add_calls, _add_forget, _add_session:
         add(commands)
-    for command in why, live_check, pair:
+    for command in report, why, live_check, pair:
         command.add_parser(commands)
+    for each in commands.choices.values():  # unless it is given there, the one before counts
+        each.add_argument(
+            "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help=config_help
+        )
     return parser
 
 

@@ -18,7 +18,7 @@ from allow_list import editor, pairs, reader, rows
 from allow_list.pairs import Pairing, People, Pruning
 from allow_list.rows import RowChanges
 from app import read_settings, row_defaults
-from cli import times
+from cli.history import times
 from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route

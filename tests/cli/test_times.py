@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
 
-from cli import times
+from cli.history import times
 
 NOW = datetime(2026, 11, 23, 1, 30, tzinfo=UTC)
 EARLIER = timezone(timedelta(hours=-5))

@@ -19,7 +19,7 @@ THREADS = {"asyncio", "concurrent", "multiprocessing", "queue", "signal", "threa
 CORE = {"calls", "commands", "config", "events", "phone", "routing", "signature"}
 TOP = CORE | {"app", "simulator"}
 FOLDERS = {"allow_list", "call_log", "cli", "insight", "serving", "simulation"}
-ROOMS = FOLDERS | {"cli/history"}
+ROOMS = FOLDERS | {"call_log/reading", "cli/history"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ LAYERS = {
         {"signature", "simulation", "cli.console", "cli.http_client"}, BOTTLE | {"waitress"}
     ),
     "simulator": Layer(
-        {"signature", "simulation", "cli.console", "cli.http_client"}, BOTTLE | {"waitress"}
+        {"signature", "simulation", "cli.console", "cli.http_client", "cli.prerequisites"},
+        BOTTLE | {"waitress"},
     ),
 }
 

@@ -1,0 +1,96 @@
+"""What a Python lacks is told in one sentence; and what may stand before and after a command."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+from cli import main
+
+PROGRAMS = ("app.py", "simulator.py")
+
+
+def run(program: str, before: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program after some lines of Python that change what it finds."""
+    code = f"import runpy, sys\n{before}\nsys.argv = {[program, *words]!r}\n"
+    code += f"sys.path.insert(0, {str(ROOT)!r})\n"
+    code += f"runpy.run_path({str(ROOT / program)!r}, run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("version", ["3.9", "3.10"])
+def test_a_python_that_is_too_old_is_told_of_in_one_sentence(program: str, version: str) -> None:
+    faked = (*map(int, version.split(".")), 18, "final", 0)
+    ended = run(program, f"sys.version_info = {faked}")
+    wanted = f"wanted Python 3.11 or newer, got {version} ({sys.executable})\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", wanted)
+
+
+@pytest.mark.parametrize("file", [*PROGRAMS, "cli/prerequisites.py", "cli/__init__.py"])
+def test_what_an_old_python_reads_before_that_it_can_parse(file: str) -> None:
+    ast.parse((ROOT / file).read_text(), feature_version=(3, 7))
+
+
+@pytest.mark.parametrize(
+    ("program", "package", "words"),
+    [
+        ("app.py", "bottle", ["check"]),
+        ("app.py", "rich", ["check"]),
+        ("app.py", "phonenumbers", ["check"]),
+        ("simulator.py", "requests", ["--list"]),
+        ("simulator.py", "rich", ["--list"]),
+    ],
+)
+def test_a_package_that_is_missing_is_told_of_in_one_sentence(
+    program: str, package: str, words: list[str], tmp_path: Path
+) -> None:
+    list_file = tmp_path / "allowlist.csv"
+    list_file.write_text((ROOT / "allowlist.csv").read_text())
+    gone = f"sys.modules[{package!r}] = None\nimport os\nos.chdir({str(tmp_path)!r})"
+    ended = run(program, gone, *words)
+    begin = f"wanted the package {package}, got none in {sys.executable}; run .venv/bin/python"
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(begin), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_another_error_has_its_traceback() -> None:
+    broken = "import argparse\nargparse.ArgumentParser = None"
+    ended = run("app.py", broken)
+    assert "TypeError" in ended.stderr
+
+
+def test_the_version_is_that_of_the_newest_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"masked-calls {main.VERSION}\n")
+    newest = re.search(r"^## ([0-9.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == main.VERSION
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config", "mine.toml", "check"],
+        ["check", "--config", "mine.toml"],
+        ["--config", "other.toml", "check", "--config", "mine.toml"],
+    ],
+)
+def test_the_settings_file_may_be_named_before_or_after_the_command(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text('allow_list = "mine.csv"\n')
+    assert main.main(words) == 2
+    assert "mine.csv" in capsys.readouterr().err

@@ -178,12 +178,9 @@ def session_of_somebody_else(folder: Path) -> tuple[str, int]:
         ended = subprocess.run(
             [sys.executable, "-c", AS_SOMEBODY_ELSE],
             cwd=folder,
-            env={
-                **os.environ,
-                **facts.KEYS,
-                "MASKING_API_URL": url,
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
+            # Another user may not write what measures coverage, nor compiled files.
+            env={name: text for name, text in os.environ.items() if "COVERAGE" not in name}
+            | {**facts.KEYS, "MASKING_API_URL": url, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             timeout=30,

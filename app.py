@@ -42,8 +42,7 @@ from allow_list.reader import RowDefaults
 from allow_list.reload import LiveAllowList
 from call_log import writer
 from call_log.store import StoreError
-from call_log.writer import LogUnavailable
-from calls import CallState, CallStore, Delivery, Timestamp
+from calls import CallState, CallStore, Delivery, LogUnavailable, Timestamp
 from commands import Command
 from config import HEALTH_PATH, ConfigError, Settings, prompts
 from events import EventError
@@ -188,7 +187,7 @@ def _answer_bottle_error(event_log: EventLog, error: HTTPError) -> HTTPResponse:
     words = {404: "not_found", 405: "method_not_allowed"}
     is_exact = _is_exact_path(request.environ)
     word = words.get(error.status_code, "internal") if is_exact else "not_found"
-    event_log.rejected(word, _NO_SUCH_PAGE)
+    event_log.rejected(word, "refused by Bottle" if word == "internal" else _NO_SUCH_PAGE)
     refusal = _refusal(word)
     if word == "method_not_allowed":
         refusal.set_header("Allow", error.get_header("Allow"))
@@ -223,7 +222,7 @@ def _is_exact_path(environ: Mapping[str, Any]) -> bool:
         return bool(environ["bottle.raw_path"] == environ["PATH_INFO"])
     path = uri if uri.startswith("/") else re.sub("^https?://[^/?]+", "", uri)
     seen = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
-    return bool(path.partition("?")[0] == seen)
+    return bool(seen and path.partition("?")[0] == seen)
 
 
 def _read_body(environ: Mapping[str, Any]) -> bytes:

@@ -39,7 +39,8 @@ class CallState:
     and `first_seen_s` its time on the monotonic clock. A dial that was answered did not fail,
     whatever else is reported. `completed` is also true of a purged call. `spoken` is true once a
     message was spoken, or audio played, to its end; `collected` are the first digits that were
-    pressed, empty while there are none.
+    pressed, empty while there are none. `is_unread` is true while the
+    first event was decided without the log, which may know that the call is older.
     """
 
     incoming: IncomingCall | None = None
@@ -50,6 +51,7 @@ class CallState:
     completed: bool = False
     spoken: bool = False
     collected: str = ""
+    is_unread: bool = False
 
     @property
     def was_refused(self) -> bool:
@@ -139,6 +141,13 @@ class Answer(Protocol):
 
 
 A = TypeVar("A", bound=Answer)
+
+
+class LogUnavailable(Exception):  # noqa: N818 - the word of its answer
+    """The event cannot be kept now, and is of no use to anybody unless it is."""
+
+    word = "log_unavailable"
+    cause = "the call log is failing"
 
 
 class CallStore(Protocol):

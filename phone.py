@@ -28,7 +28,7 @@ _NATIONAL_DIGITS = 10
 _MIN_DIGITS = 7
 _MAX_DIGITS = 15
 _SHOWN_DIGITS = 4
-_MAX_KEPT_DIGITS = 40
+_MAX_KEPT_DIGITS = 128
 _WANTED = "wanted a country code and digits, 7 to 15 in all, such as 12025550100"
 _WANTED_IN_GROUPS = (
     "; digits in groups are read only if they make a number that their country can have, without"

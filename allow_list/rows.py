@@ -28,6 +28,7 @@ COLUMNS = (
     "note",
 )
 _NAMES = frozenset(COLUMNS)
+_FORMULA_ERROR = re.compile(r"#(N/A|REF!|VALUE!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!|ERROR!)")
 _OPEN_QUOTE = "unexpected end of data"  # the words of Python's csv module
 _NEEDED = ("from", "destination", "expires")
 _NATIONAL_DIGITS = 10
@@ -42,7 +43,7 @@ class RowError(ValueError):
 def rows(lines: Iterable[str], faults: list[RowFault]) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with its line number; add a fault for each line that is not CSV."""
     for line, text in enumerate(lines, start=1):
-        if not text.strip() or text.startswith("#"):
+        if not text.strip() or _is_comment(text):
             continue
         try:
             cells = next(csv.reader((text,), strict=True))
@@ -57,8 +58,13 @@ def rows(lines: Iterable[str], faults: list[RowFault]) -> Iterator[tuple[int, li
 
 def _is_row(cells: list[str]) -> bool:
     """Whether this is neither an empty row nor a comment, as spreadsheet programs save them."""
-    first = cells[0].lstrip()[:1]
-    return first != "#" and (first != "" or any(map(str.strip, cells)))
+    first = cells[0].lstrip()
+    return not _is_comment(first) and (first != "" or any(map(str.strip, cells)))
+
+
+def _is_comment(text: str) -> bool:
+    """Whether it begins with `#`; a formula's error does too, and must not hide its row."""
+    return text.startswith("#") and not _FORMULA_ERROR.match(text)
 
 
 def header(cells: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 Each delivery waits once, with a count, so that repeats take no room from others. The room is so
 many bytes, and what has a place keeps it. The file lies next to the log, one JSON line a delivery.
 A start that is cut short, or another server on the same log, may import it again: what the log
-holds already is not counted twice.
+holds already is not counted twice, unless another server has kept a repeat of it in between.
 """
 
 import base64

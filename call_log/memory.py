@@ -151,7 +151,8 @@ class Memory:
         """
         memory = self.state(reference_id)
         merged = state.merged(memory)
-        if state.incoming and memory.incoming and memory.first_seen_s < self._opened.monotonic_s:
+        is_older = memory.is_unread or memory.first_seen_s < self._opened.monotonic_s
+        if state.incoming and memory.incoming and is_older:
             return replace(merged, first_seen_s=min(state.first_seen_s, memory.first_seen_s))
         return merged
 
@@ -177,9 +178,8 @@ class Memory:
         Returned is 510 - 3,610 = -3,100 s.
         """
         by_wall = abs(now.utc - utc(row.first_seen)).total_seconds()
-        if self._newest is None:
-            return now.monotonic_s - by_wall
-        before = (utc(self._newest) - utc(row.first_seen)).total_seconds()
+        newest = self._opened.utc if self._newest is None else utc(self._newest)
+        before = (newest - utc(row.first_seen)).total_seconds()
         by_log = before + now.monotonic_s - self._opened.monotonic_s
         return now.monotonic_s - max(by_wall, by_log)
 

@@ -22,6 +22,7 @@ jobs. It is never held during I/O; decisions are made under it, and do none.
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from call_log.memory import InMemoryCalls, Memory
 from call_log.purge import Purge
 from call_log.sqlite import SqliteStore
 from call_log.store import Store, StoreError, fails_for_all
-from calls import A, CallState, CallStore, Delivery, Timestamp
+from calls import A, CallState, CallStore, Delivery, LogUnavailable, Timestamp
 from events import CallCompleted, UnknownEvent
 
 _MAX_WAIT_S = 0.5
@@ -40,13 +41,6 @@ _TICK_S = 0.25
 _MAX_RETRIED_S = 0.2
 _MAX_TURN_S = 1.0
 _MAX_CLOSING_S = 1.0
-
-
-class LogUnavailable(Exception):  # noqa: N818 - the word of its answer
-    """The event cannot be kept now, and is of no use to anybody unless it is."""
-
-    word = "log_unavailable"
-    cause = "the call log is failing"
 
 
 class Condition(Enum):
@@ -99,8 +93,10 @@ class CallLog:
     def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
         """Decide on an event and keep it, within half a second; see `calls.CallStore`.
 
-        Raises `LogUnavailable` for an event that has to be kept and cannot be.
+        Raises `LogUnavailable` for an event that must be kept and cannot be, and after `close`.
         """
+        if self._closed.is_set():
+            raise LogUnavailable
         job = Job(delivery, decide)
         # The log may begin to fail, or recover, right after this look. Then the job is queued for a
         # writer that fails, and is answered after half a second like any other; or it is in the
@@ -140,8 +136,11 @@ class CallLog:
         self._thread.join(2 * _MAX_CLOSING_S)
         self._closed.set()
         with self._lock:
-            for job in [*self._batch, *self._queue.take_batch(0)]:
+            for job in self._batch:
                 self._defer(job)
+            while len(self._queue):
+                for job in self._queue.take_batch(0):
+                    self._defer(job)
             left, self._backlog, self._batch = self._backlog.copies(), Backlog(0), []
         return backlog.spill(self._store, left, self._notify) if left else 0
 
@@ -167,7 +166,10 @@ class CallLog:
         if not job.is_decided:
             state = self._memory.state(job.reference_id)
             job.decide_by(state)
-            self._memory.put(job.reference_id, job.state_after(state))
+            after = job.state_after(state)
+            if state.incoming is None and after.incoming:
+                after = replace(after, is_unread=True)
+            self._memory.put(job.reference_id, after)
         if job.error is None and isinstance(job.delivery.event, CallCompleted | UnknownEvent):
             job.complete(LogUnavailable())
             return

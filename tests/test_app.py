@@ -27,7 +27,7 @@ import config
 from allow_list.reload import LiveAllowList
 from app import create_app
 from call_log.memory import InMemoryCalls
-from call_log.writer import LogUnavailable
+from calls import LogUnavailable
 
 CALL = payload("incoming_call")
 NUMBER = "12025550123"
@@ -132,10 +132,22 @@ def test_an_app_below_a_prefix_takes_its_paths_exactly(make_app: MakeApp) -> Non
         assert call(app, environ(CALL, REQUEST_URI=uri, **prefixed))[0] == status
 
 
+def test_no_path_at_all_is_not_the_root(make_app: MakeApp) -> None:
+    request = environ(CALL, REQUEST_URI="?x", PATH_INFO="", CONTENT_LENGTH=str(len(CALL)))
+    assert call(make_app().app, request)[0] == 404
+
+
 @pytest.mark.parametrize("uri", ["REQUEST_URI", "RAW_URI"])
 def test_a_path_must_be_sent_exactly(uri: str, make_app: MakeApp) -> None:
     app, length = make_app().app, {"CONTENT_LENGTH": str(len(CALL))}
-    sent = {"/": 200, "//": 404, "http://x/": 200, "https://x/": 200, "https://x?a=/": 404}
+    sent = {
+        "/": 200,
+        "?a": 404,
+        "//": 404,
+        "http://x/": 200,
+        "https://x/": 200,
+        "https://x?a=/": 404,
+    }
     assert {each: call(app, environ(CALL, **{uri: each}, **length))[0] for each in sent} == sent
 
 

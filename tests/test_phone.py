@@ -202,7 +202,7 @@ def test_no_digits_mean_withheld(value: object) -> None:
         ("\u0661", "1"),
         ("\u00b2", ""),
         ("sip:12025550199@10.0.0.1", "1202555019910001"),
-        ("1" * 99, "1" * 40),
+        ("1" * 199, "1" * 128),
     ],
 )
 def test_an_unreadable_value_is_bad_and_keeps_its_digits(value: object, digits: str) -> None:
@@ -337,3 +337,9 @@ def test_one_of_several_that_is_none_is_told_by_its_place(
 ) -> None:
     with pytest.raises(phone.PhoneError, match=f"^{message}"):
         phone.parse_each(texts)
+
+
+def test_a_number_of_ours_is_found_behind_many_other_digits() -> None:
+    found = phone.read(f"sip:{'9' * 30}12025550199@example.com")
+    assert isinstance(found, NoNumber)
+    assert found.holds_any({"12025550199"})

@@ -163,3 +163,12 @@ def test_a_list_that_takes_no_rows_is_a_fault(text: str, fault: tuple[int, str])
     with pytest.raises(AllowListError) as caught:
         applied(text, RowChanges((route(ONE, OTHER),)))
     assert [(each.line, each.message) for each in caught.value.faults] == [fault]
+
+
+@pytest.mark.parametrize("error", ["#REF!", "#N/A", "#NAME?", "#DIV/0!", "#VALUE!"])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_the_error_of_a_formula_in_the_first_cell_is_no_comment(error: str, quoted: bool) -> None:
+    """Else the caller of that row would get the row for any caller, without a word."""
+    first = f'"{error}"' if quoted else error
+    found, faults = rows_of("to,from", f"{first},12025550123", "# REF! was here,")
+    assert (found, faults) == ([(1, ["to", "from"]), (2, [error, "12025550123"])], [])

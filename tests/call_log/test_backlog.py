@@ -34,8 +34,8 @@ import events
 from call_log import backlog, writer
 from call_log.backlog import Backlog, PendingRow
 from call_log.store import Row, Store, StoreError, anonymised, microseconds, row_of
-from call_log.writer import CallLog, LogUnavailable
-from calls import PURGED, Delivery
+from call_log.writer import CallLog
+from calls import PURGED, Delivery, LogUnavailable
 from cli.history import forget as forget_command
 
 NOW = Clock()()

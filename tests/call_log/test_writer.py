@@ -24,8 +24,7 @@ from helpers import Clock, eventually, payload
 import events
 from call_log import writer
 from call_log.store import RefusedError, StoreError, microseconds
-from call_log.writer import LogUnavailable
-from calls import PURGED, UNKNOWN, Delivery
+from calls import PURGED, UNKNOWN, Delivery, LogUnavailable
 from commands import Hangup
 from routing import Decision, Reason
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, SUPPORT
 
 pytestmark = pytest.mark.faults
 
@@ -33,7 +33,7 @@ pytest.skip("no such program", allow_module_level=True)
 
 def run(folder: Path, text: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     (folder / "test_one.py").write_text(text)
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", SUPPORT)))
     without = {name: value for name, value in os.environ.items() if name != "NOTHING_SKIPPED"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "conftest", "-c", os.devnull, folder],

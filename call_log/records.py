@@ -28,6 +28,8 @@ from phone import NoNumber, PhoneNumber
 MAX_CALL = timedelta(hours=4, minutes=10)
 """So long after its first event a call is over in any case: TeleSign's limit is 4 h."""
 
+_BETWEEN = "[^0-9A-Za-z]{0,4}"  # the digits of a number
+
 
 class Disposition(StrEnum):
     """What became of a call: a closed list."""
@@ -64,9 +66,11 @@ class StoredEvent:
 class CallRecord:
     """One call. Times are aware UTC; what is not known is `None`, or empty.
 
-    `duration_s` counts from the creation to the end, `talk_s` from the answer to the end of the leg
-    that ended first. `legs` are the legs as `call_completed` reports them; without an
-    `incoming_call` the numbers are taken from them. `masking_id` is only ever that of our `dial`.
+    `duration_s` counts from the creation to the end, `wait_s` from the `incoming_call` to the
+    answer, `talk_s` from the answer to the end of the leg that ended first. `dial_status` is
+    TeleSign's word: `answered` if any report says so, else that of the first failure. `legs` are
+    the legs as `call_completed` reports them; without an `incoming_call` the numbers are taken from
+    them. `masking_id` is only ever that of our `dial`.
     """
 
     reference_id: str
@@ -78,10 +82,12 @@ class CallRecord:
     masking_id: str | None
     decision: str | None
     reason: str | None
+    dial_status: str | None
     created: datetime
     answered: datetime | None
     ended: datetime | None
     duration_s: float | None
+    wait_s: float | None
     talk_s: float | None
     collected: str
     recordings: tuple[str, ...]
@@ -112,10 +118,12 @@ def record(events: Sequence[StoredEvent], now: datetime) -> CallRecord:
         masking_id=params.get("caller_id_number"),
         decision=str(reply.get("method", "no action")) if incoming else None,
         reason=incoming.reason if incoming else None,
+        dial_status=_dial_status(events),
         created=created,
         answered=answered,
         ended=ended,
         duration_s=reported if reported is not None else _seconds(created, ended),
+        wait_s=_wait_s(events, created, answered),
         talk_s=_seconds(answered, talk_ended),
         collected="".join(_collected(events)),
         recordings=tuple(dict.fromkeys(leg.recording for leg in legs if leg.recording)),
@@ -151,8 +159,8 @@ def _state(events: Sequence[StoredEvent], now: datetime) -> State:
 def _disposition(
     events: Sequence[StoredEvent], incoming: StoredEvent | None, legs: Sequence[CallLeg]
 ) -> Disposition:
-    statuses = [each.event.status for each in events if isinstance(each.event, DialCompleted)]
-    failures = [status for status in statuses if status is not None and status != ANSWERED]
+    statuses = _dial_statuses(events)
+    failures = [status for status in statuses if status != ANSWERED]
     if incoming is not None and incoming.reply.get("method") != "dial":
         return Disposition.REFUSED
     if ANSWERED in statuses or any(leg.direction == "outbound" and leg.answered for leg in legs):
@@ -164,6 +172,16 @@ def _disposition(
     if incoming is not None and any(isinstance(each.event, CallCompleted) for each in events):
         return Disposition.NO_ANSWER
     return Disposition.UNKNOWN
+
+
+def _dial_statuses(events: Iterable[StoredEvent]) -> list[str]:
+    dials = (each.event for each in events if isinstance(each.event, DialCompleted))
+    return [dial.status for dial in dials if dial.status is not None]
+
+
+def _dial_status(events: Iterable[StoredEvent]) -> str | None:
+    statuses = _dial_statuses(events)
+    return ANSWERED if ANSWERED in statuses else next(iter(statuses), None)
 
 
 def says_no_answer(status: str) -> bool:
@@ -200,6 +218,16 @@ def _first(
     return min(times, default=None)
 
 
+def _wait_s(
+    events: Sequence[StoredEvent], created: datetime, answered: datetime | None
+) -> float | None:
+    """Return how long the caller waited for the answer; by our own clock, if both events came."""
+    if answered is None:
+        return None
+    asked, told = _first(events, IncomingCall), _first(events, DialCompleted, ANSWERED)
+    return _seconds(asked, told) if asked and told else _seconds(created, answered)
+
+
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     """Return how long something took; never negative, though two clocks may disagree."""
     if start is None or end is None:
@@ -213,11 +241,25 @@ def finds(number: PhoneNumber, home_country_code: str) -> Callable[[str], bool]:
     return lambda text: pattern.search(_plain(text)) is not None
 
 
+def ends_in(digits: str) -> Callable[[str], bool]:
+    """Return a test of whether some group of digits in a text, plain or JSON, ends in these."""
+    pattern = re.compile(f"{_BETWEEN.join(digits)}(?![0-9])")
+    return lambda text: pattern.search(_plain(text)) is not None
+
+
+def has_number_ending(call: CallRecord, digits: str) -> bool:
+    """Whether a number of a call, in whatever role, ends in these digits."""
+    roles = [call.caller, call.dialled, call.destination, call.masking_id]
+    roles += [number for leg in call.legs for number in (leg.from_number, leg.to_number)]
+    texts = (each.digits if isinstance(each, NoNumber) else each or "" for each in roles)
+    return any(text.endswith(digits) for text in texts)
+
+
 def _pattern(number: PhoneNumber, home_country_code: str) -> re.Pattern[str]:
     """Return a pattern of a number, with or without separators and the country code."""
     national = number.removeprefix(home_country_code)
     code = number.removesuffix(national)
-    between = "[^0-9A-Za-z]{0,4}"
+    between = _BETWEEN
     digits = between.join(national)
     if code:
         digits = f"(?:{between.join(code)}{between})?(?:0{between})?{digits}"

@@ -7,23 +7,17 @@ of what the others draw with.
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import phone
 from app import load, now, read_settings
-from call_log.records import Disposition
 from cli import pair
-from cli.history import live_check, report, why
+from cli.history import filters, live_check, report, why
 from config import API_KEY, CUSTOMER_ID, ConfigError
-from phone import PhoneNumber
 
 VERSION = "0.2.0"
-_MAX_LAST = 1_000_000_000
 
 _Commands = Any  # argparse names no public type for what `add_subparsers` returns
 
@@ -110,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     config_help = "the settings file (default: config.toml, if it exists)"
     parser.add_argument("--config", type=Path, metavar="FILE", help=config_help)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in _add_check, _add_explain, _add_calls, _add_forget, _add_session:
+    for add in _add_check, _add_explain, filters.add_parser, _add_forget, _add_session:
         add(commands)
     for command in report, why, live_check, pair:
         command.add_parser(commands)
@@ -147,38 +141,6 @@ def _add_explain(commands: _Commands) -> None:
     parser.add_argument("--to", metavar="NUMBER", required=True, help="the dialled number")
 
 
-def _add_calls(commands: _Commands) -> None:
-    parser = _add_command(commands, "calls", "show the last calls in the call log, or one call")
-    parser.add_argument("reference_id", nargs="?", help="show the call with this reference id")
-    parser.add_argument(
-        "--last",
-        type=_last,
-        metavar="N",
-        help="how many calls to show (default: 50; with a filter, all that match)",
-    )
-    parser.add_argument(
-        "--number", type=_number, help="only calls that hold this number, in whatever role"
-    )
-    parser.add_argument(
-        "--since",
-        type=_time,
-        metavar="TIME",
-        help="only calls from this time on, such as 2026-11-23 or 2026-11-23T18:00 (default: UTC)",
-    )
-    parser.add_argument("--until", type=_time, metavar="TIME", help="only calls before this time")
-    parser.add_argument(
-        "--disposition",
-        choices=[each.value for each in Disposition],
-        help="only calls that ended like this",
-    )
-    parser.add_argument(
-        "--full", action="store_true", help="show numbers, pressed keys and texts in full"
-    )
-    formats = parser.add_mutually_exclusive_group()
-    formats.add_argument("--json", action="store_true", help="print JSON")
-    formats.add_argument("--csv", action="store_true", help="print CSV")
-
-
 def _add_forget(commands: _Commands) -> None:
     parser = _add_command(
         commands, "forget", "delete every call that holds a number from the call log"
@@ -204,26 +166,3 @@ def _add_session(commands: _Commands) -> None:
     parser.add_argument(
         "--append", action="store_true", help="add the routes of the session to the allow-list"
     )
-
-
-def _number(text: str) -> PhoneNumber:
-    try:
-        return phone.parse(text)
-    except phone.PhoneError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _last(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,10}", text) or not 0 < int(text) <= _MAX_LAST:
-        raise argparse.ArgumentTypeError(f"wanted a whole number, 1 to {_MAX_LAST}, got {text!r}")
-    return int(text)
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(
-            f"wanted a date or time such as 2026-11-23T18:00, got {text!r}"
-        ) from None

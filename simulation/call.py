@@ -88,6 +88,10 @@ class Failed(Exception):  # noqa: N818 - a verdict, not an error
     """The server's answer is wrong; the text says what was wanted and what was got."""
 
 
+class Refused(Failed):
+    """A call that had to be connected was refused."""
+
+
 class Rejected(Exception):  # noqa: N818 - a verdict, not an error
     """The server rejected a forged or unsigned request, as it must."""
 
@@ -141,7 +145,7 @@ class SimulatedCall:
         """Dial in; the reply must be a dial, and the destination's phone rings."""
         reply = self.dial_in()
         if reply.method != "dial":
-            raise Failed(f"wanted dial, got {reply.name}")
+            raise Refused(f"wanted dial, got {reply.name}")
         self.destination = reply.params["to"]
         shown = reply.params["caller_id_number"]
         self.steps.append(Arrow(TELESIGN, CALLED, f"rings {self.destination}"))

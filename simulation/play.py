@@ -8,6 +8,7 @@ import contextlib
 import json
 import re
 import secrets
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,11 +23,12 @@ from rich.console import Console
 
 from cli import console, http_client
 from cli.console import Step
-from simulation.call import SIMULATED, Exchange, Failed, Rejected, Signer, SimulatedCall
+from simulation.call import SIMULATED, Exchange, Failed, Refused, Rejected, Signer, SimulatedCall
 from simulation.scenarios import Scenario
 
 _APP = Path(__file__).parent.parent / "app.py"
 _POLL_S = 0.02
+_MANY = 3  # more than are played by default
 
 
 # Playing ---------------------------------------------------------------------------------------
@@ -34,7 +36,7 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResult:
-    """A scenario that was played: its verdict and everything that led to it."""
+    """A scenario that was played: its verdict, what to do next, and everything that led to it."""
 
     scenario: str
     sentence: str
@@ -42,6 +44,7 @@ class ScenarioResult:
     verdict: str
     exchanges: list[Exchange]
     steps: list[Step] = field(repr=False)
+    to_do: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +60,33 @@ class Target:
     def play(self, scenario: Scenario, session: requests.Session | None = None) -> ScenarioResult:
         """Play a scenario to its verdict, over a session of its own if none is given."""
         call = self._call(session or http_client.Session(), scenario)
-        passed = True
+        passed, to_do = True, ""
         try:
             verdict = scenario.play(call)
         except Rejected:
             verdict = "rejected: no number was revealed"
         except Failed as failed:
             passed, verdict = False, str(failed)
+            to_do = _explain(call) if isinstance(failed, Refused) and self._is_given else ""
         return ScenarioResult(
-            scenario.name, scenario.sentence, passed, verdict, call.exchanges, call.steps
+            scenario.name, scenario.sentence, passed, verdict, call.exchanges, call.steps, to_do
         )
+
+    @property
+    def _is_given(self) -> bool:
+        """Whether the numbers are the operator's own."""
+        return self.to is not None or self.caller is not None
 
     def _call(self, session: requests.Session, scenario: Scenario) -> SimulatedCall:
         to = scenario.to if self.to is None else self.to
         caller = scenario.caller if self.caller is None else self.caller
         return SimulatedCall(session, self.url, self.signer, to=to, caller=caller, digit=self.digit)
+
+
+def _explain(call: SimulatedCall) -> str:
+    """Return the command that says why a call is refused."""
+    caller, to = (shlex.quote(each) if each else '""' for each in (call.caller, call.to))
+    return f"python app.py explain --from {caller} --to {to}"
 
 
 # Drawing ---------------------------------------------------------------------------------------
@@ -87,13 +102,25 @@ def print_result(out: Console, result: ScenarioResult) -> None:
         console.print_wrapped(out, f"{number} < {exchange.status} {exchange.answer}", "green")
     word, style = ("PASSED", "bold green") if result.passed else ("FAILED", "bold red")
     console.print_wrapped(out, f"{word}: {result.verdict}", style)
+    if result.to_do:
+        console.print_wrapped(out, f"To see why: {result.to_do}")
     out.print()
 
 
 def print_results(out: Console, results: Sequence[ScenarioResult]) -> None:
-    """Draw every result."""
+    """Draw every result, and of many a tally."""
     for result in results:
         print_result(out, result)
+    if len(results) >= _MANY:
+        failed = any(not result.passed for result in results)
+        console.print_wrapped(out, tally(results), "bold red" if failed else "bold green")
+
+
+def tally(results: Sequence[ScenarioResult]) -> str:
+    """Return how many passed and which failed: `18 passed, 1 failed: pair`."""
+    failed = [result.scenario for result in results if not result.passed]
+    passed = f"{len(results) - len(failed)} passed"
+    return f"{passed}, {len(failed)} failed: {', '.join(failed)}" if failed else passed
 
 
 def as_json(results: Sequence[ScenarioResult]) -> str:

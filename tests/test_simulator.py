@@ -72,7 +72,10 @@ def test_a_failed_call_exits_with_1(
 ) -> None:
     code, out = run(capsys, "--url", verified_server.url, "connected", "--to", facts.NOT_LISTED)
     assert code == 1
-    assert out.splitlines()[-2] == "FAILED: wanted dial, got hangup"
+    assert out.splitlines()[-3:-1] == [
+        "FAILED: wanted dial, got hangup",
+        f"To see why: python app.py explain --from {facts.CALLER} --to {facts.NOT_LISTED}",
+    ]
 
 
 @pytest.mark.parametrize("option", ["--no-signature", "--bad-signature"])
@@ -141,6 +144,16 @@ def test_alone_it_starts_a_server_and_plays_every_scenario_on_it(tmp_path: Path)
     results = json.loads(out)
     assert [each["scenario"] for each in results] == list(SCENARIOS)
     assert all(each["passed"] for each in results)
+
+
+def test_many_scenarios_end_with_a_tally(
+    verified_server: ServerProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = ["connected", "refused", "replay"]
+    code, out = run(capsys, "--url", verified_server.url, *three)
+    assert (code, out.splitlines()[-1]) == (0, "3 passed")
+    code, out = run(capsys, "--url", verified_server.url, *three, "--to", facts.NOT_LISTED)
+    assert (code, out.splitlines()[-1]) == (1, "1 passed, 2 failed: connected, replay")
 
 
 def test_a_server_that_was_started_is_named_first(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ The only file here that knows how the log is opened, and how a row of it becomes
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import events
 from app import load
 from call_log import writer
 from call_log.records import StoredEvent
-from call_log.store import Row, Store, StoreError, utc
+from call_log.store import Row, Store, StoreError, microseconds, utc
 from config import API_KEY, CUSTOMER_ID, Settings
 from events import EventError, IncomingCall
 from insight.simulated import is_simulated
@@ -21,6 +22,8 @@ from insight.why import Incoming
 from routing import AllowList
 
 _PAGE = 200
+_MAX_CLOCKS_APART = timedelta(days=1)
+_EARLIEST = utc(0) + _MAX_CLOCKS_APART
 
 Call = tuple[StoredEvent, ...]
 """All that is kept of one call, as it came."""
@@ -71,20 +74,36 @@ class StoredCalls:
             and (simulated or not is_simulated(row.reference_id))
         ]
 
-    def calls(self, reference_ids: Iterable[str]) -> list[Call]:
-        """Return all that is kept of some calls, in this order; less, if some were purged."""
-        ids, found = iter(reference_ids), list[Call]()
+    def calls(self, reference_ids: Iterable[str]) -> Iterator[Call]:
+        """Yield all that is kept of each of some calls, in this order; less, if purged."""
+        ids = iter(reference_ids)
         while page := list(islice(ids, _PAGE)):
             heard: dict[str, list[StoredEvent]] = {}
             for row in self._store.rows(page):
                 heard.setdefault(row.reference_id, []).append(self._event(row))
-            found += [tuple(heard[each]) for each in page if each in heard]
-        return found
+            yield from (tuple(heard[each]) for each in page if each in heard)
 
     def newest(self, most: int) -> list[Call]:
         """Return the calls that were last heard of, at most so many, none of them simulated."""
-        real = (each for each in self._store.newest_calls() if not is_simulated(each))
-        return self.calls(islice(real, most))
+        return list(self.calls(islice(self.newest_ids(simulated=False), most)))
+
+    def newest_ids(self, since: datetime | None = None, *, simulated: bool) -> Iterator[str]:
+        """Yield the ids of all calls that may have begun since then, the last active first."""
+        first = 0 if since is None else microseconds(max(since, _EARLIEST) - _MAX_CLOCKS_APART)
+        ids = self._store.newest_calls(first)
+        return (each for each in ids if simulated or not is_simulated(each))
+
+    def ids_where(self, passes: Callable[[str], bool]) -> set[str]:
+        """Return the ids of the calls of which a number, the reply or the body passes a test."""
+        return self._store.calls_where(passes)
+
+    def ids_refused(self, reason: str) -> set[str]:
+        """Return the ids of the calls of which an event was refused for this reason."""
+        return {row.reference_id for row in self._store.newest_rows() if row.reason == reason}
+
+    def ids_ending(self, ending: str) -> list[str]:
+        """Return the ids of all calls that end like this, simulated ones too."""
+        return [each for each in self._store.newest_calls() if each.endswith(ending)]
 
     def _event(self, row: Row) -> StoredEvent:
         try:

@@ -11,7 +11,15 @@ import pytest
 from helpers import START, payload
 
 import events
-from call_log.records import CallRecord, Disposition, State, StoredEvent, record
+from call_log.records import (
+    CallRecord,
+    Disposition,
+    State,
+    StoredEvent,
+    ends_in,
+    has_number_ending,
+    record,
+)
 from phone import NoNumber, PhoneNumber
 
 DIAL: dict[str, Any] = facts.DIAL
@@ -102,10 +110,12 @@ def test_a_whole_record_from_the_events_alone() -> None:
         masking_id=facts.MASKING_ID,
         decision="dial",
         reason=None,
+        dial_status="answered",
         created=START,
         answered=START + timedelta(seconds=5),
         ended=START + timedelta(seconds=60),
         duration_s=60.0,
+        wait_s=5.0,
         talk_s=55.0,
         collected="1",
         recordings=(),
@@ -189,3 +199,68 @@ def test_an_unknown_event_alone_is_a_call() -> None:
     call = folded(received("unknown_event", 7))
     assert call.created == START + timedelta(seconds=7)
     assert call.state is State.IN_PROGRESS
+
+
+NO_STATUS = stored(events.DialCompleted(facts.REFERENCE_ID, None), 3)
+LATE_BUSY = stored(events.DialCompleted(facts.REFERENCE_ID, "busy"), 9)
+
+
+@pytest.mark.parametrize(
+    ("some", "wait_s", "status"),
+    [
+        pytest.param([INCOMING], None, None, id="it rings"),
+        pytest.param([INCOMING, ANSWERED], 5, "answered", id="by the clock of the server"),
+        pytest.param([INCOMING, ANSWERED, completed(INBOUND, OUTBOUND)], 5, "answered",
+                     id="not by two clocks"),
+        pytest.param([completed(INBOUND, OUTBOUND)], 6.5, None, id="by the legs alone"),
+        pytest.param([ANSWERED], 0, "answered", id="without an incoming call"),
+        pytest.param([INCOMING, BUSY, END], None, "busy", id="failed"),
+        pytest.param([INCOMING, NO_STATUS], None, None, id="no status"),
+        pytest.param([INCOMING, NO_STATUS, BUSY], None, "busy", id="a status, later"),
+        pytest.param([INCOMING, dial_completed("REJECTED 21"), LATE_BUSY], None, "REJECTED 21",
+                     id="the first of two failures"),
+        pytest.param([INCOMING, ANSWERED, LATE_BUSY], 5, "answered", id="a late report"),
+        pytest.param([REFUSED, END], None, None, id="refused"),
+    ],
+)  # fmt: skip
+def test_how_long_the_caller_waited_and_what_the_dial_reported(
+    some: list[StoredEvent], wait_s: float | None, status: str | None
+) -> None:
+    call = folded(*some)
+    assert (call.wait_s, call.dial_status) == (wait_s, status)
+
+
+@pytest.mark.parametrize(
+    ("digits", "is_held"),
+    [
+        ("0123", True),  # the caller
+        ("5550100", True),  # the dialled number
+        ("2025550111", True),  # the destination
+        ("0199", True),  # the masking ID
+        ("0012", False),
+        ("0142", False),
+    ],
+)
+def test_a_number_of_a_call_is_known_by_its_last_digits(digits: str, is_held: bool) -> None:
+    assert has_number_ending(folded(INCOMING), digits) is is_held
+
+
+def test_the_numbers_of_legs_and_of_sip_addresses_count_as_well() -> None:
+    assert has_number_ending(folded(completed(INBOUND, OUTBOUND)), "0111")
+    sip = events.IncomingCall(facts.REFERENCE_ID, NoNumber.BAD, NoNumber("bad", "12025550188"))
+    assert has_number_ending(folded(stored(sip)), "0188")
+    assert not has_number_ending(folded(received("incoming_call_withheld")), "0188")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ('{"from": "12025550123"}', True),
+        ('"+1 (202) 555-01-23"', True),
+        ("0123", True),
+        ("01234", False),
+        ("0124", False),
+    ],
+)
+def test_a_text_may_hold_a_number_that_ends_in_some_digits(text: str, is_found: bool) -> None:
+    assert ends_in("0123")(text) is is_found

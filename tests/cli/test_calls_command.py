@@ -31,6 +31,7 @@ def test_the_last_calls_as_json(deliver: Any, ask: Any, clock: Clock) -> None:
     assert ids(answer) == ["=1+1", "end-only", "refused", "busy", "answered"]
     assert json.loads(answer.stdout)[-1] == {
         "reference_id": "answered",
+        "simulated": False,
         "state": "ended",
         "disposition": "answered",
         "caller": "...0123",
@@ -39,10 +40,12 @@ def test_the_last_calls_as_json(deliver: Any, ask: Any, clock: Clock) -> None:
         "masking_id": facts.MASKING_ID,
         "decision": "dial",
         "reason": None,
+        "dial_status": "answered",
         "created": "2026-03-15T06:48:22.151Z",
         "answered": "2026-03-15T06:48:24.151Z",
         "ended": "2026-03-15T06:48:28.151Z",
         "duration_s": 6,
+        "wait_s": 1.0,
         "talk_s": 4.0,
         "collected": "*",
         "recordings": [],
@@ -62,19 +65,24 @@ def test_the_last_calls_as_json(deliver: Any, ask: Any, clock: Clock) -> None:
     }
 
 
+TABLE = """\
+UTC             id ends   caller    dialled  wait  talk  what became of it
+--------------  --------  --------  -------  ----  ----  --------------------
+03-15 06:48:22  end-only                     0:02  0:04  ...0111 answered
+11-23 12:00:04  aits-ABC  ...0123   ...0100  0:01        ...0111 in progress
+11-23 12:00:03  withheld  withheld  ...0100              ...0111 in progress
+11-23 12:00:02  refused   ...0123   ...0177              not_listed
+11-23 12:00:00  busy      ...0123   ...0100              ...0111 failed: busy
+"""
+
+
 def test_the_last_calls_as_a_table(deliver: Any, ask: Any) -> None:
-    deliver("one", "incoming_call", "dial_completed_answered")
-    deliver("two", "incoming_call_not_listed")
-    assert ask("calls").stdout.splitlines() == [
-        "created (UTC)        caller   dialled  reached  who saw      disposition  reason    "
-        "  talk         reference id",
-        "-------------------  -------  -------  -------  -----------  -----------  ----------"
-        "  -----------  ------------",
-        "2026-11-23 12:00:02  ...0123  ...0177                        refused      not_listed"
-        "  in progress  two",
-        "2026-11-23 12:00:00  ...0123  ...0100  ...0111  12025550199  answered               "
-        "  in progress  one",
-    ]
+    deliver("busy", "incoming_call", "dial_completed_busy")
+    deliver("refused", "incoming_call_not_listed")
+    deliver("withheld", "incoming_call_withheld")
+    deliver("waits-ABC", "incoming_call", "dial_completed_answered")
+    deliver("end-only", "call_completed")
+    assert ask("calls").stdout == TABLE
 
 
 def test_numbers_are_shown_in_full_only_when_asked_for(
@@ -145,7 +153,7 @@ def test_no_text_of_telesign_shows_a_number_unless_asked_for(
         assert hidden not in shown
     full = ask("calls", "--full", *words).stdout
     assert (SAID in full and CARD in full) == (form != "" or which != [])
-    assert revealing in full
+    assert revealing[-8:] in full
 
 
 def test_a_redacted_text_keeps_its_shape(revealing: str, ask: Any) -> None:
@@ -220,6 +228,19 @@ def test_the_calls_as_csv_that_no_spreadsheet_calculates(
         ("--number +1(202)555-0123", ["refused", "busy", "answered"]),
         ("--number 12025550111", ["=1+1", "end-only", "busy", "answered"]),
         ("--number 12025550142", []),
+        ("--number 0177", ["refused"]),
+        ("--number ...0177", ["refused"]),
+        ("--number 5550177", ["refused"]),
+        ("--number 2025550177", ["refused"]),
+        ("--number 550199", ["end-only", "busy", "answered"]),
+        ("--number 0142", []),
+        ("--reason not_listed", ["refused"]),
+        ("--reason loop", []),
+        ("--since today", ["=1+1", "refused"]),
+        ("--since yesterday --until today", ["busy"]),
+        ("--since 25h", ["=1+1", "refused", "busy"]),
+        ("--since 90m", ["=1+1", "refused"]),
+        ("--until 7d", ["end-only", "answered"]),
         ("--since 2026-11-24", ["=1+1", "refused"]),
         ("--until 2026-11-23", ["end-only", "answered"]),
         ("--since 2026-11-24T13:00:00+01:00 --last 1", ["=1+1"]),
@@ -248,7 +269,7 @@ def many(log_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(log_url, rows)
     monkeypatch.setattr("cli.history.calls._MAX_COUNTED", 20)
     monkeypatch.setattr("cli.history.calls._MAX_FILTERED", 20)
-    monkeypatch.setattr("cli.history.calls._PAGE_SIZE", 7)
+    monkeypatch.setattr("cli.history.stored._PAGE", 7)
 
 
 @pytest.mark.usefixtures("many")
@@ -301,7 +322,9 @@ def test_every_format_shows_all_that_pass_a_filter(ask: Any, form: str) -> None:
 
 @pytest.mark.usefixtures("deliver")
 def test_an_empty_log_is_said_to_be_empty(ask: Any) -> None:
-    assert ask("calls").stdout == "no calls: the log is empty, or no call passes the filters\n"
+    nothing = "no calls: the log is empty, or no call passes the filters"
+    assert ask("calls").stdout == f"{nothing}; --simulated shows simulated ones\n"
+    assert ask("calls", "--simulated").stdout == f"{nothing}\n"
     assert ask("calls", "--json").stdout == "[]\n"
 
 
@@ -365,7 +388,8 @@ def test_an_unknown_reference_id_is_no_call(ask: Any) -> None:
     answer = ask("calls", "nowhere")
     assert (answer.returncode, answer.stdout) == (1, "")
     assert answer.stderr == (
-        "calls: wanted the whole reference id of a call in the log, got 'nowhere'\n"
+        "calls: wanted the reference id of a call in the log, or its last 6 or more characters,"
+        " got 'nowhere'\n"
     )
 
 
@@ -374,3 +398,177 @@ def test_reading_needs_a_log_and_makes_none(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stderr == f"calls: {tmp_path}/calls.db: there is no call log yet\n"
     assert list(tmp_path.iterdir()) == []
+
+
+LONGEST = [  # of what a table shows: a reason, and a word of TeleSign's
+    ("incoming_call", {"from": ""}, Decision(Hangup(), Reason.CALLER_IS_DESTINATION)),
+    (
+        "dial_completed",
+        {"status": "the carrier of the called person says no"},
+        Decision(NoAction()),
+    ),
+]
+
+
+def test_the_table_fits_on_80_columns_whatever_it_shows(
+    log_url: str, ask: Any, deliver: Any, clock: Clock
+) -> None:
+    rows = []
+    for name, data, decision in LONGEST:
+        call = "0A1B2C3D4E5F60718293" + name.upper()[:12]
+        body = json.dumps({"reference_id": call, "event": name, "data": data}).encode()
+        rows.append(row_of(Delivery(events.parse(body), body, clock()), decision))
+    body = of(f"SIMULATED{'F' * 23}", "incoming_call")
+    rows.append(row_of(Delivery(events.parse(body), body, clock()), DIAL))
+    deliver("one", "incoming_call", "dial_completed_answered", "call_completed")
+    keep(log_url, rows)
+    shown = ask("calls", "--simulated").stdout.splitlines()
+    assert len(shown) == 2 + 4 + 1
+    assert max(map(len, shown)) <= 80
+    assert "caller_is_destination" in "".join(shown)
+    assert shown[-1] == "* simulated"
+
+
+def test_calls_of_long_ago_are_shown_with_their_year(deliver: Any, ask: Any, clock: Clock) -> None:
+    deliver("one", "incoming_call")
+    clock.sleep(86_400 * 300)
+    assert "\n2026-11-23 12:00:00  one" in ask("calls").stdout
+
+
+SIMULATED = "SIMULATED0123456789ABCDEF0123456"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("", ["real"]),
+        ("--simulated", [SIMULATED, "real"]),
+        ("--number 12025550123", ["real"]),
+        ("--number 12025550123 --simulated", [SIMULATED, "real"]),
+        (SIMULATED, [SIMULATED]),
+        ("ABCDEF0123456", [SIMULATED]),
+    ],
+)
+def test_simulated_calls_are_shown_where_they_are_asked_for_and_marked(
+    deliver: Any, ask: Any, words: str, found: list[str]
+) -> None:
+    deliver("real", "incoming_call")
+    deliver(SIMULATED, "incoming_call")
+    answer = ask("calls", "--json", *words.split())
+    assert ids(answer) == found
+    assert [each["simulated"] for each in json.loads(answer.stdout)] == [
+        each == SIMULATED for each in found
+    ]
+
+
+def test_a_simulated_call_is_marked_in_every_form(deliver: Any, ask: Any) -> None:
+    deliver(SIMULATED, "incoming_call")
+    assert "  F0123456*  " in ask("calls", "--simulated").stdout
+    assert "simulated      yes" in ask("calls", SIMULATED).stdout
+    (row,) = csv.DictReader(io.StringIO(ask("calls", SIMULATED, "--csv").stdout))
+    assert row["simulated"] == "true"
+
+
+ALIKE = ["0" * 20 + each for each in ("AAAA11112222", "BBBB11112222", "CCCC_%112222")]
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "said"),
+    [
+        (ALIKE[0], ALIKE[:1], ""),
+        ("AAAA11112222", ALIKE[:1], ""),
+        ("_%112222", ALIKE[2:], ""),
+        ("11112222", [], "2 calls in the log end in '11112222': give more of the reference id"),
+        ("112222", [], "3 calls in the log end in '112222': give more of the reference id"),
+        ("12222", [], "got '12222'"),
+        ("short", ["short"], ""),
+        ("a11112222", [], "got 'a11112222'"),
+    ],
+)
+def test_a_call_is_named_by_the_end_of_its_reference_id(
+    deliver: Any, ask: Any, name: str, found: list[str], said: str
+) -> None:
+    for each in (*ALIKE, "short"):
+        deliver(each, "incoming_call", "dial_completed_busy")
+    answer = ask("calls", name, "--json")
+    if found:
+        assert (answer.returncode, ids(answer)) == (0, found)
+    else:
+        assert (answer.returncode, answer.stdout) == (1, "")
+        assert answer.stderr.endswith(f"{said}\n")
+
+
+def test_the_raw_status_of_a_dial_and_the_wait_are_in_every_form(deliver: Any, ask: Any) -> None:
+    deliver("busy", "incoming_call", "dial_completed_busy")
+    deliver("answered", "incoming_call", "dial_completed_answered")
+    rows = list(csv.DictReader(io.StringIO(ask("calls", "--csv").stdout)))
+    shown = [(row["dial_status"], row["wait_s"]) for row in rows]
+    assert shown == [("answered", "1.0"), ("busy", "")]
+    assert "dial status    busy" in ask("calls", "busy").stdout
+    assert "wait           1.0 s" in ask("calls", "answered").stdout
+
+
+def test_a_status_that_holds_a_number_is_redacted(revealing: str, ask: Any) -> None:
+    (call,) = json.loads(ask("calls", revealing, "--json").stdout)
+    assert call["dial_status"] == "moved to +* (***) ***-0142"
+    (call,) = json.loads(ask("calls", revealing, "--json", "--full").stdout)
+    assert call["dial_status"] == f"moved to {SAID}"
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of this machine cannot be set")
+def test_local_times_say_their_zone_as_utc_does(
+    deliver: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver("one", "incoming_call")
+    shown = {}
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "TEST-05:30")
+        time.tzset()
+        for words in ("", "one", "one --json", "--since 17:30", "--until 17:30", "--until today"):
+            shown[words] = ask("calls", "--local", *words.split()).stdout
+    time.tzset()
+    assert shown[""].startswith("UTC+05:30 ")
+    assert "\n11-23 17:30:00  one " in shown[""]
+    assert " 17:30:00 " in shown["one"]
+    assert "times          UTC+05:30\n" in shown["one"]
+    assert json.loads(shown["one --json"])[0]["created"] == "2026-11-23T17:30:00.000+05:30"
+    assert " one " in shown["--since 17:30"]
+    assert " one " not in shown["--until 17:30"] + shown["--until today"]
+    assert ask("calls").stdout.startswith("UTC ")
+    assert "times          UTC\n" in ask("calls", "one").stdout
+
+
+@pytest.mark.parametrize("since", ["0001-01-01", "1969-12-31", "9999d"])
+def test_every_time_that_there_is_may_be_the_first(deliver: Any, ask: Any, since: str) -> None:
+    deliver("one", "incoming_call")
+    assert ids(ask("calls", "--json", "--since", since)) == ["one"]
+
+
+def test_both_times_that_cannot_be_read_are_said(ask: Any) -> None:
+    answer = ask("calls", "--since", "soon", "--until", "later")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    first, *faults = answer.stderr.splitlines()
+    assert first == "calls: fix these first:"
+    assert [each.partition(" wanted")[0] for each in faults] == ["  --since:", "  --until:"]
+
+
+def test_a_refusal_of_any_event_of_a_call_is_a_reason(deliver: Any, ask: Any, clock: Clock) -> None:
+    deliver("one", "incoming_call", "call_completed")
+    clock.sleep(600)
+    deliver("one", "incoming_call_not_listed")
+    answer = ask("calls", "--reason", "conflicting", "--json")
+    assert ids(answer) == ["one"]
+
+
+@pytest.mark.parametrize(
+    "written", ["2025550142", "(202) 555-0142", "0202 555 0142", "+12025550142"]
+)
+def test_a_number_is_found_as_it_is_written_at_home(
+    log_url: str, ask: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("MASKING_HOME_COUNTRY_CODE", "1")
+    message = {"event": "transferred", "reference_id": "one", "data": {"who": written}}
+    body = json.dumps(message).encode()
+    keep(log_url, [row_of(Delivery(events.parse(body), body, clock()), Decision(NoAction()))])
+    assert ids(ask("calls", "--json", "--number", "12025550142")) == ["one"]
+    assert ids(ask("calls", "--json", "--number", "13025550142")) == []

@@ -76,7 +76,7 @@ def test_the_config_option_goes_before_the_command(tmp_path: Path) -> None:
         (["calls", "--last", "9" * 30], "wanted a whole number, 1 to"),
         (["calls", "--last", "1" + "0" * 20], "wanted a whole number, 1 to"),
         (["calls", "--last", "0"], "wanted a whole number, 1 to"),
-        (["calls", "--since", "soon"], "wanted a date or time such as"),
+        (["calls", "--since", "soon"], "--since: wanted today, yesterday, a span before now"),
         (["calls", "--number", "12"], "wanted a country code and digits"),
     ],
 )

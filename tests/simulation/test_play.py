@@ -15,7 +15,7 @@ from scripted_server import scripted_server, well_but
 from cli import console
 from simulation import play
 from simulation.call import Signer
-from simulation.play import ServerStartError, Target
+from simulation.play import ScenarioResult, ServerStartError, Target
 from simulation.scenarios import SCENARIOS
 
 SIGNER = Signer.from_environment(facts.KEYS)
@@ -78,9 +78,52 @@ def test_a_call_is_drawn_with_what_people_see_and_what_went_over_the_wire(
     assert all(len(line) <= 80 for line in lines)
 
 
-def test_a_failed_call_ends_with_what_was_wanted(verified_server: ServerProcess) -> None:
-    text = drawn(Target(verified_server.url, SIGNER, to=facts.NOT_LISTED))
+def test_a_failed_call_ends_with_what_was_wanted() -> None:
+    with scripted_server(well_but(incoming_call=facts.HANGUP)) as url:
+        text = drawn(Target(url, SIGNER))
     assert text.endswith("\nFAILED: wanted dial, got hangup\n\n")
+
+
+LISTED_PAIR, UNLISTED = facts.PAIR_NUMBER, facts.NOT_LISTED
+EXPLAIN = "python app.py explain --from"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "numbers", "to_do"),
+    [
+        ("connected", {"to": UNLISTED}, f"{EXPLAIN} {facts.CALLER} --to {UNLISTED}"),
+        ("connected", {"to": LISTED_PAIR, "caller": ""}, f'{EXPLAIN} "" --to {LISTED_PAIR}'),
+        ("connected", {"to": "$(x) y"}, f"{EXPLAIN} {facts.CALLER} --to '$(x) y'"),
+        ("connected", {"to": facts.DIALLED}, ""),
+        ("connected", {}, ""),
+        ("refused", {"to": UNLISTED}, ""),
+        ("refused", {"to": facts.DIALLED}, ""),
+        ("pair", {"to": facts.DIALLED}, f"{EXPLAIN} {facts.DESTINATION} --to {facts.DIALLED}"),
+    ],
+)  # fmt: skip
+def test_a_call_of_numbers_of_ones_own_that_is_refused_names_the_command_that_says_why(
+    scenario: str, numbers: dict[str, str], to_do: str, verified_server: ServerProcess
+) -> None:
+    result = Target(verified_server.url, SIGNER, **numbers).play(SCENARIOS[scenario])
+    assert result.to_do == to_do
+
+
+def result_of(scenario: str, *, passed: bool) -> ScenarioResult:
+    return ScenarioResult(scenario, "", passed, "", [], [])
+
+
+@pytest.mark.parametrize(
+    ("passed", "failed", "text"),
+    [
+        ("busy forged", "", "2 passed"),
+        ("busy", "pair", "1 passed, 1 failed: pair"),
+        ("", "pair duplicate", "0 passed, 2 failed: pair, duplicate"),
+    ],
+)
+def test_a_tally_names_what_failed(passed: str, failed: str, text: str) -> None:
+    results = [result_of(each, passed=True) for each in passed.split()]
+    results += [result_of(each, passed=False) for each in failed.split()]
+    assert play.tally(results) == text
 
 
 def test_the_json_of_the_results_holds_everything_but_the_drawing(
@@ -88,7 +131,7 @@ def test_the_json_of_the_results_holds_everything_but_the_drawing(
 ) -> None:
     result = Target(verified_server.url, SIGNER).play(CONNECTED)
     (row,) = json.loads(play.as_json([result]))
-    assert row.keys() == {"scenario", "sentence", "passed", "verdict", "exchanges"}
+    assert row.keys() == {"scenario", "sentence", "passed", "verdict", "exchanges", "to_do"}
     assert (row["scenario"], row["passed"]) == ("connected", True)
     assert row["exchanges"][0].keys() == {
         "event", "sent", "assumed", "status", "answer", "milliseconds", "faults",

@@ -122,8 +122,8 @@ _number = _phone(lambda text: phone.parse(text) if text else None)
 _event_path = _shaped(
     # Only what no client and no proxy writes in another way: they resolve `..` and encode `~`.
     rf"(?=/)(?!{HEALTH_PATH}$)(/\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)*/?",
-    "a path such as /events/x7Kq2, of letters, digits and / _ . -, with no part that is empty or"
-    f" begins with two points or ends in one, other than {HEALTH_PATH}",
+    "a path such as /events/x7Kq2, of letters, digits and / _ . -, with no empty part, and none"
+    f' that starts with ".." or ends with ".", other than {HEALTH_PATH}',
 )
 
 _api_url = _shaped(

@@ -129,6 +129,11 @@ def is_valid(number: PhoneNumber) -> bool:
     return found is not None and phonenumbers.is_valid_number(found)
 
 
+def lacks_north_american_1(number: PhoneNumber) -> bool:
+    """Whether these are ten digits that a 1 in front makes a valid North American number."""
+    return len(number) == _NATIONAL_DIGITS and is_valid(PhoneNumber(f"1{number}"))
+
+
 def _by_plan(number: PhoneNumber) -> "phonenumbers.PhoneNumber | None":
     """Split a number by the numbering plans; `None` if they would change any of its digits."""
     import phonenumbers  # takes 25 ms, which plain digits never have to wait for

@@ -14,11 +14,9 @@ import phonenumbers
 from phonenumbers import PhoneNumberType
 
 from allow_list import countries
-from allow_list.countries import NORTH_AMERICA
-from phone import PhoneNumber, is_possible, is_valid
+from phone import PhoneNumber, is_possible, lacks_north_american_1
 from routing import AllowList, Route
 
-_NATIONAL_DIGITS = 10
 _SATELLITE_CODES = {870, 881, 882, 883}
 _COSTLY = {
     PhoneNumberType.PREMIUM_RATE: "a premium-rate number, which TeleSign refuses to dial",
@@ -36,7 +34,9 @@ def warnings(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str
     different = countries.different(route.destination, route.masking_id)
     if different:
         called, shown = different
-        yield f"caller_id_number: the destination is in {called}, but the masking ID in {shown}"
+        yield (
+            f"caller_id_number: the destination is in {called}, but the masking ID is in {shown}"
+        )
     if not allow_list.lists(route.masking_id):
         yield f"caller_id_number: nobody can call {route.masking_id} back: no row has it as `to`"
     yield from _never_connects(route, allow_list, now)
@@ -56,7 +56,7 @@ def _numbers(route: Route) -> Iterator[tuple[str, PhoneNumber]]:
 def _number_warnings(column: str, number: PhoneNumber) -> Iterator[str]:
     if not is_possible(number):
         yield f"{column}: {number} is not possible as a phone number in any country"
-    if _is_valid_with_a_1(number):
+    if lacks_north_american_1(number):
         yield (
             f"{column}: as written, {number} is a number in {countries.country(number)}; if it is"
             f" North American, write 1{number}"
@@ -97,8 +97,3 @@ def _costly_pattern(country_code: int) -> re.Pattern[str]:
             if kind and kind.national_number_pattern:
                 patterns.append(kind.national_number_pattern)
     return re.compile("|".join(patterns))
-
-
-def _is_valid_with_a_1(number: PhoneNumber) -> bool:
-    """Whether these are ten digits that a 1 in front makes a valid North American number."""
-    return len(number) == _NATIONAL_DIGITS and is_valid(PhoneNumber(f"{NORTH_AMERICA}{number}"))

@@ -53,7 +53,7 @@ def _not_listed(dialled: Party, allow_list: AllowList) -> str:
     for route in allow_list:
         if str(route.dialled)[-_SIMILAR_DIGITS:] == str(dialled)[-_SIMILAR_DIGITS:]:
             return f"{dialled} is not listed, but line {route.line} has {route.dialled}."
-    return f"{dialled} is not listed, and no `to` is similar."
+    return f"{dialled} is not listed, and no row has a similar number as its `to`."
 
 
 def _callers(rows: list[Route]) -> str:

@@ -36,7 +36,9 @@ def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowLis
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        message = f"wanted a CSV file, got: {error.strerror}; set allow_list to its path"
+        is_directory = isinstance(error, IsADirectoryError)
+        got = "got a directory" if is_directory else f"got: {error.strerror}"
+        message = f"wanted a CSV file, {got}; set allow_list to its path"
         raise AllowListError([RowFault(0, message)], unreadable=True) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
@@ -153,22 +155,39 @@ def _faults_of_cells(row: Cells, home_country_code: str) -> Iterator[str]:
 
 def _checked_for_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> Iterator[Route]:
     """Yield the routes, and at their end add one fault if any number could be somebody's."""
-    lines = []
+    first, count = None, 0
     for route in routes:
-        if not all(map(phone.is_fictional, _numbers(route))):
-            lines.append(route.line)
+        if real := _real_number(route):
+            first = first or (route.line, *real)
+            count += 1
         yield route
-    if lines:
-        message = (
-            "wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as TELESIGN_API_KEY is"
-            f" not set, got {len(lines)} row(s) with real ones, the first one here;"
-            " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
-            " write verify_signatures = false to serve everybody who finds the address"
-        )
-        faults.append(RowFault(lines[0], message))
+    if first:
+        faults.append(_real_number_fault(*first, count))
 
 
-def _numbers(route: Route) -> Iterator[PhoneNumber]:
-    yield from (route.dialled, route.destination, route.masking_id)
-    if route.caller is not None:
-        yield route.caller
+def _real_number(route: Route) -> tuple[str, PhoneNumber] | None:
+    """Return the first number of a route that is not fictional, after its column, if any."""
+    numbers = {
+        "to": route.dialled,
+        "from": route.caller,
+        "destination": route.destination,
+        "caller_id_number": route.masking_id,
+    }
+    found = (
+        (name, each) for name, each in numbers.items() if each and not phone.is_fictional(each)
+    )
+    return next(found, None)
+
+
+def _real_number_fault(line: int, column: str, number: PhoneNumber, count: int) -> RowFault:
+    one = ""
+    if phone.lacks_north_american_1(number):
+        one = " (ten digits: if it is a North American number, put 1 in front)"
+    return RowFault(
+        line,
+        f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
+        f" TELESIGN_API_KEY is not set, got {phone.redact(number)}{one};"
+        f" rows with real numbers: {count};"
+        " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
+        " write verify_signatures = false to serve everybody who finds the address",
+    )

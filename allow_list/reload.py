@@ -75,9 +75,11 @@ class LiveAllowList:
         self._read_stamp = stamp
         self._fault, self._try_again = self._replace_current()
         if not self._fault:
-            notify(f"the allow-list was reloaded: {len(self.current)} route(s)")
+            notify(f"the allow-list was reloaded; rows: {len(self.current)}")
         elif self._fault != reported:
-            notify(f"the allow-list was not reloaded, the last good one stays: {self._fault}")
+            notify(
+                f"the allow-list was not reloaded; the last good one is still used: {self._fault}"
+            )
 
     def _replace_current(self) -> tuple[str, bool]:
         """Return the first fault, if any, and whether it may pass without a change of the file."""

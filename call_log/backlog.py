@@ -135,11 +135,11 @@ def spill(store: Store, some: list[PendingRow], notify: Callable[[str], None]) -
         path = write(store.spill_prefix, some)
     except OSError as error:
         notify(
-            f"{len(some)} event(s) are LOST: neither the call log nor a file next to it could"
+            f"events LOST: {len(some)}; neither the call log nor a file next to it could"
             f" be written ({error.strerror})"
         )
         return len(some)
-    notify(f"{len(some)} event(s) are saved in {path} and will be imported at the next start")
+    notify(f"events saved for the next start: {len(some)}, in {path}")
     return 0
 
 
@@ -186,10 +186,10 @@ def _import_file(store: Store, path: Path, notify: Callable[[str], None]) -> Non
     if bad:
         aside = path.with_name(f"{path.name}.unreadable")
         _write_synced(aside, b"".join(bad))
-        notify(f"{aside}: wanted saved events, got {len(bad)} line(s) that are none; inspect them")
+        notify(f"{aside}: wanted saved events, got lines that are none: {len(bad)}; inspect them")
     path.unlink(missing_ok=True)
     if count:
-        notify(f"{count} event(s) that a server saved when it stopped are now in the call log")
+        notify(f"events that a server saved when it stopped, now in the call log: {count}")
 
 
 def _import_portion(store: Store, path: Path, some: list[PendingRow]) -> tuple[int, list[bytes]]:

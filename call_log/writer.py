@@ -257,8 +257,8 @@ class CallLog:
         self._must_reconnect = False
         if was_replaced:
             self._notify(
-                f"{self._store.place}: the file was deleted, renamed or replaced; the file now at"
-                " this path is used, a new one if there was none"
+                f"{self._store.place}: the file was deleted, renamed or replaced; events are now"
+                " kept in the file at this path, which was created if it was missing"
             )
 
     def _keep_with_retry(self, oldest: list[PendingRow]) -> None:

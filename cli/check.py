@@ -42,7 +42,7 @@ def check(allow_list: AllowList, notes: Sequence[str], *, strict: bool) -> int:
         console.print_wrapped(out, text)
     if rows:
         console.print_wrapped(out, _countries(allow_list))
-    console.print_wrapped(out, f"{len(rows):,} route(s), {len(warnings):,} warning(s)", "bold")
+    console.print_wrapped(out, f"rows: {len(rows):,}, warnings: {len(warnings):,}", "bold")
     return 1 if strict and warnings else 0
 
 

@@ -41,7 +41,7 @@ _CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
     ),
     (
         ConnectionRefusedError,
-        "the connection is refused",
+        "connection refused",
         "start the server there, or check the port",
     ),
     (

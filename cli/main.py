@@ -158,7 +158,7 @@ def _add_session(commands: _Commands) -> None:
     parser.add_argument("number_2", metavar="B", help="the second person's number")
     parser.add_argument(
         "--validity",
-        type=int,
+        type=_whole_number,
         metavar="N",
         required=True,
         help="how long the session lasts, in the unit that TeleSign has set for your account",
@@ -166,3 +166,10 @@ def _add_session(commands: _Commands) -> None:
     parser.add_argument(
         "--append", action="store_true", help="add the routes of the session to the allow-list"
     )
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wanted a whole number, got {text!r}") from None

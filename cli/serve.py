@@ -75,13 +75,13 @@ def startup_banner(settings: Settings, allow_list: AllowList, port: int) -> str:
     """Return what is served where and to whom, and what to do next."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{port}"
-    routes = f"{len(allow_list)} route(s)" + ("" if len(allow_list) else ": every call is refused")
+    rows = f"rows: {len(allow_list)}" + ("" if len(allow_list) else " (every call is refused)")
     requests, next_step = _requests_and_next_step(settings)
     return "\n".join(
         (
             f"Masked calls on {address}{settings.event_path}",
             f"  requests    {requests}",
-            f"  allow-list  {settings.allow_list}, {routes}",
+            f"  allow-list  {settings.allow_list}, {rows}",
             f"  call log    {_call_log(settings)}",
             f"  health      {address}{HEALTH_PATH}",
             f"  next        {next_step}",
@@ -92,7 +92,7 @@ def startup_banner(settings: Settings, allow_list: AllowList, port: int) -> str:
 def _requests_and_next_step(settings: Settings) -> tuple[str, str]:
     if settings.verified:
         return (
-            f"signatures are verified with {len(settings.api_keys)} key(s)",
+            f"signatures are verified; keys: {len(settings.api_keys)}",
             f"give TeleSign's support https://<your tunnel>{settings.event_path}",
         )
     next_step = "set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before you serve real numbers"

@@ -56,12 +56,31 @@ def _people(
     options: argparse.Namespace, own_numbers: Container[str]
 ) -> tuple[PhoneNumber, PhoneNumber]:
     """Return the two numbers. Raises `PhoneError`, also for one that the list could not take."""
-    people = phone.parse(options.number_1), phone.parse(options.number_2)
+    people = _person("A", options.number_1), _person("B", options.number_2)
     for number in people if options.append else ():
         if number in own_numbers:
             ours = "a masking ID or virtual number of the list"
             raise phone.PhoneError(f"wanted a person's number, got {number}, which is {ours}")
     return people
+
+
+def _person(name: str, text: str) -> PhoneNumber:
+    """Return the number of person A or B.
+
+    Ten digits without a + are refused where they are a North American number that lacks its 1: the
+    session would be created for somebody in another country.
+    """
+    got = f"got {phone.mask_digits(text)!r}"
+    try:
+        number = phone.parse(text)
+    except phone.PhoneError as error:
+        raise phone.PhoneError(f"{name}: {error}, {got}") from None
+    if phone.lacks_north_american_1(number) and not text.strip().startswith("+"):
+        raise phone.PhoneError(
+            f"{name}: wanted a number with its country code, {got}; put 1 in front if it is North"
+            " American, or + if it is another country's number"
+        )
+    return number
 
 
 def _create(

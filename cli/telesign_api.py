@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from requests.exceptions import Timeout
 from telesign.rest import RestClient
 
 import phone
@@ -162,6 +163,8 @@ def _unanswered(error: BaseException, base_url: str, *, connected: bool) -> Sess
     what, remedy = http_client.cause(error, base_url)
     if not connected:
         return SessionError(f"no connection to {base_url}, so nothing was sent: {what}; {remedy}")
+    if isinstance(error, Timeout):
+        return SessionUnknownError(f"{base_url} did not answer in time; {MAY_EXIST}")
     return SessionUnknownError(f"no answer from {base_url}: {what}; {MAY_EXIST}")
 
 
@@ -172,7 +175,7 @@ def _read(
         raise NotAuthorizedError("TeleSign refuses the customer id and key; check both")
     if answer.status_code == 429:
         raise TooManyRequestsError("too many requests; nothing was created; wait a while")
-    message = answer.json
+    message, code = answer.json, None
     try:
         code = message["status"]["code"]
         if code in REFUSALS:
@@ -181,10 +184,12 @@ def _read(
         if code in _CREATED:
             return _session(message, number_1, number_2)
     except (ValueError, KeyError, TypeError, OverflowError):
-        code = "none"
+        pass  # not what TeleSign documents
+    status = (
+        "without a status code of TeleSign's" if code is None else f"with status code {code!r:.40}"
+    )
     raise SessionUnknownError(
-        f"wanted a session or a known refusal, got HTTP {answer.status_code} with status code"
-        f" {code!r:.40}; {MAY_EXIST}"
+        f"wanted a session or a known refusal, got HTTP {answer.status_code} {status}; {MAY_EXIST}"
     )
 
 
@@ -210,5 +215,7 @@ def _session(message: Any, number_1: PhoneNumber, number_2: PhoneNumber) -> Mask
         number_2=number_2,
         mask_2=masks[1],
         ends=end.replace(tzinfo=UTC) if end.tzinfo is None else end.astimezone(UTC),
-        warning="a masking ID is from another country than its number" if differs else "",
+        warning="a masking ID is from a different country than the number it masks"
+        if differs
+        else "",
     )

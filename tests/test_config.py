@@ -136,8 +136,8 @@ def test_the_sample_shows_every_setting_at_its_default() -> None:
 
 
 PATH_WANTED = (
-    "a path such as /events/x7Kq2, of letters, digits and / _ . -, with no part that is empty or"
-    " begins with two points or ends in one, other than /health"
+    "a path such as /events/x7Kq2, of letters, digits and / _ . -, with no empty part, and none"
+    ' that starts with ".." or ends with ".", other than /health'
 )
 KEY_WANTED = "wanted the key in base64, as TeleSign shows it"
 NO_CONTROL = ", without control characters such as the line end of Windows"

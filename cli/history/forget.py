@@ -24,9 +24,10 @@ def run(settings: Settings, text: str) -> int:
         _report(str(error))
         return 1
     if not count:
-        _report("wanted a number that is in the log, with its country code; no call has this one")
+        _report(f"no call in the log has {phone.redact(number)}; include the country code")
         return 1
-    print(f"{count} call(s) with {phone.redact(number)} were deleted")
+    calls = "call" if count == 1 else "calls"
+    print(f"deleted {count} {calls} with {phone.redact(number)}")
     if not erased:
         _report("the log is in use, so a copy may still be in the file; run it again")
     return 0

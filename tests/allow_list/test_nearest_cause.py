@@ -22,7 +22,7 @@ THEMSELVES = "the row's destination: they would call themselves."
         ("12025550188", "12025550101", "caller_not_listed", f"{PAIR}."),
         ("", "12025550101", "caller_withheld", f"{PAIR}; this caller is withheld."),
         ("12025550123", "12025550177", "not_listed",
-         "12025550177 is not listed, and no `to` is similar."),
+         "12025550177 is not listed, and no row has a similar number as its `to`."),
         ("12025550123", "12025550111", "not_listed",
          "12025550111 is not a `to`: it is the destination in line 2."),
         ("12025550123", "12025550199", "not_listed",

@@ -209,13 +209,25 @@ def test_all_faults_come_at_once_in_the_order_of_lines() -> None:
 def test_without_a_key_one_real_number_anywhere_is_a_fault() -> None:
     real = "18888888888"
     header = "to,from,destination,caller_id_number"
-    for row in f"{real},,{B},{C}", f"{A},{real},{B},{C}", f"{A},,{real},{C}", f"{A},,{B},{real}":
+    rows = f"{real},,{B},{C}", f"{A},{real},{B},{C}", f"{A},,{real},{C}", f"{A},,{B},{real}"
+    for column, row in zip(header.split(","), rows, strict=True):
         ((line, message),) = faults_of(header, f"{C[:-2]}77,,{B},{C}", row, only_fictional=True)
         assert line == 3
-        assert "1 row(s) with real ones" in message
+        assert message.startswith(f"{column}: wanted only fictional numbers")
+        assert "got ...8888; rows with real numbers: 1; " in message
         assert "TELESIGN_API_KEY" in message
         assert "verify_signatures = false" in message
         assert real not in message
+
+
+def test_without_a_key_a_number_that_lacks_its_1_is_named_as_such() -> None:
+    header = "to,destination,caller_id_number"
+    rows = [f"{A},2025550133,{C}", f"{A[:-2]}77,18888888888,{C}"]
+    ((line, message),) = faults_of(header, *rows, only_fictional=True)
+    assert line == 2
+    assert message.startswith("destination: wanted only fictional numbers")
+    hint = "(ten digits: if it is a North American number, put 1 in front)"
+    assert f"got ...0133 {hint}; rows with real numbers: 2; " in message
 
 
 def test_without_a_key_fictional_numbers_are_fine() -> None:

@@ -68,7 +68,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
 def test_a_changed_file_is_reloaded_within_two_seconds(watched: Watched) -> None:
     assert (watched.call(facts.DIALLED), watched.call("12025550166")) == ("dial", "hangup")
     watched.path.write_text(OTHER_LIST)
-    assert watched.wait_for_notice(1) == '"the allow-list was reloaded: 1 route(s)"}'
+    assert watched.wait_for_notice(1) == '"the allow-list was reloaded; rows: 1"}'
     assert (watched.call(facts.DIALLED), watched.call("12025550166")) == ("hangup", "dial")
     assert watched.health()["routes"] == 1
 
@@ -86,7 +86,7 @@ def test_an_editor_that_replaces_the_file_is_noticed(watched: Watched) -> None:
 
 def test_sighup_reloads_it_at_once(watched: Watched) -> None:
     watched.server.process.send_signal(signal.SIGHUP)
-    assert watched.wait_for_notice(1) == '"the allow-list was reloaded: 4 route(s)"}'
+    assert watched.wait_for_notice(1) == '"the allow-list was reloaded; rows: 4"}'
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_faulty_file_is_reported_once_and_the_last_good_list_stays(
     else:
         watched.path.write_bytes(content)
     notice = watched.wait_for_notice(1)
-    assert notice.startswith('"the allow-list was not reloaded, the last good one stays: ')
+    assert notice.startswith('"the allow-list was not reloaded; the last good one is still used: ')
     assert fault in notice
     time.sleep(0.6)
     assert len(watched.notices()) == 1
@@ -122,7 +122,7 @@ def test_a_faulty_file_is_reported_once_and_the_last_good_list_stays(
 
 @pytest.mark.parametrize(
     ("what", "cause"),
-    [("folder", "Is a directory"), ("loop", "Too many levels of symbolic links")],
+    [("folder", "got a directory"), ("loop", "got: Too many levels of symbolic links")],
 )
 def test_an_unreadable_file_is_reported_once_and_reloaded_as_soon_as_it_is_readable(
     what: str, cause: str, watched: Watched
@@ -133,7 +133,7 @@ def test_an_unreadable_file_is_reported_once_and_reloaded_as_soon_as_it_is_reada
         watched.path.mkdir()
     else:
         watched.path.symlink_to(watched.path)
-    assert f"wanted a CSV file, got: {cause}" in watched.wait_for_notice(1)
+    assert f"wanted a CSV file, {cause}" in watched.wait_for_notice(1)
     time.sleep(0.6)
     assert len(watched.notices()) == 1
     assert watched.call(facts.DIALLED) == "dial"
@@ -222,7 +222,7 @@ def test_a_temporary_error_is_reported_once_and_reading_is_tried_again(
         assert listed.is_stale is stale
     assert len(notices) == 2
     assert notices[0].endswith(notice)
-    assert notices[1] == "the allow-list was reloaded: 0 route(s)"
+    assert notices[1] == "the allow-list was reloaded; rows: 0"
 
 
 def test_a_file_with_a_fault_is_not_read_again_until_it_changes(

@@ -47,7 +47,7 @@ def replace(path: Path, text: str) -> None:
 
 def wait_for_reloads(server: ServerProcess, count: int) -> None:
     """Wait until the list has been reloaded this many times."""
-    line = f"the allow-list was reloaded: {ROWS} route(s)"
+    line = f"the allow-list was reloaded; rows: {ROWS}"
     deadline = time.monotonic() + 20
     while server.stdout.read_text().count(line) < count:
         assert time.monotonic() < deadline

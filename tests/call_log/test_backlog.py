@@ -181,10 +181,10 @@ def test_an_orderly_stop_while_the_log_fails_loses_nothing(
     assert log.close() == 0
     (path,) = unkept_files(tmp_path)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert notices[-1] == f"21 event(s) are saved in {path} and will be imported at the next start"
+    assert notices[-1] == f"events saved for the next start: 21, in {path}"
     assert log.close() == 0  # a second time is as good as once
     again = opened()
-    assert notices[-1] == "21 event(s) that a server saved when it stopped are now in the call log"
+    assert notices[-1] == "events that a server saved when it stopped, now in the call log: 21"
     assert unkept_files(tmp_path) == []
     assert [rows(log_url, f"call-{n}")[0].deliveries for n in range(20)] == [3, *[2] * 19]
     body = numbered(7)
@@ -223,7 +223,7 @@ def test_what_can_be_written_nowhere_is_counted_and_reported(
     monkeypatch.setattr("os.fsync", full)
     assert log.close() == 20
     assert notices[-1] == (
-        "20 event(s) are LOST: neither the call log nor a file next to it could be written"
+        "events LOST: 20; neither the call log nor a file next to it could be written"
         " (No space left on device)"
     )
 
@@ -354,8 +354,8 @@ def test_lines_that_cannot_be_imported_are_set_aside_and_reported_and_the_others
     assert aside.stat().st_mode & 0o777 == 0o600
     assert counted(log_url) == Counter({1: 446, 2: 3})
     assert notices == [
-        f"{aside}: wanted saved events, got {len(bad) + 1} line(s) that are none; inspect them",
-        "449 event(s) that a server saved when it stopped are now in the call log",
+        f"{aside}: wanted saved events, got lines that are none: {len(bad) + 1}; inspect them",
+        "events that a server saved when it stopped, now in the call log: 449",
     ]
     notices.clear()
     opened()
@@ -401,10 +401,8 @@ def test_what_is_forgotten_is_not_left_in_a_file(
     settings = settings_of(call_log=log_url)
     assert forget_command.run(settings, facts.CALLER) == 0
     out, err = capsys.readouterr()
-    assert out == "450 call(s) with ...0123 were deleted\n"
-    assert (
-        err == "forget: 450 event(s) that a server saved when it stopped are now in the call log\n"
-    )
+    assert out == "deleted 450 calls with ...0123\n"
+    assert err == "forget: events that a server saved when it stopped, now in the call log: 450\n"
     assert not stopped.exists()
     assert counted(log_url) == Counter()
 

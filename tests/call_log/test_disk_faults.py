@@ -159,13 +159,16 @@ def test_an_orderly_stop_while_another_program_locks_the_log_loses_nothing(
         started = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - started < 10
-        assert "20 event(s) are saved in " in server.stdout.read_text()
+        assert "events saved for the next start: 20, in " in server.stdout.read_text()
     assert kept(url) == {}
     with ServerProcess(tmp_path) as server:
         assert kept(url) == {(f"call-{n}", "incoming_call"): 1 for n in range(20)}
         assert server.deliver(numbered(3)) == (200, facts.DIAL)
         assert server.stop() == 0
-        assert "20 event(s) that a server saved when it stopped" in server.stdout.read_text()
+        assert (
+            "events that a server saved when it stopped, now in the call log: 20"
+            in server.stdout.read_text()
+        )
     assert [each.name for each in tmp_path.glob("calls.db*")] == ["calls.db"]
 
 
@@ -177,7 +180,7 @@ def test_a_stop_that_can_save_nothing_reports_how_much_is_lost(
     for n in range(20):
         assert server.deliver(numbered(n)) == (200, facts.DIAL)
     assert server.stop() == 1
-    assert "20 event(s) are LOST" in server.stdout.read_text()
+    assert "events LOST: 20;" in server.stdout.read_text()
     assert [each for each in tmp_path.iterdir() if ".unkept-" in each.name] == []
 
 

@@ -141,7 +141,7 @@ def test_an_unknown_name_is_explained() -> None:
 def test_a_refused_connection_is_explained() -> None:
     assert ask("http://127.0.0.1:9/") == (
         False,
-        "the connection is refused: start the server there, or check the port",
+        "connection refused: start the server there, or check the port",
     )
 
 

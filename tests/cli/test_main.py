@@ -66,7 +66,7 @@ def test_the_config_option_goes_before_the_command(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("to,destination\n12025550100,12025550111\n")
     ended = run(tmp_path, "--config", "my.toml", "check")
     assert ended.returncode == 0
-    assert ended.stdout.splitlines()[-1] == "1 route(s), 0 warning(s)"
+    assert ended.stdout.splitlines()[-1] == "rows: 1, warnings: 0"
 
 
 @pytest.mark.parametrize(

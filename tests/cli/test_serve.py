@@ -27,13 +27,13 @@ def test_an_open_server_is_said_to_be_open() -> None:
     assert lines["first"] == "Masked calls on http://127.0.0.1:8080/"
     assert lines["requests"] == "NOT VERIFIED: anybody who finds the address is answered"
     assert lines["next"].startswith("set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY")
-    assert lines["allow-list"] == "allowlist.csv, 4 route(s)"
+    assert lines["allow-list"] == "allowlist.csv, rows: 4"
     assert lines["health"] == "http://127.0.0.1:8080/health"
 
 
 def test_a_server_with_a_key_names_the_address_for_telesign() -> None:
     lines = banner(with_keys(MASKING_EVENT_PATH="/events/x7Kq2"))
-    assert lines["requests"] == "signatures are verified with 1 key(s)"
+    assert lines["requests"] == "signatures are verified; keys: 1"
     assert lines["next"] == "give TeleSign's support https://<your tunnel>/events/x7Kq2"
 
 
@@ -47,7 +47,7 @@ def test_keys_that_are_not_used_are_pointed_out() -> None:
 
 def test_an_empty_list_is_pointed_out() -> None:
     lines = banner(settings_of(), "to,destination\n")
-    assert lines["allow-list"] == "allowlist.csv, 0 route(s): every call is refused"
+    assert lines["allow-list"] == "allowlist.csv, rows: 0 (every call is refused)"
 
 
 def test_an_ipv6_address_is_in_brackets() -> None:

@@ -16,7 +16,7 @@ from processes import ServerProcess
 from raw_servers import raw_server, saying
 
 import signature
-from cli import main
+from cli import main, telesign_api
 from simulation.call import Signer
 from simulation.play import Target
 from simulation.scenarios import SCENARIOS
@@ -87,7 +87,7 @@ def test_a_session_is_printed_without_being_added(tmp_path: Path) -> None:
         made = session(tmp_path, url, "+1 202 555 0133", DRIVER, "--validity", "2")
     assert made.returncode == 0
     assert made.stdout.splitlines()[-1] == (
-        "warning: a masking ID is from another country than its number"
+        "warning: a masking ID is from a different country than the number it masks"
     )
     assert (tmp_path / "allowlist.csv").read_text() == facts.ALLOW_LIST
 
@@ -97,7 +97,10 @@ def test_a_session_is_printed_without_being_added(tmp_path: Path) -> None:
     [
         ("2702", "session: 2702: no masking ID is free"),
         ("429", "session: too many requests"),
-        ("500", "session: wanted a session or a known refusal, got HTTP 500"),
+        (
+            "500",
+            "session: wanted a session or a known refusal, got HTTP 500 without a status code of",
+        ),
     ],
 )
 def test_a_refusal_is_one_clear_line(answer: str, message: str, tmp_path: Path) -> None:
@@ -288,7 +291,14 @@ def test_after_ctrl_c_the_message_says_what_may_have_happened(
 @pytest.mark.parametrize(
     ("arguments", "keys", "code", "message"),
     [
-        (("x", DRIVER), facts.KEYS, 1, "session: wanted a country code and digits"),
+        (("x", DRIVER), facts.KEYS, 1, "session: A: wanted a country code and digits"),
+        (
+            (RIDER, "2025550134"),
+            facts.KEYS,
+            1,
+            "session: B: wanted a number with its country code, got '******0134'; put 1 in front"
+            " if it is North American, or + if it is another country's number\n",
+        ),
         ((RIDER, DRIVER), {}, 2, "session: wanted TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY"),
     ],
 )
@@ -306,3 +316,43 @@ def test_wrong_numbers_and_missing_keys_are_one_clear_line(
     )
     assert made.returncode == code
     assert made.stderr.startswith(message)
+
+
+def test_a_wrong_number_is_shown_by_its_last_four_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_here(tmp_path, monkeypatch, RIDER, "1202555013x4") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("session: B: wanted a country code and digits")
+    assert message.endswith(", got '*******013x4'\n")
+
+
+def test_ten_digits_after_a_plus_are_asked_for_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def create_session(_url: str, _credentials: object, *people: object) -> None:
+        asked.append(people[:2])
+        raise telesign_api.NotAuthorizedError
+
+    monkeypatch.setattr("cli.telesign_api.create_session", create_session)
+    assert code_here(tmp_path, monkeypatch, "+2025550133", DRIVER) == 1
+    assert asked == [("2025550133", DRIVER)]
+
+
+def test_a_validity_that_is_no_whole_number_is_refused_with_what_was_wanted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["session", RIDER, DRIVER, "--validity", "1h"])
+    assert "argument --validity: wanted a whole number, got '1h'" in capsys.readouterr().err
+
+
+def code_here(folder: Path, monkeypatch: pytest.MonkeyPatch, *people: str) -> int:
+    """Run `session` in this process, for two people; return its exit status."""
+    (folder / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    monkeypatch.chdir(folder)
+    for name, value in facts.KEYS.items():
+        monkeypatch.setenv(name, value)
+    return main.main(["session", *people, "--validity", "2"])

@@ -169,9 +169,9 @@ def failure(url: str, session: requests.Session, signer: Signer = SIGNER) -> str
 @pytest.mark.parametrize(
     ("url", "cause"),
     [
-        (NOWHERE, "the connection is refused; start the server there, or check the port"),
+        (NOWHERE, "connection refused; start the server there, or check the port"),
         ("http://no-such-name.invalid/", "the name no-such-name.invalid is unknown; "),
-        ("https://127.0.0.1:9/", "the connection is refused; "),
+        ("https://127.0.0.1:9/", "connection refused; "),
         ("https://a..b/", "the request cannot be made (LocationParseError); "),
     ],
 )

@@ -56,7 +56,7 @@ def test_the_sample_starts_without_a_key_and_says_so_loudly(tmp_path: Path) -> N
     assert server.stderr.read_text() == (
         f"Masked calls on http://127.0.0.1:{server.port}/\n"
         "  requests    NOT VERIFIED: anybody who finds the address is answered\n"
-        "  allow-list  allowlist.csv, 4 route(s)\n"
+        "  allow-list  allowlist.csv, rows: 4\n"
         f"  call log    {tmp_path}/calls.db, kept for 30 days\n"
         f"  health      http://127.0.0.1:{server.port}/health\n"
         "  next        set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before you serve"
@@ -71,7 +71,7 @@ def test_with_a_key_only_signed_events_are_answered(tmp_path: Path) -> None:
         assert requests.post(url, CALL, headers=signed(CALL), timeout=10).json() == facts.DIAL
         assert requests.post(url, CALL, timeout=10).status_code == 401
         assert server.stop() == 0
-    assert "signatures are verified with 1 key(s)" in server.stderr.read_text()
+    assert "signatures are verified; keys: 1" in server.stderr.read_text()
     assert "https://<your tunnel>/events/x7Kq2" in server.stderr.read_text()
     assert facts.API_KEY not in server.output()
     assert facts.CUSTOMER_ID not in server.output()
@@ -83,8 +83,8 @@ def test_a_real_list_without_a_key_does_not_start_and_says_how_to_go_on(tmp_path
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
         "The server did not start:\n"
-        "  allowlist.csv:2: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
-        " TELESIGN_API_KEY is not set, got 1 row(s) with real ones, the first one here;"
+        "  allowlist.csv:2: to: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
+        " TELESIGN_API_KEY is not set, got ...8888; rows with real numbers: 1;"
         " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
         " write verify_signatures = false to serve everybody who finds the address\n"
     )

@@ -303,7 +303,7 @@ def test_servers_that_import_a_file_at_once_keep_it_once(stopped: Path, log_url:
         store.close()
     assert counted(log_url) == ALL
     assert not stopped.exists()
-    assert sum(int(line.partition(" ")[0]) for line in notices) <= 450
+    assert sum(int(line.rpartition(" ")[2]) for line in notices) <= 450
 
 
 BAD = [

@@ -229,10 +229,10 @@ def _wait_s(
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
-    """Return how long something took; never negative, though two clocks may disagree."""
+    """Return how long it took, to the millisecond; never negative, though clocks may disagree."""
     if start is None or end is None:
         return None
-    return max((end - start).total_seconds(), 0.0)
+    return round(max((end - start).total_seconds(), 0.0), 3)
 
 
 def finds(number: PhoneNumber, home_country_code: str) -> Callable[[str], bool]:

@@ -213,6 +213,8 @@ LATE_BUSY = stored(events.DialCompleted(facts.REFERENCE_ID, "busy"), 9)
         pytest.param([INCOMING, ANSWERED, completed(INBOUND, OUTBOUND)], 5, "answered",
                      id="not by two clocks"),
         pytest.param([completed(INBOUND, OUTBOUND)], 6.5, None, id="by the legs alone"),
+        pytest.param([INCOMING, received("dial_completed_answered", 0.0019996)], 0.002, "answered",
+                     id="to the millisecond"),
         pytest.param([ANSWERED], 0, "answered", id="without an incoming call"),
         pytest.param([INCOMING, BUSY, END], None, "busy", id="failed"),
         pytest.param([INCOMING, NO_STATUS], None, None, id="no status"),

@@ -39,8 +39,8 @@ class CallState:
     and `first_seen_s` its time on the monotonic clock. A dial that was answered did not fail,
     whatever else is reported. `completed` is also true of a purged call. `spoken` is true once a
     message was spoken, or audio played, to its end; `collected` are the first digits that were
-    pressed, empty while there are none. `is_unread` is true while the
-    first event was decided without the log, which may know that the call is older.
+    pressed, empty while there are none. `is_unread` is true while the first event was decided
+    without the log, which may know that the call is older.
     """
 
     incoming: IncomingCall | None = None

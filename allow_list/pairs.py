@@ -1,7 +1,7 @@
 """Two people behind one virtual number of a pool, for a time: which rows that takes.
 
 A person never has two partners behind one number at a time, and a number that has connected them
-comes back as late as can be: whoever calls back an old number should not reach somebody new.
+comes back as late as can be: a person who calls back an old number should not reach somebody new.
 No I/O and no clock: the list and the time are passed in.
 """
 

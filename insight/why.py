@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import phone
+from call_log.records import CallRecord, StoredEvent, record
+from events import IncomingCall
 from phone import NoNumber, PhoneNumber
 from routing import AllowList, Reason, Route
 
@@ -58,9 +61,10 @@ class PersonRow:
 
 
 class Likeness(StrEnum):
-    """How a number resembles the one that was asked for, the most alike first."""
+    """How a number resembles the one that was asked for."""
 
     SAME = "same"
+    LACKS_1 = "same with 1 in front"
     SAME_END = "same last seven digits"
     ONE_DIGIT = "one digit differs"
     SWAPPED = "two digits swapped"
@@ -68,23 +72,40 @@ class Likeness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """Where in the list a number stands that resembles the one that was asked for."""
+    """Where in the list a number is that resembles the one that was asked for."""
 
     line: int
     column: str
     number: PhoneNumber
     likeness: Likeness
 
+    @property
+    def is_persons(self) -> bool:
+        """Whether it is the number of a person, not one of ours."""
+        return self.column in ("from", "destination")
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An `incoming_call` of the log: who dialled what, and why it was refused, if it was."""
+    """An `incoming_call` of the log: who dialled what, and why it was refused, if it was.
+
+    `destination` is the number that was dialled in reply, if one was.
+    """
 
     reference_id: str
     dialled: PhoneNumber | NoNumber
     caller: PhoneNumber | NoNumber
     reason: str | None
     first_seen: datetime
+    destination: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCall:
+    """A call of the log, and the reasons for which later repeats of it were refused."""
+
+    record: CallRecord
+    later_reasons: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +153,31 @@ def _state(reason: Reason | None, expires: datetime | None) -> RowState:
     return RowState.OPEN if expires is None else RowState.EXPIRES
 
 
-def open_to_anyone(allow_list: AllowList, now: datetime) -> int:
-    """Return how many rows connect any caller now, so also one whom no row names."""
-    return sum(
-        route.caller is None and (route.expires is None or route.expires > now)
+def reached_as_anyone(number: PhoneNumber, allow_list: AllowList, now: datetime) -> list[Route]:
+    """Return the rows open to any caller that connect this one now.
+
+    A row for any caller connects nobody for whom the same `to` has a row of their own.
+    """
+    return [
+        route
         for route in allow_list
-    )
+        if route.caller is None and allow_list.find(route.dialled, number, now) == route
+    ]
 
 
 def nearest(number: PhoneNumber, allow_list: AllowList) -> Nearest | None:
-    """Return the cell of the list that most resembles a number, the first of several."""
-    order = list(Likeness)
-    return min(
-        _alike(number, allow_list), key=lambda each: order.index(each.likeness), default=None
-    )
+    """Return the cell of the list that most resembles a number, the first of several.
+
+    The very number goes first, then a person's number before one of ours: it is a person's number
+    that was asked for.
+    """
+    return min(_alike(number, allow_list), key=_distance, default=None)
+
+
+def _distance(found: Nearest) -> tuple[bool, bool, bool]:
+    """Return what is less, the nearer a number is: a wrong digit is as near as two swapped ones."""
+    is_exact = found.likeness in (Likeness.SAME, Likeness.LACKS_1)
+    return not is_exact, not found.is_persons, found.likeness is not Likeness.SAME_END
 
 
 def _alike(number: PhoneNumber, allow_list: AllowList) -> Iterator[Nearest]:
@@ -167,6 +199,8 @@ def _cells(route: Route) -> Iterator[tuple[str, PhoneNumber]]:
 def _likeness(one: PhoneNumber, other: PhoneNumber) -> Likeness | None:
     if one == other:
         return Likeness.SAME
+    if other == f"1{one}" and phone.lacks_north_american_1(one):
+        return Likeness.LACKS_1
     if one[-_SAME_END:] == other[-_SAME_END:]:
         return Likeness.SAME_END
     if len(one) != len(other):
@@ -185,19 +219,27 @@ def _is_swapped(one: str, other: str, place: int) -> bool:
     return one[place : place + 2] == other[place : place + 2][::-1]
 
 
-def concerning(
-    incoming: Iterable[Incoming], number: PhoneNumber, rows: Sequence[PersonRow]
-) -> list[Incoming]:
-    """Return the calls to the numbers that these rows are dialled by, and those of the person.
+def own_and_others(
+    incoming: Sequence[Incoming], number: PhoneNumber, rows: Iterable[PersonRow]
+) -> tuple[list[Incoming], list[Incoming]]:
+    """Return the person's own calls, and the other calls that have to do with them.
 
-    What the person has dialled counts even where no row has it: a wrong number shows there.
+    A call is the person's own if they called, whatever they dialled, or were dialled in reply.
+    Others are those to the numbers that these rows are dialled by, and those from a number that is
+    almost the person's. All that shares a reference id is one call, so repeats with other numbers
+    go with it.
     """
+    own = {each.reference_id for each in incoming if number in (each.caller, each.destination)}
     dialled: Set[object] = {row.dialled for row in rows}
-    return [
-        each
+    others = {
+        each.reference_id
         for each in incoming
-        if each.dialled in dialled or each.caller == number or is_almost(each.caller, number)
-    ]
+        if each.dialled in dialled or is_almost(each.caller, number)
+    } - own
+    return (
+        [each for each in incoming if each.reference_id in own],
+        [each for each in incoming if each.reference_id in others],
+    )
 
 
 def is_almost(caller: PhoneNumber | NoNumber, number: PhoneNumber) -> bool:
@@ -217,3 +259,10 @@ def refusals(calls: Iterable[Incoming]) -> list[Refusals]:
             found.setdefault(each.reason, []).append(each.first_seen)
     counted = [Refusals(reason, len(times), max(times)) for reason, times in found.items()]
     return sorted(counted, key=lambda each: (-each.count, each.reason))
+
+
+def logged_call(call: Sequence[StoredEvent], now: datetime) -> LoggedCall:
+    """Return a call as it is shown: its record keeps only the reason of the first reply."""
+    incoming = [each for each in call if isinstance(each.event, IncomingCall)]
+    reasons = dict.fromkeys(each.reason for each in incoming[1:] if each.reason)
+    return LoggedCall(record(call, now), list(reasons))

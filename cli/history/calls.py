@@ -216,10 +216,11 @@ def _cut(rows: Sequence[_Row], headers: _Row, width: int) -> list[_Row]:
 def _outcome(call: CallRecord, view: View) -> str:
     """Return whom a call reached and what became of it."""
     reached = view.cell("destination", call.destination) or ""
-    return console.printable(f"{reached} {_became(call, view)}".strip())
+    return console.printable(f"{reached} {became(call, view)}".strip())
 
 
-def _became(call: CallRecord, view: View) -> str:
+def became(call: CallRecord, view: View) -> str:
+    """Return what became of a call, such as `failed: busy`, or why it was refused."""
     match call.disposition:
         case Disposition.REFUSED:
             return call.reason or call.disposition

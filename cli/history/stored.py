@@ -68,7 +68,7 @@ class StoredCalls:
     def incoming(self, most: int, *, simulated: bool) -> list[Incoming]:
         """Return every `incoming_call` among the newest events, at most so many, newest first."""
         return [
-            Incoming(row.reference_id, event.dialled, event.caller, row.reason, utc(row.first_seen))
+            _incoming(row, event)
             for row in islice(self._store.newest_rows(), most)
             if isinstance(event := row.to_event(), IncomingCall)
             and (simulated or not is_simulated(row.reference_id))
@@ -112,3 +112,10 @@ class StoredCalls:
             event = row.to_event()
         seen = utc(row.first_seen), utc(row.last_seen)
         return StoredEvent(event, row.wire, row.reason, *seen, row.deliveries, row.body.decode())
+
+
+def _incoming(row: Row, event: IncomingCall) -> Incoming:
+    params = row.wire.get("params")  # a purged call keeps none
+    destination = params.get("to") if isinstance(params, dict) else None
+    seen = utc(row.first_seen)
+    return Incoming(row.reference_id, event.dialled, event.caller, row.reason, seen, destination)

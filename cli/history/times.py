@@ -1,4 +1,4 @@
-"""Spans and points in time as people write them on the command line.
+"""Spans and points in time as people write them on the command line, and read them.
 
 The time is passed in. What cannot be read raises `argparse.ArgumentTypeError`, which says what was
 wanted and what was got.
@@ -55,3 +55,15 @@ def _in_utc(moment: datetime, zone: tzinfo | None) -> datetime:
     if moment.tzinfo is None and zone is not None:
         moment = moment.replace(tzinfo=zone)
     return moment.astimezone(UTC)
+
+
+def in_two_units(seconds: float) -> str:
+    """Return how long something takes, in its largest unit and the next: `3 d 4 h`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days:,} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s"

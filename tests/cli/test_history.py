@@ -22,23 +22,32 @@ LIST = facts.ALLOW_LIST
 NUMBERS = re.compile("[0-9]{9,}")
 EXPIRED_PERSON = "12025550112"
 WHY = """\
-...0123 is in 2 row(s); open now: 2.
+...0123 is in 2 rows; open now: 2.
+As any caller they reach ...0111 by 12025550100 (line 2).
 
 line  is the       dialled      other person  the row
 ----  -----------  -----------  ------------  -----------------------------
 3     caller       12025550101  ...0145       open, expires in 26,367 d 5 h
 4     destination  12025550101  ...0145       open
 
+Their own calls, the newest first (at most 10):
+call at (UTC)        caller   dialled      what was decided
+-------------------  -------  -----------  ------------------
+2026-11-23 12:00:06  ...0123  12025550102  hangup: expired
+2026-11-23 12:00:00  ...0123  12025550100  dial: failed: busy
+
+refused because  times  last (UTC)
+---------------  -----  -------------------
+expired          1      2026-11-23 12:00:06
+
+Other calls, the newest first (at most 10):
 call at (UTC)        caller   dialled      what was decided
 -------------------  -------  -----------  -------------------------
-2026-11-23 12:00:06  ...0123  12025550102  hangup: expired
 2026-11-23 12:00:04  ...0188  12025550101  hangup: caller_not_listed
-2026-11-23 12:00:00  ...0123  12025550100  dial: failed
 
 refused because    times  last (UTC)
 -----------------  -----  -------------------
 caller_not_listed  1      2026-11-23 12:00:04
-expired            1      2026-11-23 12:00:06
 """
 OF_NO_ACTION = """
  2            whether TeleSign takes `{}` as an answer
@@ -116,12 +125,16 @@ def test_why_of_a_person_whose_only_row_has_expired(log: Any, ask: Any) -> None:
     answer = ask("why", EXPIRED_PERSON, "--full", "--simulated")
     assert answer.returncode == 1
     assert answer.stdout.splitlines() == [
-        "12025550112 is in 1 row(s); open now: 0.",
+        "12025550112 is in 1 row; open now: 0.",
+        "As any caller they reach 12025550111 by 12025550100 (line 2).",
         "",
         "line  is the       dialled      other person  the row",
         "----  -----------  -----------  ------------  ----------------------",
         "5     destination  12025550102  anyone        expired 295 d 18 h ago",
         "",
+        "Their own calls: none.",
+        "",
+        "Other calls, the newest first (at most 10):",
         "call at (UTC)        caller       dialled      what was decided",
         "-------------------  -----------  -----------  ---------------------------",
         "2026-11-23 12:00:08  12025550123  12025550102  hangup: expired (simulated)",
@@ -151,21 +164,25 @@ def test_why_as_json(log: Any, ask: Any) -> None:
                 "reason": "expired",
             }
         ],
-        "open_to_anyone": 1,
+        "open_to_anyone": [{"line": 2, "dialled": "12025550100", "destination": "...0111"}],
         "nearest": None,
-        "calls": [
-            {
-                "reference_id": "SIMULATED1",
-                "simulated": True,
-                "created": "2026-11-23T12:00:00.000Z",
-                "caller": "...0123",
-                "dialled": "12025550102",
-                "decision": "hangup",
-                "reason": "expired",
-                "disposition": "refused",
-            }
-        ],
-        "refusals": [{"reason": "expired", "count": 1, "last": "2026-11-23T12:00:00.000Z"}],
+        "own": {"calls": [], "refusals": []},
+        "others": {
+            "calls": [
+                {
+                    "reference_id": "SIMULATED1",
+                    "simulated": True,
+                    "created": "2026-11-23T12:00:00.000Z",
+                    "caller": "...0123",
+                    "dialled": "12025550102",
+                    "decision": "hangup",
+                    "reason": "expired",
+                    "later_reasons": [],
+                    "disposition": "refused",
+                }
+            ],
+            "refusals": [{"reason": "expired", "count": 1, "last": "2026-11-23T12:00:00.000Z"}],
+        },
         "almost_this_caller": 0,
         "no_log": None,
     }
@@ -173,23 +190,61 @@ def test_why_as_json(log: Any, ask: Any) -> None:
 
 def test_why_of_a_number_in_no_row_names_the_nearest(log: Any, ask: Any) -> None:
     log("one", "incoming_call", CALLER=facts.STRANGER, DIALLED=facts.NOT_LISTED)
-    answer = ask("why", "2025550145")
+    answer = ask("why", "12025550154")
     assert answer.returncode == 1
     assert answer.stdout.splitlines() == [
-        "...0145 is in no row, neither as a destination nor as a caller.",
-        "Nearest: ...0145, the `destination` of line 3 (same last seven digits).",
-        "Open now for any caller: 1 row(s).",
+        "...0154 is in no row, neither as a destination nor as a caller.",
+        "Nearest: ...0145, the `destination` of line 3 (two digits swapped).",
+        "As any caller they reach ...0111 by 12025550100 (line 2).",
         "",
         "The log holds no call that this concerns.",
     ]
-    plain = json.loads(ask("why", "2025550145", "--json").stdout)
+    plain = json.loads(ask("why", "12025550154", "--json").stdout)
     assert plain["nearest"] == {
         "line": 3,
         "column": "destination",
         "number": "...0145",
-        "likeness": "same last seven digits",
+        "likeness": "two digits swapped",
     }
     assert "No row has a number like it." in ask("why", "13105550177").stdout
+
+
+def test_a_number_asked_for_without_its_1_is_pointed_out_and_the_list_is_not(
+    log: Any, ask: Any
+) -> None:
+    log("one", "incoming_call", DIALLED=facts.PAIR_NUMBER)
+    answer = ask("why", "2025550123")
+    assert answer.returncode == 1
+    text = " ".join(answer.stdout.split())
+    assert text.startswith(
+        "...0123 lacks its country code: with 1 in front it is in line 3. Run it again with the 1."
+    )
+    assert "Nearest" not in text
+    assert "As any caller" not in text
+    assert "home_country_code" not in text
+    assert "with 1 in front it is the `to` of line 2." in " ".join(
+        ask("why", facts.DIALLED[1:]).stdout.split()
+    )
+
+
+def test_a_conflicting_repeat_is_shown_in_the_line_of_its_call(log: Any, ask: Any) -> None:
+    log("one", "incoming_call", "dial_completed_busy")
+    log("one", "incoming_call", DIALLED=facts.PAIR_NUMBER)
+    assert "dial: failed: busy; then conflicting\n" in ask("why", facts.RIDER).stdout
+
+
+def test_at_most_five_rows_for_any_caller_are_named(ask: Any) -> None:
+    rows = [f"1202555011{n},,1202555012{n},{facts.MASKING_ID},,,\n" for n in range(7)]
+    Path("allowlist.csv").write_text(LIST.splitlines()[0] + "\n" + "".join(rows))
+    text = " ".join(ask("why", "12025550120").stdout.split())
+    assert "As any caller they reach ...0121 by 12025550111 (line 3), ...0122 by" in text
+    assert "...0125 by 12025550115 (line 7) and 1 more." in text
+
+
+def test_why_says_in_its_help_what_it_shows(ask: Any) -> None:
+    assert "Show why nobody reaches a person, or they reach nobody" in " ".join(
+        ask("why", "--help").stdout.split()
+    )
 
 
 def test_a_caller_without_country_code_is_pointed_out(log: Any, ask: Any) -> None:
@@ -217,24 +272,27 @@ def test_the_last_ten_calls_are_shown_and_every_refusal_is_counted(log: Any, ask
     for n in range(12):
         log(f"call-{n}", "incoming_call", DIALLED="12025550102")
     plain = json.loads(ask("why", EXPIRED_PERSON, "--json").stdout)
-    assert [each["reference_id"] for each in plain["calls"]] == [
+    others = plain["others"]
+    assert [each["reference_id"] for each in others["calls"]] == [
         f"call-{n}" for n in range(11, 1, -1)
     ]
-    assert [each["count"] for each in plain["refusals"]] == [12]
+    assert [each["count"] for each in others["refusals"]] == [12]
 
 
-@pytest.mark.parametrize(
-    ("expires", "state"),
-    [
-        ("2026-11-23T12:00:30Z", "open, expires in 0 min 30 s"),
-        ("2026-11-23T14:05:59Z", "open, expires in 2 h 5 min"),
-        ("2026-11-20T12:00:00Z", "expired 3 d 0 h ago"),
-    ],
-)
-def test_how_long_a_row_lives_is_said_in_two_units(ask: Any, expires: str, state: str) -> None:
-    row = f"{facts.DIALLED},,{facts.DESTINATION},{facts.MASKING_ID},,{expires},\n"
+def test_calls_of_strangers_leave_room_for_those_of_the_person(log: Any, ask: Any) -> None:
+    log("made", "incoming_call", DIALLED=facts.PAIR_NUMBER)
+    log("received", "incoming_call", CALLER=facts.DRIVER, DIALLED=facts.PAIR_NUMBER)
+    for n in range(11):
+        log(f"call-{n}", "incoming_call", CALLER=facts.STRANGER, DIALLED=facts.PAIR_NUMBER)
+    own = json.loads(ask("why", facts.RIDER, "--json").stdout)["own"]
+    assert [each["reference_id"] for each in own["calls"]] == ["received", "made"]
+    assert own["refusals"] == []
+
+
+def test_a_row_says_how_long_it_is_still_open(ask: Any) -> None:
+    row = f"{facts.DIALLED},,{facts.DESTINATION},{facts.MASKING_ID},,2026-11-23T14:05:59Z,\n"
     Path("allowlist.csv").write_text(LIST.splitlines()[0] + "\n" + row)
-    assert state in ask("why", facts.DESTINATION).stdout
+    assert "open, expires in 2 h 5 min" in ask("why", facts.DESTINATION).stdout
 
 
 def test_a_row_that_never_connects_says_why(ask: Any) -> None:

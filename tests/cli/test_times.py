@@ -72,3 +72,17 @@ def test_without_a_zone_an_instant_is_one_of_this_machine() -> None:
 def test_what_is_no_instant_is_told(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=f"^wanted today, .* got '{text}'$"):
         times.instant(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (30.9, "0 min 30 s"),
+        (3_599, "59 min 59 s"),
+        (7_559, "2 h 5 min"),
+        (259_200, "3 d 0 h"),
+        (86_400_000, "1,000 d 0 h"),
+    ],
+)
+def test_how_long_something_takes_is_shown_in_two_units(seconds: float, text: str) -> None:
+    assert times.in_two_units(seconds) == text

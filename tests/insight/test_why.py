@@ -1,5 +1,6 @@
 """Why nobody reaches a person: their rows, the nearest one, and the calls that it concerns."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import facts
@@ -17,10 +18,10 @@ from insight.why import (
     PersonRow,
     Refusals,
     RowState,
-    concerning,
     is_almost,
     nearest,
-    open_to_anyone,
+    own_and_others,
+    reached_as_anyone,
     refusals,
     rows_of,
 )
@@ -104,9 +105,18 @@ def test_a_row_expires_at_its_very_time() -> None:
     assert state(EXPIRED_AT) is RowState.EXPIRED
 
 
-def test_rows_for_any_caller_are_counted_while_they_are_open() -> None:
-    assert open_to_anyone(listed(), START) == 1
-    assert open_to_anyone(listed(), EXPIRED_AT - timedelta(1)) == 2
+def test_rows_for_any_caller_connect_this_one_while_they_are_open() -> None:
+    def lines(number: str, now: datetime) -> list[int]:
+        return [route.line for route in reached_as_anyone(PhoneNumber(number), listed(), now)]
+
+    assert lines(facts.NOT_LISTED, START) == [2]
+    assert lines(facts.NOT_LISTED, EXPIRED_AT - timedelta(1)) == [2, 5]
+    assert lines(facts.DESTINATION, START) == []
+
+
+def test_a_row_of_their_own_hides_the_one_for_any_caller() -> None:
+    row = f"{facts.DIALLED},{facts.RIDER},{facts.DRIVER},{facts.MASKING_ID},,,\n"
+    assert reached_as_anyone(RIDER, listed(facts.ALLOW_LIST + row), START) == []
 
 
 @pytest.mark.parametrize(
@@ -114,7 +124,11 @@ def test_rows_for_any_caller_are_counted_while_they_are_open() -> None:
     [
         ("12025550100", (2, "to", facts.DIALLED, Likeness.SAME)),
         ("12025550199", (2, "caller_id_number", facts.MASKING_ID, Likeness.SAME)),
-        ("2025550145", (3, "destination", facts.DRIVER, Likeness.SAME_END)),
+        ("2025550145", (3, "destination", facts.DRIVER, Likeness.LACKS_1)),
+        ("2025550100", (2, "to", facts.DIALLED, Likeness.LACKS_1)),
+        ("442025550145", (3, "destination", facts.DRIVER, Likeness.SAME_END)),
+        ("12025550113", (2, "destination", facts.DESTINATION, Likeness.ONE_DIGIT)),
+        ("12025550132", (3, "from", facts.RIDER, Likeness.SWAPPED)),
         ("12025550154", (3, "destination", facts.DRIVER, Likeness.SWAPPED)),
         ("12025550146", (3, "destination", facts.DRIVER, Likeness.ONE_DIGIT)),
         ("12025550121", (2, "destination", facts.DESTINATION, Likeness.ONE_DIGIT)),
@@ -142,14 +156,21 @@ def incoming(
     return Incoming(call, PhoneNumber(dialled), who, reason, START + timedelta(minutes=minute))
 
 
-def test_the_calls_to_the_rows_and_those_of_the_person_concern_them() -> None:
+def test_a_persons_own_calls_are_apart_from_the_others_to_their_virtual_numbers() -> None:
     to_the_row = incoming("a", facts.PAIR_NUMBER, "")
-    of_the_person = incoming("b", facts.NOT_LISTED, facts.RIDER)
-    of_others = incoming("c", facts.DIALLED, facts.STRANGER)
-    without_numbers = Incoming("d", NoNumber.BAD, NoNumber.WITHHELD, "bad_number", START)
-    calls = [to_the_row, of_the_person, of_others, without_numbers]
-    assert concerning(calls, RIDER, asked(RIDER)) == [to_the_row, of_the_person]
-    assert concerning(calls, RIDER, []) == [of_the_person]
+    made = incoming("b", facts.NOT_LISTED, facts.RIDER)
+    received = replace(incoming("c", facts.DIALLED, facts.DRIVER), destination=facts.RIDER)
+    of_others = incoming("d", facts.DIALLED, facts.STRANGER)
+    without_numbers = Incoming("e", NoNumber.BAD, NoNumber.WITHHELD, "bad_number", START)
+    calls = [to_the_row, made, received, of_others, without_numbers]
+    assert own_and_others(calls, RIDER, asked(RIDER)) == ([made, received], [to_the_row])
+    assert own_and_others(calls, RIDER, []) == ([made, received], [])
+
+
+def test_a_repeat_with_other_numbers_goes_with_its_call() -> None:
+    first = incoming("a", facts.PAIR_NUMBER, facts.RIDER)
+    repeat = incoming("a", facts.DIALLED, facts.STRANGER, "conflicting", 1)
+    assert own_and_others([repeat, first], RIDER, asked(RIDER)) == ([repeat, first], [])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +188,9 @@ def test_a_caller_who_ends_like_the_person_is_almost_theirs(
 ) -> None:
     call = Incoming("a", DESK, caller, "caller_not_listed", START)
     assert is_almost(caller, RIDER) is almost
-    assert concerning([call], RIDER, []) == ([call] if almost or caller == RIDER else [])
+    own, others = own_and_others([call], RIDER, [])
+    assert own == ([call] if caller == RIDER else [])
+    assert others == ([call] if almost else [])
 
 
 def test_refusals_are_counted_by_reason_the_most_frequent_first() -> None:

@@ -28,12 +28,14 @@ class PairError(Exception):
 class Pairing:
     """The virtual number of a pair, and the changes that make it theirs.
 
-    `renewed` is true if it was theirs before and has got another end.
+    `renewed` is true if it was theirs before; then `ended` is when that would have ended, `None`
+    for never.
     """
 
     number: PhoneNumber
     changes: RowChanges
     renewed: bool
+    ended: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,12 @@ def pair(
     _check_pool(routes, pool)
     theirs = [each for each in routes if each.caller in people or each.destination in people]
     number = _present(theirs, pool, people, now)
-    renewed = number is not None
-    if number is None:
-        for_anybody = {route.dialled for route in routes if route.caller is None}
-        number = _free(theirs, [each for each in pool if each not in for_anybody], now)
-    return Pairing(number, _rows(theirs, number, people, ends), renewed)
+    if number is not None:
+        changes = _rows(theirs, number, people, ends)
+        return Pairing(number, changes, renewed=True, ended=_end(theirs, number, people))
+    for_anybody = {route.dialled for route in routes if route.caller is None}
+    number = _free(theirs, [each for each in pool if each not in for_anybody], now)
+    return Pairing(number, _rows(theirs, number, people, ends), renewed=False)
 
 
 def unpair(allow_list: Iterable[Route], people: People) -> list[Route]:
@@ -132,6 +135,13 @@ def _present(
             for number in _numbers(route):
                 partners.setdefault(number, set()).add(frozenset((route.caller, route.destination)))
     return next((each for each in pool if partners.get(each) == {frozenset(people)}), None)
+
+
+def _end(theirs: Iterable[Route], number: PhoneNumber, people: People) -> datetime | None:
+    """Return when the last row of these two behind a number ends; `None` for never."""
+    ends = [each.expires for each in unpair(theirs, people) if number in _numbers(each)]
+    last = max(each or _FOR_EVER for each in ends)
+    return None if last == _FOR_EVER else last
 
 
 def _free(theirs: Iterable[Route], pool: Sequence[PhoneNumber], now: datetime) -> PhoneNumber:

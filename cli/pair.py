@@ -30,22 +30,28 @@ Work = Callable[[AllowList], RowChanges]
 
 def add_parser(commands: Any) -> None:
     """Add the three commands to those of the command line."""
-    pairing = commands.add_parser("pair", help="a virtual number for two people and a time")
+    pairing = _add_command(commands, "pair", "give two people a virtual number for a time")
     pairing.add_argument("--for", dest="span", type=times.span, required=True, metavar="TIME",
                          help="for how long: 90m, 2h or 7d")  # fmt: skip
-    unpairing = commands.add_parser("unpair", help="take the rows of two people out of the list")
+    unpairing = _add_command(commands, "unpair", "take the rows of two people out of the list")
     for parser, change in (pairing, _pair), (unpairing, _unpair):
         parser.add_argument("one", metavar="A", help="one person's number")
         parser.add_argument("other", metavar="B", help="the other person's number")
         parser.add_argument("--full", action="store_true", help="show numbers in full")
         parser.set_defaults(change=change)
-    pruning = commands.add_parser("prune", help="take expired rows out of the list")
+    pruning = _add_command(commands, "prune", "take expired rows out of the list")
     pruning.add_argument("--older-than", dest="span", type=times.span, required=True,
                          metavar="TIME", help="expired so long ago: 90m, 2h or 7d")  # fmt: skip
     pruning.set_defaults(change=_prune)
     for parser in pairing, unpairing, pruning:
         parser.add_argument("--json", action="store_true", help="print JSON")
         parser.set_defaults(run=run)
+
+
+def _add_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    description = f"{text[0].upper()}{text[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=description)
+    return parser
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -61,13 +67,15 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise ConfigError([each.at(settings.allow_list) for each in error.faults]) from None
     except (phone.PhoneError, pairs.PairError, editor.AppendError) as error:
         print(f"{options.command}: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, phone.PhoneError) else 1
     return status
 
 
 def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     if not settings.virtual_numbers:
-        raise ConfigError(["virtual_numbers: wanted numbers to choose one from, got none"])
+        raise ConfigError(
+            ["`virtual_numbers` is not set: list the numbers that `pair` may give out"]
+        )
     people = _people(settings, options)
     ends = (now + options.span).replace(microsecond=0)
     made: list[Pairing] = []
@@ -91,12 +99,13 @@ def _unpair(settings: Settings, options: argparse.Namespace, _now: datetime) -> 
     _change(settings, work)
     one, other = (_shown(each, options) for each in people)
     if not gone:
-        raise pairs.PairError(f"wanted a row that connects {one} and {other}, got none in the list")
+        raise pairs.PairError(f"no row connects {one} and {other}")
     if options.json:
         print(json.dumps({"removed": [_as_json(route, options) for route in gone]}))
     else:
         behind = ", ".join(dict.fromkeys(_dialled(route, options) for route in gone))
-        _say(f"{len(gone)} row(s) of {one} and {other} behind {behind} are removed")
+        count, verb = _rows_and_verb(len(gone))
+        _say(f"{count} of {one} and {other} behind {behind} {verb} removed")
     return 0
 
 
@@ -112,12 +121,15 @@ def _prune(settings: Settings, options: argparse.Namespace, now: datetime) -> in
     if options.json:
         print(json.dumps({"removed": count, "kept": kept}))
         return 0
-    _say(f"{count} row(s) that expired before {before:%Y-%m-%d %H:%M UTC} are removed")
+    removed, verb = _rows_and_verb(count)
+    _say(f"{removed} that expired before {before:%Y-%m-%d %H:%M UTC} {verb} removed")
     if kept:
-        _say(
-            f"{len(kept)} row(s) stay, the first in line {kept[0]}: without them, a row for any"
-            " caller would connect people who are refused today"
+        stay = (
+            f"1 row stays, in line {kept[0]}: without it,"
+            if len(kept) == 1
+            else f"{len(kept):,} rows stay, the first in line {kept[0]}: without them,"
         )
+        _say(f"{stay} a row for any caller would connect people who are refused today")
     return 0
 
 
@@ -134,17 +146,25 @@ def _change(settings: Settings, work: Work) -> None:
 
 
 def _people(settings: Settings, options: argparse.Namespace) -> People:
+    """Read both numbers. Raises `PhoneError` for what is no number, or the same one twice."""
     home = settings.home_country_code
-    return _person(options.one, home), _person(options.other, home)
+    one, other = _person("A", options.one, home), _person("B", options.other, home)
+    if one == other:
+        raise phone.PhoneError(f"A and B: wanted two people, got {phone.redact(one)} twice")
+    return one, other
 
 
-def _person(text: str, home_country_code: str) -> PhoneNumber:
+def _person(name: str, text: str, home_country_code: str) -> PhoneNumber:
     """Read a person's number by the rules of a cell of the list. Raises `PhoneError`."""
-    number = phone.parse(text)
+    try:
+        number = phone.parse(text)
+    except phone.PhoneError as error:
+        raise phone.PhoneError(f"{name}: {error}, got {phone.mask_digits(text)!r}") from None
     if home_country_code and phone.read(text, home_country_code=home_country_code) != number:
         raise phone.PhoneError(
-            f"wanted a country code in front of {phone.redact(number)}, because home_country_code"
-            f" makes {home_country_code} that of ten digits alone; a + says that it is there"
+            f"{name}: wanted a country code in front of {phone.redact(number)}, because"
+            f" home_country_code makes {home_country_code} that of ten digits alone; a + says that"
+            " it is there"
         )
     return number
 
@@ -157,6 +177,11 @@ def _dialled(route: Route, options: argparse.Namespace) -> str:
     """Return what is shown of the dialled number: all of it, unless it is a person's own."""
     is_ours = route.dialled != route.destination
     return route.dialled if is_ours else _shown(route.dialled, options)
+
+
+def _rows_and_verb(count: int) -> tuple[str, str]:
+    """Return how many rows, and the verb that goes with them."""
+    return (f"{count:,} row", "is") if count == 1 else (f"{count:,} rows", "are")
 
 
 def _say(text: str) -> None:
@@ -185,6 +210,17 @@ def _tell_pair(
         told = {"virtual_number": pairing.number, "people": [one, other], "expires": _utc(ends)}
         print(json.dumps(told | {"renewed": pairing.renewed}))
         return 0
-    still = "still " if pairing.renewed else ""
-    _say(f"{pairing.number} {still}connects {one} and {other} until {ends:%Y-%m-%d %H:%M UTC}")
+    connects = "still connects" if pairing.renewed else "connects"
+    _say(f"{pairing.number} {connects} {one} and {other}{_until(pairing, ends)}")
     return 0
+
+
+def _until(pairing: Pairing, ends: datetime) -> str:
+    """Return the end of a pair, and of an open one also the former end if it was another minute."""
+    end = f"{ends:%Y-%m-%d %H:%M UTC}"
+    former = "never" if pairing.ended is None else f"{pairing.ended:%Y-%m-%d %H:%M UTC}"
+    if not pairing.renewed or former == end:
+        return f" until {end}"
+    is_same_day = pairing.ended is not None and pairing.ended.date() == ends.date()
+    former = former[11:16] if is_same_day else former
+    return f": now ends at {end} instead of {former}"

@@ -34,6 +34,9 @@ from routing import REPEAT_WINDOW_S
 SUSPICIOUS_S = 1.0
 """A call that ends so soon after an answer of `{}` was perhaps ended by it."""
 
+MIN_SUDDEN_ENDS = 3
+"""Fewer sudden ends are no sign: a person may hang up at any time."""
+
 MAX_WAIT_S = 60.0
 """A message and ten seconds for a key take less; the same figure in seconds would take hours."""
 
@@ -52,12 +55,13 @@ def empty_answer(found: Evidence) -> Answer:
     values = [_what_came(name, then) for name, then in after]
     ended = sum(_is_sudden(then) for _, then in after)
     went_on = sum(bool(then.name) and not _is_sudden(then) for _, then in after)
-    if ended and ended >= went_on:
+    if ended >= max(went_on, MIN_SUDDEN_ENDS):
         to_do = "calls end where they should go on: set `greeting` to an empty text and call again"
         return answer(Outcome.DIFFERS, values, to_do)
     if not went_on:
-        return answer(Outcome.SEEN, values, "wait for the end of the call and ask again")
-    return answer(Outcome.AS_ASSUMED, values)
+        to_do = "take more calls, listen to the greeting to its end, and run this again"
+        return answer(Outcome.SEEN, values, to_do)
+    return answer(Outcome.MOSTLY_AS_ASSUMED if ended else Outcome.AS_ASSUMED, values)
 
 
 def _is_sudden(then: Next) -> bool:
@@ -79,16 +83,18 @@ def dial_is_reported(found: Evidence) -> Answer:
     came = [any(isinstance(each.event, DialCompleted) for each in call) for call in calls]
     values = ["it came" if each else "connected without it" for each in came]
     if any(came):
-        return answer(Outcome.AS_ASSUMED, values)
+        outcome = Outcome.AS_ASSUMED if all(came) else Outcome.MOSTLY_AS_ASSUMED
+        return answer(outcome, values)
     to_do = "nobody hears the greeting or is asked for a digit: leave `accept_digit` empty"
     return answer(Outcome.DIFFERS, values, to_do)
 
 
 def leg_end(found: Evidence) -> Answer:
-    """Tell what followed our `hangup` in answer to `call_leg_completed`."""
+    """Return what followed our `hangup` in answer to `call_leg_completed` of an answered call."""
+    connected = [call for call in found.calls if is_connected(call)]
     after = [
         then
-        for call in found.calls
+        for call in connected
         for each, then in followed(call)
         if isinstance(each.event, CallLegCompleted) and each.reply.get("method") == "hangup"
     ]
@@ -100,9 +106,9 @@ def leg_end(found: Evidence) -> Answer:
         if any(then.name for then in after):
             return answer(Outcome.AS_ASSUMED, values)
         return answer(Outcome.SEEN, values, "look whether the caller's line goes dead")
-    ended = [call for call in found.calls if was_dialled(call) and _is_over(call)]
+    ended = [call for call in connected if was_dialled(call) and _is_over(call)]
     if not ended:
-        return nothing("let the called person hang up first")
+        return nothing("answer a call and let the called person hang up first")
     values = ["call_completed without call_leg_completed"] * len(ended)
     return answer(Outcome.SEEN, values, "let the called person hang up first, and look again")
 

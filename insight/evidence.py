@@ -32,6 +32,7 @@ class Outcome(StrEnum):
 
     NOTHING_YET = "nothing yet"
     AS_ASSUMED = "as assumed"
+    MOSTLY_AS_ASSUMED = "mostly as assumed: see the values"
     SEEN = "seen"
     DIFFERS = "look at this"
     NOT_IN_A_LOG = "no log can tell"

@@ -23,6 +23,7 @@ from insight.evidence import (
     Outcome,
     answer,
     data,
+    is_connected,
     message,
     nothing,
     part_places,
@@ -61,7 +62,8 @@ def meaning_of_to(found: Evidence) -> Answer:
         to_do = "TeleSign sends the number that is wanted: add rows with it as `to`, and with"
         return answer(Outcome.DIFFERS, values, f"{to_do} an empty destination")
     if "a `to`" in values:
-        return answer(Outcome.AS_ASSUMED, values)
+        others = {"no number", "not in the list"}.intersection(values)
+        return answer(Outcome.MOSTLY_AS_ASSUMED if others else Outcome.AS_ASSUMED, values)
     return answer(Outcome.SEEN, values, "call a `to` that has another number as destination")
 
 
@@ -80,18 +82,18 @@ def _part_of(dialled: PhoneNumber | NoNumber, found: Evidence) -> str:
 
 
 def statuses(found: Evidence) -> Answer:
-    """Tell which words `dial_completed` has for what became of a dial."""
-    values = [
-        "no status" if each.event.status is None else word(each.event.status)
+    """Return which words `dial_completed` has for a dial that failed."""
+    seen = [
+        each.event.status
         for each in found.of(DialCompleted)
         if isinstance(each.event, DialCompleted)
     ]
+    values = ["no status" if each is None else word(each) for each in seen if each != ANSWERED]
     if "no status" in values:
         return answer(Outcome.DIFFERS, values, "such an event is answered with {}: no greeting")
-    if set(values) <= {ANSWERED}:
-        to_do = "call a phone that is busy, and one that nobody answers"
-        return answer(Outcome.NOTHING_YET, values, to_do)
-    if ANSWERED not in values:
+    if not values:
+        return nothing("call a phone that is busy, and one that nobody answers")
+    if ANSWERED not in seen:
         to_do = "if one of these calls was answered, TeleSign's word for it is another one"
         return answer(Outcome.SEEN, values, to_do)
     return answer(Outcome.SEEN, values)
@@ -132,8 +134,9 @@ def _form(sent: object) -> str:
 
 
 def layout(found: Evidence) -> Answer:
-    """Tell where in `call_completed` the parts of a call stand."""
-    values = [where for call in found.calls if (where := _places(call))]
+    """Return where `call_completed` has the legs of each connected call."""
+    connected = filter(is_connected, found.calls)
+    values = [where for call in connected if (where := _places(call))]
     if not values:
         return nothing("make a call that is connected, to its end")
     if any("no part's times" in where for where in values):

@@ -18,21 +18,26 @@ from insight.evidence import Answer, Evidence, Outcome, evidence
 from insight.live_check import Question
 
 _LABEL_WIDTH = 14
-_STYLES = {Outcome.DIFFERS: "bold red", Outcome.AS_ASSUMED: "bold green"}
+_STYLES = {
+    Outcome.DIFFERS: "bold red",
+    Outcome.MOSTLY_AS_ASSUMED: "bold yellow",
+    Outcome.AS_ASSUMED: "bold green",
+}
 
 Answered = list[tuple[Question, Answer]]
 
 
 def add_parser(commands: Any) -> None:
     """Add the command to those of the program."""
-    text = "what real calls have shown of what is not known of TeleSign"
-    parser = commands.add_parser("live-check", help=text)
+    text = "show what real calls have shown of what is not known of TeleSign"
+    description = f"{text[0].upper()}{text[1:]}."
+    parser = commands.add_parser("live-check", help=text, description=description)
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, _: datetime) -> int:
-    """Print every question with its answer; return 1 if one is not as assumed, or without a log."""
+    """Print every question with its answer; return 1 for a `look at this`, or without a log."""
     settings, allow_list = stored.settings_and_list(options.config)
     try:
         with stored.reading(settings) as log:

@@ -8,7 +8,7 @@ import contextlib
 import gc
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from call_log.reading import outline
 from call_log.records import MAX_CALL
 from call_log.store import Store, StoreError, microseconds, utc
 from cli.history import times
+from cli.history.cells import View
 from config import Settings
 from insight import simulated
 from insight.report import (
@@ -37,7 +38,8 @@ _HEADERS = ("calls", "connected", "refused", "failed", "no answer", "other")
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to the parser of the command line."""
-    counting = commands.add_parser("report", help="count the calls of each day")
+    text = "count the calls of each day, by what became of them"
+    counting = commands.add_parser("report", help=text, description=f"{text.capitalize()}.")
     spellings = "2h, 7d, today, yesterday, or a date or time"
     counting.add_argument(
         "--since", default="7d", metavar="TIME", help=f"from then on: {spellings} (default: 7d)"
@@ -60,7 +62,7 @@ def run(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
         until = times.instant(options.until, now, zone=zone) if options.until else now
         until = min(until, now)  # no day is empty that has not come yet
         if since >= until:
-            raise ValueError(f"wanted --since before --until, got {since} and {until}")
+            raise ValueError(_wrong_order(since, until, options, now))
         counted, last = _read(
             settings, since, until, with_simulated=options.simulated, local=options.local
         )
@@ -75,6 +77,23 @@ def run(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     else:
         _print(counted, since, until, last, options, now)
     return 0
+
+
+def _wrong_order(
+    since: datetime, until: datetime, options: argparse.Namespace, now: datetime
+) -> str:
+    """Say which time is before which: `until` is now unless an earlier one was asked for."""
+    end = "--until" if options.until and until < now else "now"
+    relation = "is before" if until < since else "is the same time as"
+    return f"{end} ({_minute(until, options)}) {relation} --since ({_minute(since, options)})"
+
+
+def _minute(time: datetime, options: argparse.Namespace) -> str:
+    return f"{_zoned(time, local=options.local):%Y-%m-%d %H:%M} {_zone([time], options)}"
+
+
+def _zone(times: Iterable[datetime], options: argparse.Namespace) -> str:
+    return View(zone=None if options.local else UTC).zone_at(times)
 
 
 def _zoned(time: datetime, *, local: bool) -> datetime:
@@ -171,7 +190,7 @@ def _print(
         return f"{_zoned(value, local=options.local):%Y-%m-%d %H:%M}"
 
     out = console.terminal()
-    zone = f"{_zoned(now, local=True):%Z}" if options.local else "UTC"
+    zone = _zone([since, until, *([last] if last else [])], options)
     console.print_wrapped(out, f"calls from {time(since)} to {time(until)} ({zone})", "bold")
     if counted.total.calls:
         bar = "█" if out.encoding.startswith("utf") else "#"
@@ -208,8 +227,10 @@ def _lines(counted: Report, options: argparse.Namespace) -> Iterator[tuple[str, 
         if spread:
             yield label, f"median {_clock(spread.median_s)}, 95 % within {_clock(spread.p95_s)}"
     if counted.simulated:
-        counts = "are counted" if options.simulated else "are left out: --simulated counts them"
-        yield "simulated", f"{counted.simulated:,} call(s) {counts}"
+        is_one = counted.simulated == 1
+        calls, verb, them = ("call", "is", "it") if is_one else ("calls", "are", "them")
+        counts = "counted" if options.simulated else f"left out: --simulated counts {them}"
+        yield "simulated", f"{counted.simulated:,} {calls} {verb} {counts}"
 
 
 def _clock(seconds: float) -> str:

@@ -95,6 +95,17 @@ def test_the_help_describes_every_command(ask: Any) -> None:
         assert "usage: " in ask(command, "--help").stdout
 
 
+@pytest.mark.parametrize("command", [*COMMANDS, "report", "live-check", "pair", "unpair", "prune"])
+def test_the_help_of_a_command_says_in_a_sentence_what_it_does(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main.main([command, "--help"])
+    description = capsys.readouterr().out.split("\n\n")[1]
+    assert description[0].isupper()
+    assert description.endswith(".")
+
+
 def test_every_option_has_a_help_text() -> None:
     (commands,) = main._parser()._subparsers._group_actions  # type: ignore[union-attr]
     for parser in commands.choices.values():  # type: ignore[union-attr]

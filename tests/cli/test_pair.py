@@ -54,7 +54,10 @@ def test_paired_again_the_same_two_keep_their_number(
 ) -> None:
     run(capsys, "pair", A, B, "--for", "2h")
     clock.sleep(3600)
-    told = f"{POOL[0]} still connects {B} and {A} until 2026-11-23 14:30\n    UTC\n"
+    told = (
+        f"{POOL[0]} still connects {B} and {A}: now ends at 2026-11-23\n"
+        "    14:30 UTC instead of 14:00\n"
+    )
     assert run(capsys, "pair", f"+{B}", A, "--for", "90m", "--full") == (0, told, "")
     assert path.read_text() == facts.ALLOW_LIST + ROWS.replace("14:00:00Z", "14:30:00Z")
 
@@ -102,17 +105,17 @@ def test_unpair_takes_the_rows_away_and_says_if_there_are_none(
     path: Path, capsys: Captured
 ) -> None:
     run(capsys, "pair", A, B, "--for", "2h")
-    told = f"2 row(s) of ...0131 and ...0130 behind {POOL[0]} are removed\n"
+    told = f"2 rows of ...0131 and ...0130 behind {POOL[0]} are removed\n"
     assert run(capsys, "unpair", B, A) == (0, told, "")
     assert path.read_text() == facts.ALLOW_LIST
-    none = "unpair: wanted a row that connects ...0130 and ...0131, got none in the list\n"
+    none = "unpair: no row connects ...0130 and ...0131\n"
     assert run(capsys, "unpair", A, B) == (1, "", none)
 
 
 def test_unpair_shows_no_number_whole_that_is_a_persons(path: Path, capsys: Captured) -> None:
     direct = f"{B},{A},,{POOL[1]},,,dialled by its own number\n"
     path.write_text(facts.ALLOW_LIST + direct)
-    told = "1 row(s) of ...0130 and ...0131 behind ...0131 are removed\n"
+    told = "1 row of ...0130 and ...0131 behind ...0131 is removed\n"
     assert run(capsys, "unpair", A, B) == (0, told, "")
     path.write_text(facts.ALLOW_LIST + direct)
     status, out, _ = run(capsys, "unpair", A, B, "--json")
@@ -124,37 +127,40 @@ def test_prune_removes_expired_rows_and_keeps_comments(path: Path, capsys: Captu
     refused = f"{facts.DIALLED},{A},{C},,,2026-01-31T18:00:00Z,\n"
     path.write_text("# mine\n" + facts.ALLOW_LIST + "# the end\n" + refused)
     told = (
-        "1 row(s) that expired before 2026-11-16 12:00 UTC are removed\n"
-        "1 row(s) stay, the first in line 8: without them, a row for any caller would\n"
-        "    connect people who are refused today\n"
+        "1 row that expired before 2026-11-16 12:00 UTC is removed\n"
+        "1 row stays, in line 8: without it, a row for any caller would connect people\n"
+        "    who are refused today\n"
     )
     assert run(capsys, "prune", "--older-than", "7d") == (0, told, "")
     *kept, _ = facts.ALLOW_LIST.splitlines(keepends=True)
     assert path.read_text() == "# mine\n" + "".join(kept) + "# the end\n" + refused
-    told = "0 row(s) that expired before 2025-07-11 12:00 UTC are removed\n"
+    told = "0 rows that expired before 2025-07-11 12:00 UTC are removed\n"
     assert run(capsys, "prune", "--older-than", "500d") == (0, told, "")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((A, A), "wanted the numbers of two people, got ...0130 twice"),
+        ((A, A), "A and B: wanted two people, got ...0130 twice"),
         (
-            (A, POOL[1]),
-            f"wanted a person's number, got {POOL[1]}, a virtual number or masking ID of yours",
+            ("abc", B),
+            "A: wanted a country code and digits, 7 to 15 in all, such as 12025550100, got 'abc'",
         ),
         (
-            (A, "0130"),
-            "wanted a country code and digits, 7 to 15 in all, such as 12025550100",
+            (A, "0120255501"),
+            "B: wanted a country code and digits, 7 to 15 in all, such as 12025550100,"
+            " got '******5501'",
         ),
         (
             (A, "2025550131"),
-            "wanted a country code in front of ...0131, because home_country_code makes 1 that of"
-            " ten digits alone; a + says that it is there",
+            "B: wanted a country code in front of ...0131, because home_country_code makes 1 that"
+            " of ten digits alone; a + says that it is there",
         ),
     ],
 )
-def test_who_cannot_be_paired_is_told(
+@pytest.mark.parametrize("command", [("pair", "--for", "2h"), ("unpair",)])
+def test_a_malformed_number_is_a_fault_in_the_command_line(
+    command: tuple[str, ...],
     words: tuple[str, str],
     message: str,
     path: Path,
@@ -162,14 +168,35 @@ def test_who_cannot_be_paired_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MASKING_HOME_COUNTRY_CODE", "1")
-    assert run(capsys, "pair", *words, "--for", "2h") == (1, "", f"pair: {message}\n")
+    assert run(capsys, *command, *words) == (2, "", f"{command[0]}: {message}\n")
     assert path.read_text() == facts.ALLOW_LIST
+
+
+def test_an_own_number_is_not_paired(path: Path, capsys: Captured) -> None:
+    message = f"wanted a person's number, got {POOL[1]}, a virtual number or masking ID of yours"
+    assert run(capsys, "pair", A, POOL[1], "--for", "2h") == (1, "", f"pair: {message}\n")
+    assert path.read_text() == facts.ALLOW_LIST
+
+
+def test_both_ends_of_an_open_pair_are_shown_if_they_differ(path: Path, capsys: Captured) -> None:
+    run(capsys, "pair", A, B, "--for", "2d")
+    _, out, _ = run(capsys, "pair", A, B, "--for", "2h")
+    assert out.endswith("2026-11-23 14:00 UTC\n    instead of 2026-11-25 12:00 UTC\n")
+    _, out, _ = run(capsys, "pair", A, B, "--for", "2h")
+    assert " until 2026-11-23 14:00" in out
+    path.write_text(facts.ALLOW_LIST + f"{POOL[0]},{A},{B},,,,\n")
+    _, out, _ = run(capsys, "pair", A, B, "--for", "2h")
+    assert out.endswith("2026-11-23 14:00 UTC\n    instead of never\n")
 
 
 @pytest.mark.parametrize(
     ("text", "pool", "fault"),
     [
-        (facts.ALLOW_LIST, "", "virtual_numbers: wanted numbers to choose one from, got none"),
+        (
+            facts.ALLOW_LIST,
+            "",
+            "`virtual_numbers` is not set: list the numbers that `pair` may give out",
+        ),
         (
             facts.ALLOW_LIST,
             facts.DESTINATION,

@@ -1,6 +1,7 @@
 """`report`: it counts what the records of the calls say, and prints it within 80 columns."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -272,9 +273,24 @@ all               5          2        1        1          0        1
 refused     not_listed 1
 wait        median 0:03, 95 % within 0:08
 talk        median 2:10, 95 % within 2:10
-simulated   1 call(s) are counted
+simulated   1 call is counted
 last event  2026-11-23 10:05, 1 h 54 min ago
 """.replace("#", "\N{FULL BLOCK}")
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of this machine cannot be set")
+def test_local_times_name_their_zone(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "TEST-05:30")
+        time.tzset()
+        _, shown, _ = ask("report", "--local")
+        _, _, fault = ask("report", "--local", "--since", "2026-12-01")
+    time.tzset()
+    assert "to 2026-11-23 17:30 (UTC+05:30)\n" in shown
+    assert fault == (
+        "report: now (2026-11-23 17:30 UTC+05:30) is before --since (2026-12-01 00:00 UTC+05:30)\n"
+    )
 
 
 def test_days_that_have_not_come_yet_are_not_shown(store: Store, ask: Ask) -> None:
@@ -306,7 +322,18 @@ def test_a_log_that_is_not_there_is_told_of(ask: Ask) -> None:
     [
         (["--since", "soon"], "wanted today, yesterday, a span before now"),
         (["--since", "999999999d"], "wanted today, yesterday, a span before now"),
-        (["--since", "today", "--until", "2d"], "wanted --since before --until"),
+        (
+            ["--since", "today", "--until", "2d"],
+            "report: --until (2026-11-21 12:00 UTC) is before --since (2026-11-23 00:00 UTC)\n",
+        ),
+        (
+            ["--since", "2026-12-01"],
+            "report: now (2026-11-23 12:00 UTC) is before --since (2026-12-01 00:00 UTC)\n",
+        ),
+        (
+            ["--since", "today", "--until", "today"],
+            "--until (2026-11-23 00:00 UTC) is the same time as --since (2026-11-23 00:00 UTC)\n",
+        ),
     ],
 )
 def test_a_time_that_cannot_be_read_is_a_fault(words: list[str], said: str, ask: Ask) -> None:

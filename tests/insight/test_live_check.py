@@ -59,12 +59,25 @@ def again(name: str, seconds: float) -> Call:
 
 
 N, A, S, D = Outcome.NOTHING_YET, Outcome.AS_ASSUMED, Outcome.SEEN, Outcome.DIFFERS
+M = Outcome.MOSTLY_AS_ASSUMED
 CASES: list[tuple[Callable[[Evidence], Answer], list[Call], Outcome, dict[str, int]]] = [
     (wording.meaning_of_to, [], N, {}),
     (wording.meaning_of_to, [dialled(facts.DIALLED)] * 2, A, {"a `to`": 2}),
     (wording.meaning_of_to, [dialled("")], S, {"no number": 1}),
     (wording.meaning_of_to, [dialled(facts.NOT_LISTED)], S, {"not in the list": 1}),
     (wording.meaning_of_to, [dialled("12025550103")], S, {"a `to` that is its own destination": 1}),
+    (
+        wording.meaning_of_to,
+        [dialled(facts.DIALLED)] * 2 + [dialled(facts.NOT_LISTED)],
+        M,
+        {"a `to`": 2, "not in the list": 1},
+    ),
+    (
+        wording.meaning_of_to,
+        [dialled(facts.DIALLED), dialled("")],
+        M,
+        {"a `to`": 1, "no number": 1},
+    ),
     (
         wording.meaning_of_to,
         [dialled(facts.DIALLED), dialled(facts.DESTINATION)],
@@ -81,14 +94,20 @@ CASES: list[tuple[Callable[[Evidence], Answer], list[Call], Outcome, dict[str, i
     ),
     (
         conduct.empty_answer,
-        [[IN, ANSWERED, at("call_completed", 6)]],
+        [[IN, ANSWERED, at("call_completed", 6)]] * 2,
+        S,
+        {"dial_completed, then call_completed within 1 s": 2},
+    ),
+    (
+        conduct.empty_answer,
+        [[IN, ANSWERED, at("call_completed", 6)]] * 3,
         D,
-        {"dial_completed, then call_completed within 1 s": 1},
+        {"dial_completed, then call_completed within 1 s": 3},
     ),
     (
         conduct.empty_answer,
         [[IN, PLAYED, of_file("call_leg_completed", 8.5)], [IN, PLAYED, LEG], [IN, PLAYED, END]],
-        A,
+        M,
         {
             "play_completed, then call_leg_completed within 1 s": 1,
             "play_completed, then call_leg_completed within 60 s": 1,
@@ -97,10 +116,10 @@ CASES: list[tuple[Callable[[Evidence], Answer], list[Call], Outcome, dict[str, i
     ),
     (
         conduct.empty_answer,
-        [[SPOKEN, at("call_completed", 9), IN], [SPOKEN, at("call_completed", 1000)]],
+        [[SPOKEN, at("call_completed", 9), IN]] * 3 + [[SPOKEN, at("call_completed", 1000)]],
         D,
         {
-            "speak_completed, then call_completed within 1 s": 1,
+            "speak_completed, then call_completed within 1 s": 3,
             "speak_completed, then call_completed after more than 120 s": 1,
         },
     ),
@@ -109,14 +128,14 @@ CASES: list[tuple[Callable[[Evidence], Answer], list[Call], Outcome, dict[str, i
     (
         conduct.dial_is_reported,
         [[IN, ANSWERED], [IN, end(parts=[OUT, INBOUND])]],
-        A,
+        M,
         {"it came": 1, "connected without it": 1},
     ),
     (conduct.dial_is_reported, [[IN, end(**OUT)]], D, {"connected without it": 1}),
     (conduct.dial_is_reported, [[IN, end(**INBOUND)]], N, {}),
     (wording.statuses, [], N, {}),
-    (wording.statuses, [[ANSWERED]], N, {"answered": 1}),
-    (wording.statuses, [[ANSWERED], [BUSY], [BUSY]], S, {"busy": 2, "answered": 1}),
+    (wording.statuses, [[ANSWERED]], N, {}),
+    (wording.statuses, [[ANSWERED], [BUSY], [BUSY]], S, {"busy": 2}),
     (wording.statuses, [[BUSY]], S, {"busy": 1}),
     (
         wording.statuses,
@@ -142,7 +161,8 @@ CASES: list[tuple[Callable[[Evidence], Answer], list[Call], Outcome, dict[str, i
     ),
     (conduct.leg_end, [[IN]], N, {}),
     (conduct.leg_end, [[IN, END]], S, {"call_completed without call_leg_completed": 1}),
-    (conduct.leg_end, [[IN, LEG]], S, {"hangup, then nothing yet": 1}),
+    (conduct.leg_end, [[IN, end()], [IN, BUSY, LEG, end()]], N, {}),
+    (conduct.leg_end, [[IN, ANSWERED, LEG]], S, {"hangup, then nothing yet": 1}),
     (conduct.leg_end, [[IN, LEG, END]], A, {"hangup, then call_completed": 1}),
     (conduct.digit_timeout, [[of_file("dial_completed_answered", 5, ASKS)]], N, {}),
     (
@@ -175,7 +195,8 @@ CASES: list[tuple[Callable[[Evidence], Answer], list[Call], Outcome, dict[str, i
         A,
         {"1 at data.a, 1 at data.b": 1, "1 at data; then 1 at data": 1},
     ),
-    (wording.layout, [[end(duration=5)]], D, {"no part's times": 1}),
+    (wording.layout, [[end(duration=5)], [IN, BUSY, end(**INBOUND)]], N, {}),
+    (wording.layout, [[ANSWERED, end(duration=5)]], D, {"no part's times": 1}),
     (conduct.repeats, [[IN, ANSWERED]], N, {}),
     (conduct.repeats, [again("call_completed", 4)], S, {"call_completed, within 5 s": 1}),
     (
@@ -213,7 +234,7 @@ def test_a_question_is_answered_from_the_calls(
     answer = ask(found(*calls))
     assert (answer.outcome, dict(answer.values)) == (outcome, values)
     assert answer.events == sum(values.values())
-    assert answer.to_do or outcome in (A, S)
+    assert answer.to_do or outcome in (A, S, M)
 
 
 def test_events_are_looked_at_in_the_order_in_which_they_came() -> None:

@@ -172,9 +172,7 @@ _VALUES = f"({', '.join('?' * len(Row._fields))})"
 _KEEP = f"""
 INSERT INTO call_event ({_COLUMNS}) VALUES %s
 ON CONFLICT (reference_id, event, sha256) DO UPDATE
-SET deliveries = call_event.deliveries + excluded.deliveries, last_seen = excluded.last_seen,
-    first_seen = CASE WHEN excluded.first_seen < call_event.first_seen
-        THEN excluded.first_seen ELSE call_event.first_seen END
+SET deliveries = call_event.deliveries + excluded.deliveries, last_seen = excluded.last_seen
 """  # noqa: S608 - our own columns
 
 

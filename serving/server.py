@@ -128,6 +128,12 @@ class _Connection(HTTPChannel):
         self.since_s, self.is_begun = time.monotonic(), False
         super().__init__(*others, **named)
 
+    def received(self, data: bytes) -> bool:
+        super().received(data)
+        if len(self.requests) > _MAX_WAITING_REQUESTS:  # now: to answer them would take the time
+            self.drop()
+        return True
+
     def service(self) -> None:
         super().service()
         self.since_s, self.is_begun = time.monotonic(), False
@@ -138,7 +144,7 @@ class _Connection(HTTPChannel):
         The time starts again with the first byte of a request, once.
         """
         if self.requests:
-            return len(self.requests) > _MAX_WAITING_REQUESTS
+            return False
         if self.request is not None and not self.is_begun:
             self.since_s, self.is_begun = now_s, True
         return now_s - self.since_s > max_s

@@ -104,18 +104,3 @@ def test_many_servers_may_start_at_once(log_url: str, clock: Clock) -> None:
     assert len(logs) == 8
     for log in logs:
         log.close()
-
-
-def test_a_row_that_is_kept_late_was_first_seen_when_it_came(
-    opened: Opener, log_url: str, clock: Clock
-) -> None:
-    """As one that waited in another server's file while a repeat of it was kept."""
-    early = row_of(Delivery(events.parse(INCOMING), INCOMING, clock()), DIAL)
-    clock.sleep(3600)
-    deliver(opened(), INCOMING, clock)
-    store = writer.store_of(log_url)
-    store.open()
-    with store.transaction():
-        store.keep([early])
-    store.close()
-    assert [(row.first_seen, row.deliveries) for row in rows(log_url)] == [(early.first_seen, 2)]

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,7 @@ import events
 from app import create_app
 from call_log import writer
 from call_log.writer import CallLog
-from cli import main
 
-Answer = subprocess.CompletedProcess[str]
 LIST = facts.ALLOW_LIST
 NUMBERS = re.compile("[0-9]{9,}")
 EXPIRED_PERSON = "12025550112"
@@ -76,28 +73,10 @@ def log(log_url: str, clock: Clock, lines: Lines) -> Iterator[Any]:
 
 
 @pytest.fixture
-def ask(
-    log_url: str,
-    clock: Clock,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Any:
-    """Return a function that runs the command line in this process, on the log of this test."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(main, "now", clock)
-    monkeypatch.setenv("MASKING_CALL_LOG", log_url)
+def ask(ask: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same command line, on a terminal of 80 columns and with the list of these tests."""
     monkeypatch.setenv("COLUMNS", "80")
     Path("allowlist.csv").write_text(LIST)
-
-    def ask(*words: str) -> Answer:
-        capsys.readouterr()
-        try:
-            status = main.main(words)
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Answer(words, status, *capsys.readouterr())
-
     return ask
 
 

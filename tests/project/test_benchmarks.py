@@ -166,8 +166,9 @@ def test_side_by_side_runs_and_its_page_is_made_from_it() -> None:
 
 
 def test_in_process_runs() -> None:
-    bare, product, ratio = in_process.measure(batch=20, rounds=10)
-    assert ratio.value == pytest.approx(product.value / bare.value, rel=0.5)
+    measured = in_process.measure(batch=20, rounds=10)
+    assert [each.unit for each in measured] == ["µs", "µs", "times"]
+    assert all(each.value > 0 for each in measured)
 
 
 def test_the_lists_run() -> None:

@@ -25,7 +25,8 @@ $(VENV)/later.so: tests/support/later.c $(VENV)/dev
 	$(CC) -shared -fPIC -O1 -o $@ $< -ldl
 
 faults: $(VENV)/dev
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -m faults -n 4
+	$(BIN)/python -m pytest -m load
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .

@@ -14,7 +14,7 @@ import pooler
 import pytest
 from call_logs import FaultyStore, Opener, Servers
 from command_line import Ended, of
-from databases import POOLED, TEST_DATABASE, needs_postgresql, postgresql_url
+from databases import POSTGRESQL, TEST_DATABASE, postgresql_url
 from helpers import (
     Clock,
     Lines,
@@ -81,14 +81,14 @@ def lines(tmp_path: Path) -> Iterator["Lines"]:
         yield opened
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql), POOLED])
+@pytest.fixture(params=["sqlite", POSTGRESQL])
 def log_url(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
-    """A call log of the test's own, in each database that there is, and behind a pooler."""
+    """A call log of the test's own, in each database; behind a pooler where a test asks for it."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/calls.db"

@@ -14,7 +14,7 @@ import pytest
 from goodclient import Answers, assert_prompt, keep_asking
 from processes import ServerProcess
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.load
 
 ROWS = 100_000
 RATE = 200

@@ -18,6 +18,7 @@ from call_logs import (
     numbered,
     rows,
 )
+from databases import behind_a_pooler_too
 from helpers import Clock, payload, post
 from reply_table import CASES, Case
 
@@ -60,6 +61,7 @@ def test_a_repeat_after_its_row_was_removed_is_refused(servers: Servers) -> None
     assert servers.lines.read()[-1]["reason"] == "not_listed"
 
 
+@behind_a_pooler_too
 def test_different_copies_at_two_servers_at_once_get_one_dial(servers: Servers) -> None:
     both = "to,from,destination,caller_id_number\n" + "".join(
         f"{facts.DIALLED},1202555012{n},1202555013{n},{facts.MASKING_ID}\n" for n in range(6)
@@ -80,6 +82,7 @@ def test_different_copies_at_two_servers_at_once_get_one_dial(servers: Servers) 
         assert len(dialled) == 1, dialled
 
 
+@behind_a_pooler_too
 def test_fifty_copies_at_once_are_one_row(opened: Opener, log_url: str, clock: Clock) -> None:
     log = opened()
     at_once([lambda: deliver(log, COMPLETED, clock)] * 50)
@@ -119,6 +122,7 @@ def test_copies_at_a_slow_log_never_get_two_dials(
     assert sorted(known.incoming is None for known in knew) == [False, False, True]
 
 
+@behind_a_pooler_too
 def test_a_call_that_was_forgotten_leaves_nothing_when_it_goes_on(
     opened: Opener, log_url: str, clock: Clock
 ) -> None:

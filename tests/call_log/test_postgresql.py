@@ -19,7 +19,7 @@ from typing import Any
 import facts
 import pytest
 from call_logs import is_healthy, kept, numbered
-from databases import TEST_DATABASE, needs_postgresql, postgresql_url
+from databases import needs_postgresql, postgresql_url
 from helpers import eventually, payload
 from pooler import needs_pgbouncer, pooled
 from processes import Load, ServerProcess
@@ -95,10 +95,11 @@ def backends(connection: Any) -> list[int]:
     return [pid for (pid,) in found]
 
 
-def test_backends_that_are_ended_under_load_lose_nothing(tmp_path: Path, url: str) -> None:
+@needs_programs
+def test_backends_that_are_ended_under_load_lose_nothing(tmp_path: Path, cluster: Cluster) -> None:
     with (
-        ServerProcess(tmp_path, {"MASKING_CALL_LOG": url}) as server,
-        psycopg.connect(TEST_DATABASE, autocommit=True) as connection,
+        ServerProcess(tmp_path, {"MASKING_CALL_LOG": cluster.url}) as server,
+        psycopg.connect(cluster.url, autocommit=True) as connection,
         Load(server) as load,
     ):
         for _ in range(5):
@@ -112,8 +113,8 @@ def test_backends_that_are_ended_under_load_lose_nothing(tmp_path: Path, url: st
         assert eventually(lambda: is_healthy(server), 1)
     assert load.longest_s < 0.7
     assert len(load.answered) > 100
-    assert set(kept(url)) >= set(load.answered)
-    assert set(kept(url).values()) == {1}
+    assert set(kept(cluster.url)) >= set(load.answered)
+    assert set(kept(cluster.url).values()) == {1}
 
 
 @needs_programs

@@ -8,6 +8,7 @@ from pathlib import Path
 import facts
 import pytest
 from call_logs import DIAL, ID, INCOMING, Opener, Servers, deliver, numbered, rows
+from databases import behind_a_pooler_too
 from helpers import Clock, eventually, post
 
 import events
@@ -111,6 +112,7 @@ def test_a_clock_that_drifts_is_trusted(store: Store, clock: Clock) -> None:
     assert left(store) == {"new"}
 
 
+@behind_a_pooler_too
 def test_a_purged_call_is_still_known_as_replayed(
     servers: Servers, log_url: str, clock: Clock
 ) -> None:

@@ -14,6 +14,7 @@ from call_logs import (
     deliver,
     rows,
 )
+from databases import behind_a_pooler_too
 from helpers import START, Clock
 
 import events
@@ -25,6 +26,7 @@ from commands import Hangup
 from routing import Decision, Reason
 
 
+@behind_a_pooler_too
 def test_what_is_answered_is_kept_whole(opened: Opener, log_url: str, clock: Clock) -> None:
     deliver(opened(), INCOMING, clock)
     seen = microseconds(START)
@@ -93,6 +95,7 @@ def test_of_many_events_that_are_kept_at_once_none_is_lost(log_url: str, clock: 
     assert kept_at_once(log_url, many) == many
 
 
+@behind_a_pooler_too
 def test_many_servers_may_start_at_once(log_url: str, clock: Clock) -> None:
     logs: list[CallLog] = []
 

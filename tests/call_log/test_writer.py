@@ -19,6 +19,7 @@ from call_logs import (
     numbered,
     rows,
 )
+from databases import behind_a_pooler_too
 from helpers import Clock, eventually, payload
 
 import events
@@ -118,6 +119,7 @@ def test_the_decision_that_was_answered_is_the_one_that_is_kept(
     assert row.wire == DIAL.command.to_wire()
 
 
+@behind_a_pooler_too
 def test_a_commit_in_doubt_is_repeated_and_counted_once(
     opened: Opener, faulty: Any, log_url: str, clock: Clock, notices: list[str]
 ) -> None:

@@ -343,7 +343,7 @@ def timed(folder: Path, *words: str) -> tuple[float, Ended]:
     return time.perf_counter() - started, ended
 
 
-@pytest.mark.faults
+@pytest.mark.load
 def test_a_million_events_are_searched_in_a_third_of_a_second(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
     store = writer.store_of(f"sqlite:///{path}")

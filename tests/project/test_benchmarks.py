@@ -151,7 +151,7 @@ def test_a_server_that_does_not_start_says_why() -> None:
         pass
 
 
-@pytest.mark.faults
+@pytest.mark.load
 def test_side_by_side_runs_and_its_page_is_made_from_it() -> None:
     variants = [servers.CEILING, servers.BARE, servers.PRODUCT, servers.OTHERS[0]]
     seen = over_http.measure(variants, events=50, rounds=1)
@@ -177,13 +177,13 @@ def test_the_lists_run() -> None:
     assert all(figure.value > 0 for figure in measured if figure.unit != "MB")
 
 
-@pytest.mark.faults
+@pytest.mark.load
 def test_the_open_loop_runs() -> None:
     measured = open_loop.measure(rate=50, seconds=0.4)
     assert measured[-1].holds
 
 
-@pytest.mark.faults
+@pytest.mark.load
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no compiler for the slow disk")
 def test_the_call_log_runs() -> None:
     rate, p99_ms, errors, shared = call_log.slow_syncs(events=160)
@@ -195,7 +195,7 @@ def test_the_call_log_runs() -> None:
     assert [each.unit for each in call_log.warming(kept=400)] == ["ms"]
 
 
-@pytest.mark.faults
+@pytest.mark.load
 def test_start_and_memory_run() -> None:
     (start,) = lifetime.start(times=1)
     assert 0 < start.value < 20

@@ -24,7 +24,7 @@ from processes import ServerProcess
 
 from serving.server import MAX_CONNECTIONS
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.load
 
 RATE = 20
 SECONDS = 15

@@ -29,6 +29,10 @@ def postgresql_url() -> Iterator[str]:
             connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
+POSTGRESQL = pytest.param("postgresql", marks=needs_postgresql)
 POOLED = pytest.param(
     "pooled", marks=[pytest.mark.faults, needs_postgresql, pooler.needs_pgbouncer]
+)
+behind_a_pooler_too = pytest.mark.parametrize(
+    "log_url", ["sqlite", POSTGRESQL, POOLED], indirect=True
 )

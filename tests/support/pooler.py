@@ -23,9 +23,9 @@ needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="no pgbouncer her
 SERVER_CONNECTIONS = 2
 SPOILED = {
     "synchronous_commit": "off",
-    "lock_timeout": "7ms",
-    "statement_timeout": "7ms",
-    "idle_in_transaction_session_timeout": "7ms",
+    "lock_timeout": "70ms",
+    "statement_timeout": "70ms",
+    "idle_in_transaction_session_timeout": "70ms",
     "default_transaction_read_only": "on",
     "default_transaction_isolation": "serializable",
     "search_path": "nowhere",

@@ -12,9 +12,9 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,25 +23,28 @@ from cli import console, http_client
 from simulation import load, play, scenarios, session_endpoint
 from simulation.call import Signer
 from simulation.play import ServerStartError, Target
-from simulation.scenarios import Scenario, ScenarioError
+from simulation.scenarios import ScenarioError
 
 _ONLY_WITH = {"rate": "calls", "port": "api", "answer": "api", "unit": "api"}
-_WITHOUT_SCENARIOS = {"api", "calls", "event"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 0 if every call went as it must, else 1."""
+    """Run the command line; the exit status is 0 if no call failed."""
     parser = _parser()
     options = parser.parse_args(arguments)
     given = {name for name, value in vars(options).items() if value != parser.get_default(name)}
+    fault = _fault(options, given)
+    if fault:
+        parser.error(fault)
     try:
-        _check(options, given)
         return _run(options)
-    except (_UsageError, ScenarioError) as error:
+    except ScenarioError as error:
         parser.error(str(error))
-    except (ServerStartError, signature.KeyFormError) as error:
+    except signature.KeyFormError as error:
+        print(f"TELESIGN_API_KEY: {error}", file=sys.stderr)
+    except ServerStartError as error:
         print(f"No call was played: {error}", file=sys.stderr)
-        return 1
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,151 +53,126 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("scenarios", nargs="*", help="scenarios, or all (default: connected and refused)")
-    add("--list", action="store_true", help="list the scenarios")
-    add("--url", help="the customer event URL (default: the server here, or a new one)")
-    add("--from", dest="caller", help="the caller's number (default: the scenario's)")
-    add("--to", help="the dialled number (default: the scenario's)")
+    add("--url", type=_url, help="the customer event URL (default: the server here, or a new one)")
+    add("--from", dest="caller", type=_caller, help="the caller's number (default: the scenario's)")
+    add("--to", type=_number, help="the dialled number (default: the scenario's)")
     pressed = "the digit to press if one is asked for (default: 1)"
     add("--digit", default="1", choices=[*"0123456789"], metavar="D", help=pressed)
     add("--json", action="store_true", help="print the results as JSON")
-    group = parser.add_mutually_exclusive_group()
-    signing = partial(group.add_argument, action="store_const", dest="signing", default="valid")
-    passes = "passes if the server rejects it"
-    signing("--no-signature", const="unsigned", help=f"do not sign; {passes}")
-    signing("--bad-signature", const="forged", help=f"sign with another key; {passes}")
-    source = parser.add_mutually_exclusive_group().add_argument
-    source(
-        "--event",
-        type=Path,
-        metavar="FILE",
-        help="send the event in this file, marked as simulated",
-    )
+    instead = parser.add_mutually_exclusive_group().add_argument
+    instead("--list", action="store_true", help="list the scenarios")
+    event = "send the event in this file, marked as simulated"
+    instead("--event", type=Path, metavar="FILE", help=event)
     calls = f"play N calls under load, on this machine (at most {load.MAX_CALLS:,})"
-    source("--calls", type=int, metavar="N", help=calls)
+    instead("--calls", type=_within(int, load.MAX_CALLS), metavar="N", help=calls)
+    api = "serve TeleSign's session endpoint on this machine"
+    instead("--api", action="store_true", help=api)
     rate = f"with --calls: calls per second (default: 50; at most {load.MAX_RATE:,})"
-    add("--rate", type=float, default=50, metavar="R", help=rate)
-    _add_endpoint_options(add)
-    return parser
-
-
-def _add_endpoint_options(add: Callable[..., object]) -> None:
-    add("--api", action="store_true", help="serve TeleSign's session endpoint on this machine")
-    add("--port", type=int, default=8081, help="with --api: the port (default: 8081)")
+    add("--rate", type=_within(float, load.MAX_RATE), default=50, metavar="R", help=rate)
+    port = "with --api: the port (default: 8081)"
+    add("--port", type=int, default=8081, metavar="P", help=port)
     answers, units = session_endpoint.ANSWERS, session_endpoint.UNITS
     add("--answer", choices=answers, default="", help="with --api: always give this answer")
     unit = "with --api: the unit of the validity period (default: hours)"
     add("--unit", choices=units, default="hours", help=unit)
+    return parser
 
 
-class _UsageError(Exception):
-    """Options that make no sense together, or a value out of its bounds."""
+def _url(text: str) -> str:
+    with contextlib.suppress(ValueError):  # of brackets that hold no IPv6 address
+        parts = urlsplit(text)
+        if parts.scheme in {"http", "https"} and parts.hostname:
+            return text
+    raise argparse.ArgumentTypeError(f"wanted http://... or https://..., got {text!r}")
 
 
-def _check(options: argparse.Namespace, given: set[str]) -> None:
-    """Raise `_UsageError` for what argparse cannot know; `given` are the options that are set."""
-    alone = given & _WITHOUT_SCENARIOS
+def _number(text: str) -> str:
+    if not re.fullmatch(r"\+?[0-9]{7,15}", text, re.ASCII):
+        wanted = "a country code and digits, 7 to 15 in all"
+        raise argparse.ArgumentTypeError(f"wanted {wanted}, got {text!r}")
+    return text.removeprefix("+")
+
+
+def _caller(text: str) -> str:
+    return _number(text) if text else ""  # withheld
+
+
+def _within(kind: Callable[[str], float], most: int) -> Callable[[str], float]:
+    """Return a type for an option: a number above 0 and up to `most`."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if 0 < value <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"wanted a number up to {most}, got {text!r}")
+
+    return read
+
+
+def _fault(options: argparse.Namespace, given: set[str]) -> str:
+    """Return what argparse cannot find by itself, if anything; `given` are the options set."""
+    alone = given & {"api", "calls", "event"}
     if alone and options.scenarios:
-        raise _UsageError(f"--{min(alone)} takes no scenarios")
+        return f"--{min(alone)} takes no scenarios"
     for name, owner in _ONLY_WITH.items():
         if name in given and owner not in given:
-            raise _UsageError(f"--{name} needs --{owner}")
-    if options.url is not None and not _is_http(options.url):
-        raise _UsageError(f"--url: wanted http://... or https://..., got {options.url!r}")
-    if options.calls is not None:
-        _check_load(options)
-
-
-def _check_load(options: argparse.Namespace) -> None:
-    if options.json:
-        raise _UsageError("--calls prints a table, and takes no --json")
-    if options.url is not None and not http_client.is_this_machine(options.url):
-        raise _UsageError(f"--calls: wanted a --url on this machine, got {options.url!r}")
-    if not 1 <= options.calls <= load.MAX_CALLS:
-        raise _UsageError(f"--calls: wanted 1 to {load.MAX_CALLS}, got {options.calls}")
-    if not 0 < options.rate <= load.MAX_RATE:
-        raise _UsageError(
-            f"--rate: wanted above 0 and at most {load.MAX_RATE} per second, got {options.rate:g}"
-        )
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # of brackets that hold no IPv6 address
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+            return f"--{name} needs --{owner}"
+    if options.calls and options.json:
+        return "--calls prints a table, and takes no --json"
+    if options.calls and options.url and not http_client.is_this_machine(options.url):
+        return f"--calls: wanted a --url on this machine, got {options.url!r}"
+    return ""
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.list:
         scenarios.print_table(console.terminal())
         return 0
-    if options.api:
-        return _serve_api(options)
-    return _play(options) if options.calls is None else _play_load(options)
+    return _serve_api(options) if options.api else _play(options)
 
 
 def _serve_api(options: argparse.Namespace) -> int:
     """Serve TeleSign's session endpoint until Ctrl-C, for the account of the environment."""
-    try:
-        signer = Signer.from_environment(os.environ)
-    except signature.KeyFormError as error:
-        return _refuse_api(f"TELESIGN_API_KEY: {error}")
+    signer = Signer.from_environment(os.environ)
     if not signer.key:
-        return _refuse_api("wanted TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, got no key")
+        raise signature.KeyFormError("wanted a key to check requests with, got none")
     unit_s = session_endpoint.UNITS[options.unit]
     endpoint = session_endpoint.Endpoint(signer.customer_id, signer.key, unit_s, options.answer)
     try:
         server = session_endpoint.endpoint_server(endpoint, options.port)
     except (OSError, OverflowError) as error:
-        return _refuse_api(f"cannot listen on port {options.port}: {error}")
+        print(f"--api: cannot listen on port {options.port}: {error}", file=sys.stderr)
+        return 1
     with server, contextlib.suppress(KeyboardInterrupt):
         print(f"TeleSign's session endpoint: http://127.0.0.1:{server.server_port}", flush=True)
         server.serve_forever()
     return 0
 
 
-def _refuse_api(reason: str) -> int:
-    print(f"--api: {reason}", file=sys.stderr)
-    return 1
-
-
-def _play_load(options: argparse.Namespace) -> int:
-    with _target(options, ()) as target:
-        passed = load.play_load(target, options.calls, options.rate, console.terminal())
-    return 0 if passed else 1
-
-
 def _play(options: argparse.Namespace) -> int:
-    chosen = _chosen(options)
-    with _target(options, chosen) as target:
+    """Play on the server that is found or started, which is printed first."""
+    if options.event is not None:
+        chosen = [scenarios.from_file(options.event)]
+    else:
+        names_numbers = options.caller is not None or options.to is not None
+        usual = ["connected"] if names_numbers else ["connected", "refused"]
+        chosen = scenarios.choose(options.scenarios or usual)
+    out = console.terminal()
+    with play.find_or_start_server(options.url, os.environ, chosen) as (url, environment, note):
+        if not options.json:
+            console.print_wrapped(out, f"server: {url}{note}", "dim")
+        signer, numbers = Signer.from_environment(environment), (options.to, options.caller)
+        skips = "all" in options.scenarios
+        target = Target(url, signer, *numbers, options.digit, skips=skips)
+        if options.calls:
+            return 0 if load.play_load(target, options.calls, options.rate, out) else 1
         results = [target.play(scenario) for scenario in chosen]
     if options.json:
         print(play.as_json(results))
     else:
-        play.print_results(console.terminal(), results)
-    return 0 if all(result.passed for result in results) else 1
-
-
-def _chosen(options: argparse.Namespace) -> list[Scenario]:
-    if options.event is not None:
-        return [scenarios.from_file(options.event)]
-    names_numbers = options.caller is not None or options.to is not None
-    usual = ["connected"] if names_numbers else ["connected", "refused"]
-    return scenarios.choose(options.scenarios or usual)
-
-
-@contextlib.contextmanager
-def _target(options: argparse.Namespace, chosen: Sequence[Scenario]) -> Iterator[Target]:
-    """Yield where the calls are played, and print it first.
-
-    Raises `ServerStartError` or `signature.KeyFormError`.
-    """
-    with play.find_or_start_server(options.url, os.environ, chosen) as server:
-        signer = Signer.from_environment(server.environment, options.signing)
-        if not options.json:
-            console.print_wrapped(console.terminal(), f"server: {server.url}{server.note}", "dim")
-        yield Target(server.url, signer, options.to, options.caller, options.digit)
+        play.print_results(out, results)
+    return 1 if any(result.outcome == "failed" for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The `check` and `explain` commands: what the allow-list allows, and how a call is answered."""
 
+import argparse
 import json
 import os
-from collections.abc import Sequence
 from datetime import UTC
 from functools import partial
 from pathlib import Path
+
+from rich.progress import track
 
 import phone
 from allow_list import countries, lint
@@ -16,19 +18,22 @@ from cli import console
 from config import ConfigError, Settings, prompts
 from events import IncomingCall
 from phone import NoNumber
-from routing import AllowList, Decision, Route, decide
+from routing import Route, decide
 
 _HEADERS = ("line", "who calls", "dials", "reaches", "who sees", "in", "until (UTC)")
 
 
-def check(allow_list: AllowList, notes: Sequence[str], *, strict: bool) -> int:
-    """Print who may call whom and sees which number, then all warnings, then the notes.
+def check(options: argparse.Namespace) -> int:
+    """Print who may call whom and sees which number, then all warnings and notes.
 
-    Returns the exit status; `strict` makes it 1 if there are warnings. Notes are none.
+    Returns the exit status: with `strict` 1 if there are warnings. Raises `ConfigError` for faults.
     """
-    out, today = console.terminal(), now().utc
+    settings, live = load(options.config, os.environ, serving=False)
+    allow_list, out, today = live.current, console.terminal(), now().utc
     rows, warnings = [], []
-    for route in console.progress(out, allow_list, len(allow_list), "checking"):
+    for route in track(
+        allow_list, "checking", len(allow_list), transient=True, disable=not out.is_terminal
+    ):
         rows.append(_row(route))
         found = lint.warnings(route, allow_list, today)
         warnings += [f"line {route.line}: {text}" for text in found]
@@ -38,15 +43,16 @@ def check(allow_list: AllowList, notes: Sequence[str], *, strict: bool) -> int:
     out.print()
     for text in warnings:
         console.print_wrapped(out, text, "yellow")
-    for text in notes:
+    for text in _start_faults(options.config, settings):
         console.print_wrapped(out, text)
     if rows:
-        console.print_wrapped(out, _countries(allow_list))
+        counts = [f"{country} {count:,}" for country, count in countries.countries(allow_list)]
+        console.print_wrapped(out, f"countries: {', '.join(counts)}")
     console.print_wrapped(out, f"rows: {len(rows):,}, warnings: {len(warnings):,}", "bold")
-    return 1 if strict and warnings else 0
+    return 1 if options.strict and warnings else 0
 
 
-def start_faults(path: Path | None, settings: Settings) -> list[str]:
+def _start_faults(path: Path | None, settings: Settings) -> list[str]:
     """Return why the server would not start, though the list by itself has no fault."""
     if settings.verified and settings.customer_id:
         return []
@@ -66,33 +72,22 @@ def _row(route: Route) -> tuple[str, ...]:
     return (str(route.line), *(number or "anyone" for number in numbers), country, until)
 
 
-def _countries(allow_list: AllowList) -> str:
-    counts = [f"{country} {count:,}" for country, count in countries.countries(allow_list)]
-    return f"countries: {', '.join(counts)}"
-
-
-def explain(settings: Settings, allow_list: AllowList, caller: str, dialled: str) -> int:
+def explain(options: argparse.Namespace) -> int:
     """Print how a call would be answered, why, and the exact JSON; return the exit status."""
+    settings, live = load(options.config, os.environ, serving=False)
     read = partial(phone.read, home_country_code=settings.home_country_code)
-    event = IncomingCall("explain", dialled=read(dialled), caller=read(caller))
-    decision = decide(event, UNKNOWN, allow_list, prompts(settings), now())
-    out = console.terminal()
-    if decision.reason is None:
-        console.print_wrapped(out, _connection(decision), "bold green")
+    event = IncomingCall("explain", dialled=read(options.to), caller=read(options.caller))
+    decision = decide(event, UNKNOWN, live.current, prompts(settings), now())
+    out, route, reason = console.terminal(), decision.route, decision.reason
+    if reason is not None:
+        console.print_wrapped(out, f"refused: {reason}", "bold red")
+        cause = nearest_cause(event.dialled, event.caller, reason, live.current)
+        console.print_wrapped(out, cause)
+    elif route is not None:
+        whom = f"{route.destination} is called and sees {route.masking_id}"
+        console.print_wrapped(out, f"connected by line {route.line}: {whom}", "bold green")
         if isinstance(event.caller, NoNumber):
             text = "The caller has no phone number, but the row is for any caller."
             console.print_wrapped(out, text)
-    else:
-        console.print_wrapped(out, f"refused: {decision.reason}", "bold red")
-        cause = nearest_cause(event.dialled, event.caller, decision.reason, allow_list)
-        console.print_wrapped(out, cause)
     print(json.dumps(decision.command.to_wire(), separators=(",", ":")))
     return 0
-
-
-def _connection(decision: Decision) -> str:
-    route = decision.route
-    assert route is not None  # noqa: S101 - a call that is not refused has a route
-    return (
-        f"connected by line {route.line}: {route.destination} is called and sees {route.masking_id}"
-    )

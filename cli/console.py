@@ -10,14 +10,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import TextIO, TypeVar
+from typing import TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import track
 from rich.text import Text
-
-T = TypeVar("T")
 
 PARTIES = ("Caller", "TeleSign", "Server", "Called")
 CALLER, TELESIGN, SERVER, CALLED = range(len(PARTIES))
@@ -25,6 +22,7 @@ CALLER, TELESIGN, SERVER, CALLED = range(len(PARTIES))
 _MIN_WIDTH = 80
 _MAX_WIDTH = 120
 _MARGIN = 4
+_IN_ASCII = str.maketrans("│─", "|-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +48,6 @@ class Note:
 Step = Arrow | Note
 
 
-@dataclass(frozen=True, slots=True)
-class _Glyphs:
-    line: str
-    shaft: str
-    right: str
-    left: str
-
-
-_UNICODE = _Glyphs("│", "─", ">", "<")
-_ASCII = _Glyphs("|", "-", ">", "<")
-
-
 def terminal(stream: TextIO | None = None) -> Console:
     """Return the terminal to print to: 80 to 120 columns, no markup or highlighting."""
     console = Console(
@@ -82,16 +68,6 @@ def without_traceback(main: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
-
-
-def progress(console: Console, items: Iterable[T], total: int, text: str) -> Iterator[T]:
-    """Yield the items and show the progress, on a terminal only."""
-    bar = Console(file=console.file)  # as wide as the terminal, so that it can be erased
-    return iter(
-        track(
-            items, text, total=total, console=bar, transient=True, disable=not console.is_terminal
-        )
-    )
 
 
 def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -120,37 +96,29 @@ def print_wrapped(console: Console, text: str, style: str = "") -> None:
 
 def print_ladder(console: Console, steps: Iterable[Step]) -> None:
     """Draw a call from top to bottom, a lifeline for each party."""
-    glyphs = _UNICODE if console.encoding.startswith("utf") else _ASCII
-    for text, style in ladder(steps, console.width, glyphs):
-        console.print(Text(text, style=style))
+    shows_lines = console.encoding.startswith("utf")
+    for text, style in ladder(steps, console.width):
+        console.print(Text(text if shows_lines else text.translate(_IN_ASCII), style=style))
 
 
-def ladder(
-    steps: Iterable[Step], width: int = _MIN_WIDTH, glyphs: _Glyphs = _UNICODE
-) -> Iterator[tuple[str, str]]:
+def ladder(steps: Iterable[Step], width: int = _MIN_WIDTH) -> Iterator[tuple[str, str]]:
     """Yield the lines of a ladder with the style of each; none is longer than `width`."""
     lane = (width - 2 * _MARGIN) // (len(PARTIES) - 1)
     columns = [_MARGIN + party * lane for party in range(len(PARTIES))]
-    lifelines = " " * width
-    for column in columns:
-        lifelines = _overlay(lifelines, column, glyphs.line)
+    heads = lifelines = " " * width
+    for column, party in zip(columns, PARTIES, strict=True):
+        heads = _overlay(heads, column - len(party) // 2, party)
+        lifelines = _overlay(lifelines, column, "│")
 
-    yield _heads(width, columns), "bold"
+    yield heads.rstrip(), "bold"
     for step in steps:
         if isinstance(step, Note):
             texts = _note(step, columns[step.party], lane, width)
         else:
-            texts = _arrow(step, columns, glyphs)
+            texts = _arrow(step, columns)
         for start, text in texts:
             yield _overlay(lifelines, start, text).rstrip(), step.style
     yield lifelines.rstrip(), "dim"
-
-
-def _heads(width: int, columns: Sequence[int]) -> str:
-    line = " " * width
-    for column, party in zip(columns, PARTIES, strict=True):
-        line = _overlay(line, column - len(party) // 2, party)
-    return line.rstrip()
 
 
 def _note(note: Note, column: int, lane: int, width: int) -> Iterator[tuple[int, str]]:
@@ -159,16 +127,16 @@ def _note(note: Note, column: int, lane: int, width: int) -> Iterator[tuple[int,
         yield min(max(column - len(text) // 2, 0), width - len(text)), text
 
 
-def _arrow(arrow: Arrow, columns: Sequence[int], glyphs: _Glyphs) -> Iterator[tuple[int, str]]:
+def _arrow(arrow: Arrow, columns: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Yield the label of an arrow and the arrow itself, each with where it starts."""
     left, right = sorted((columns[arrow.sender], columns[arrow.receiver]))
     for text in wrap(printable(arrow.label), right - left - 3):
         yield left + 2, text
-    shaft = glyphs.shaft * (right - left - 1)
+    shaft = "─" * (right - left - 1)
     if arrow.both_ways or arrow.sender < arrow.receiver:
-        shaft = shaft[:-1] + glyphs.right
+        shaft = f"{shaft[:-1]}>"
     if arrow.both_ways or arrow.sender > arrow.receiver:
-        shaft = glyphs.left + shaft[1:]
+        shaft = f"<{shaft[1:]}"
     yield left + 1, shaft
 
 

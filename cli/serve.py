@@ -8,7 +8,6 @@ from allow_list.reload import LiveAllowList
 from app import create_app, open_log
 from call_log import writer
 from call_log.store import StoreError
-from calls import CallStore
 from config import HEALTH_PATH, Settings
 from routing import AllowList
 from serving import server
@@ -23,43 +22,34 @@ def run(settings: Settings, allow_list: LiveAllowList) -> int:
     """
     _open_standard_files()
     event_log = EventLog()
-    try:
-        calls = open_log(settings, event_log)
-    except StoreError as error:
-        return _start_failed(error)
-    allow_list.watch(event_log.notice)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: allow_list.request_reload())
-    try:
-        _serve(settings, allow_list, calls, event_log)
-    except ServeError as error:
-        return _start_failed(error)
-    finally:
-        lost = calls.close()
-    event_log.notice("stopped")
-    return 1 if lost else 0
 
-
-def _serve(
-    settings: Settings, allow_list: LiveAllowList, calls: CallStore, event_log: EventLog
-) -> None:
     def print_banner(port: int) -> None:
         print(startup_banner(settings, allow_list.current, port), file=sys.stderr, flush=True)
 
-    server.serve(
-        create_app(settings, allow_list, calls, event_log),
-        host=settings.host,
-        port=settings.port,
-        threads=settings.threads,
-        on_listening=print_banner,
-        on_rejected=lambda: event_log.rejected("bad_request", "unreadable, too large or cut off"),
-        notify=event_log.notice,
-    )
-
-
-def _start_failed(error: Exception) -> int:
-    print(f"The server did not start: {error}", file=sys.stderr)
-    return 1
+    try:
+        calls = open_log(settings, event_log)
+        try:
+            allow_list.watch(event_log.notice)
+            if hasattr(signal, "SIGHUP"):
+                signal.signal(signal.SIGHUP, lambda *_: allow_list.request_reload())
+            server.serve(
+                create_app(settings, allow_list, calls, event_log),
+                host=settings.host,
+                port=settings.port,
+                threads=settings.threads,
+                on_listening=print_banner,
+                on_rejected=lambda: event_log.rejected(
+                    "bad_request", "unreadable, too large or cut off"
+                ),
+                notify=event_log.notice,
+            )
+        finally:
+            lost = calls.close()
+    except (StoreError, ServeError) as error:
+        print(f"The server did not start: {error}", file=sys.stderr)
+        return 1
+    event_log.notice("stopped")
+    return 1 if lost else 0
 
 
 def _open_standard_files() -> None:

@@ -8,27 +8,22 @@ import contextlib
 import json
 import re
 import secrets
-import shlex
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
 
-import requests
 from rich.console import Console
 
 from cli import console, http_client
 from cli.console import Step
-from simulation.call import SIMULATED, Exchange, Failed, Refused, Rejected, Signer, SimulatedCall
+from simulation.call import SIMULATED, Exchange, Failed, NotSetUp, Signer, SimulatedCall
 from simulation.scenarios import Scenario
 
 _APP = Path(__file__).parent.parent / "app.py"
-_POLL_S = 0.02
 _MANY = 3  # more than are played by default
+_STYLES = {"passed": "bold green", "failed": "bold red", "skipped": "bold yellow"}
 
 
 # Playing ---------------------------------------------------------------------------------------
@@ -36,63 +31,64 @@ _MANY = 3  # more than are played by default
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResult:
-    """A scenario that was played: its verdict, what to do next, and everything that led to it."""
+    """A scenario that was played: its verdict, what to do next, and everything that led to it.
+
+    `outcome` is `passed`, `failed` or `skipped`.
+    """
 
     scenario: str
     sentence: str
-    passed: bool
+    outcome: str
     verdict: str
+    to_do: str
     exchanges: list[Exchange]
-    steps: list[Step] = field(repr=False)
-    to_do: str = ""
+    steps: list[Step]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where calls are played, who signs them, and the numbers (default: the scenario's)."""
+    """Where calls are played, who signs them, and the numbers (default: the scenario's).
+
+    With `skips`, a scenario that the server is not set up for is skipped and does not fail.
+    """
 
     url: str
     signer: Signer
     to: str | None = None
     caller: str | None = None
     digit: str = "1"
+    skips: bool = False
 
-    def play(self, scenario: Scenario, session: requests.Session | None = None) -> ScenarioResult:
-        """Play a scenario to its verdict, over a session of its own if none is given."""
-        call = self._call(session or http_client.Session(), scenario)
-        passed, to_do = True, ""
-        try:
-            verdict = scenario.play(call)
-        except Rejected:
-            verdict = "rejected: no number was revealed"
-        except Failed as failed:
-            passed, verdict = False, str(failed)
-            to_do = _explain(call) if isinstance(failed, Refused) and self._is_given else ""
-        return ScenarioResult(
-            scenario.name, scenario.sentence, passed, verdict, call.exchanges, call.steps, to_do
-        )
-
-    @property
-    def _is_given(self) -> bool:
-        """Whether the numbers are the operator's own."""
-        return self.to is not None or self.caller is not None
-
-    def _call(self, session: requests.Session, scenario: Scenario) -> SimulatedCall:
+    def play(self, scenario: Scenario) -> ScenarioResult:
+        """Play a scenario to its verdict."""
         to = scenario.to if self.to is None else self.to
         caller = scenario.caller if self.caller is None else self.caller
-        return SimulatedCall(session, self.url, self.signer, to=to, caller=caller, digit=self.digit)
-
-
-def _explain(call: SimulatedCall) -> str:
-    """Return the command that says why a call is refused."""
-    caller, to = (shlex.quote(each) if each else '""' for each in (call.caller, call.to))
-    return f"python app.py explain --from {caller} --to {to}"
+        outcome, to_do = "passed", ""
+        with http_client.Session() as session:
+            call = SimulatedCall(session, self.url, self.signer, to, caller, self.digit)
+            try:
+                verdict = scenario.play(call)
+            except Failed as failed:
+                is_skipped = self.skips and isinstance(failed, NotSetUp)
+                outcome = "skipped" if is_skipped else "failed"
+                verdict, to_do = str(failed), failed.to_do
+        what = scenario.name, scenario.sentence
+        return ScenarioResult(*what, outcome, verdict, to_do, call.exchanges, call.steps)
 
 
 # Drawing ---------------------------------------------------------------------------------------
 
 
-def print_result(out: Console, result: ScenarioResult) -> None:
+def print_results(out: Console, results: Sequence[ScenarioResult]) -> None:
+    """Draw every result, and of many a tally."""
+    for result in results:
+        _print_result(out, result)
+    if len(results) >= _MANY:
+        failed = any(result.outcome == "failed" for result in results)
+        console.print_wrapped(out, tally(results), _STYLES["failed" if failed else "passed"])
+
+
+def _print_result(out: Console, result: ScenarioResult) -> None:
     """Draw a call, what went over the wire, and the verdict."""
     out.rule(f"{result.scenario}: {result.sentence}"[: out.width - 4], align="left")
     console.print_ladder(out, result.steps)
@@ -100,27 +96,23 @@ def print_result(out: Console, result: ScenarioResult) -> None:
         mark = f"   (assumed: {exchange.assumed})" if exchange.assumed else ""
         console.print_wrapped(out, f"{number} > {exchange.sent}{mark}", "cyan")
         console.print_wrapped(out, f"{number} < {exchange.status} {exchange.answer}", "green")
-    word, style = ("PASSED", "bold green") if result.passed else ("FAILED", "bold red")
-    console.print_wrapped(out, f"{word}: {result.verdict}", style)
+    text = f"{result.outcome.upper()}: {result.verdict}"
+    console.print_wrapped(out, text, _STYLES[result.outcome])
     if result.to_do:
         console.print_wrapped(out, f"To see why: {result.to_do}")
     out.print()
 
 
-def print_results(out: Console, results: Sequence[ScenarioResult]) -> None:
-    """Draw every result, and of many a tally."""
-    for result in results:
-        print_result(out, result)
-    if len(results) >= _MANY:
-        failed = any(not result.passed for result in results)
-        console.print_wrapped(out, tally(results), "bold red" if failed else "bold green")
-
-
 def tally(results: Sequence[ScenarioResult]) -> str:
-    """Return how many passed and which failed: `18 passed, 1 failed: pair`."""
-    failed = [result.scenario for result in results if not result.passed]
-    passed = f"{len(results) - len(failed)} passed"
-    return f"{passed}, {len(failed)} failed: {', '.join(failed)}" if failed else passed
+    """Return how many passed, and which did not: `17 passed; 1 failed: pair; 1 skipped: forged`."""
+    counts = []
+    for outcome in _STYLES:
+        names = [result.scenario for result in results if result.outcome == outcome]
+        if outcome == "passed":
+            counts.append(f"{len(names)} passed")
+        elif names:
+            counts.append(f"{len(names)} {outcome}: {', '.join(names)}")
+    return "; ".join(counts)
 
 
 def as_json(results: Sequence[ScenarioResult]) -> str:
@@ -138,59 +130,52 @@ class ServerStartError(Exception):
     """The server that was started for the calls ended at once; the text is its output."""
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server to play on, and the environment with its key; `note` says why it was started."""
-
-    url: str
-    environment: Mapping[str, str]
-    note: str = ""
-
-
 @contextlib.contextmanager
 def find_or_start_server(
     url: str | None, environment: Mapping[str, str], scenarios: Sequence[Scenario] = ()
-) -> Iterator[Server]:
+) -> Iterator[tuple[str, Mapping[str, str], str]]:
     """Yield the server at a URL, else one that runs here, else one that is started for the block.
 
-    Raises `ServerStartError`.
+    Of it are yielded the URL, the environment with its key, and a note if it was started. Raises
+    `ServerStartError`.
     """
-    url = url or running_server(environment)
+    where = _configured_address(environment)
+    url = url or _running_server(where, environment)
     if url is not None:
-        yield Server(url, environment)
+        yield url, environment, ""
         return
     own = _own_environment(environment, scenarios)
-    where = configured_address(environment)
-    with own_server(own) as started:
-        note = f", started for this: none runs on {where} (use --url for another)"
-        yield Server(started, own, note)
+    with _own_server(own) as started:
+        yield started, own, f", started for this: none runs on {where} (use --url for another)"
 
 
-def running_server(environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the server that runs at the environment's host and port, if one does."""
-    base = configured_address(environment)
-    try:
-        with http_client.Session() as session:
-            health = session.get(f"{base}/health", timeout=1).json()
-    except (*http_client.FAILURES, ValueError):
-        return None
-    if not isinstance(health, dict) or "signatures" not in health:
-        return None  # another program has the port
-    return base + environment.get("MASKING_EVENT_PATH", "/")
-
-
-def configured_address(environment: Mapping[str, str]) -> str:
+def _configured_address(environment: Mapping[str, str]) -> str:
     """Return the address at which a server with this environment listens."""
     host = environment.get("MASKING_HOST", "127.0.0.1")
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{environment.get('MASKING_PORT', '8080')}"
 
 
+def _running_server(base: str, environment: Mapping[str, str]) -> str | None:
+    """Return the URL of the server that runs at an address, if one does."""
+    try:
+        with http_client.Session() as session:
+            health = session.get(f"{base}/health", timeout=1).json()
+    except http_client.FAILURES:
+        return None
+    if not isinstance(health, dict) or "signatures" not in health:
+        return None  # another program has the port
+    return base + environment.get("MASKING_EVENT_PATH", "/")
+
+
 def _own_environment(
     environment: Mapping[str, str], scenarios: Sequence[Scenario]
 ) -> dict[str, str]:
-    """Return the environment for a server of ours: with a key, and the digit that is asked for."""
-    own = dict(environment)
+    """Return the environment for a server of ours: with a key, and the digit that is asked for.
+
+    It takes any free port, and keeps no call log.
+    """
+    own = {**environment, "MASKING_PORT": "0", "MASKING_CALL_LOG": ""}
     if "TELESIGN_API_KEY" not in own:
         own["TELESIGN_CUSTOMER_ID"] = SIMULATED
         own["TELESIGN_API_KEY"] = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -200,36 +185,27 @@ def _own_environment(
 
 
 @contextlib.contextmanager
-def own_server(environment: Mapping[str, str]) -> Iterator[str]:
-    """Start the server on a free port, without a call log; yield its URL and stop it at the end.
-
-    Raises `ServerStartError`.
-    """
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, str(_APP)],
-            env={**environment, "MASKING_PORT": "0", "MASKING_CALL_LOG": ""},
-            stdout=subprocess.DEVNULL,
-            stderr=output,
-        )
+def _own_server(environment: Mapping[str, str]) -> Iterator[str]:
+    """Start the server; yield its URL and stop it at the end. Raises `ServerStartError`."""
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, str(_APP)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
         try:
-            yield _wait_for_url(process, output)
+            yield _url(process)
         finally:
             process.terminate()
-            process.wait()
 
 
-def _wait_for_url(process: "subprocess.Popen[bytes]", output: TextIO) -> str:
-    """Wait until the server prints where it listens. Raises `ServerStartError`."""
-    ended = False
-    while True:
-        output.seek(0)
-        text = output.read()
-        found = re.search(r"http://\S+(?=\n)", text)
-        if found:
+def _url(process: "subprocess.Popen[str]") -> str:
+    """Return where the server says that it listens. Raises `ServerStartError` if it ends."""
+    text = ""
+    for line in process.stderr or ():
+        text += line
+        if found := re.search(r"http://\S+(?=\n)", line):
             return found[0]
-        if ended:
-            raise ServerStartError(text)
-        # Asked before the next look, so that what it wrote last is read as well.
-        ended = process.poll() is not None
-        time.sleep(_POLL_S)
+    raise ServerStartError(text)

@@ -5,7 +5,7 @@ server is wrong. It knows nothing of the server but its answers.
 """
 
 import json
-import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,14 +15,12 @@ from rich.console import Console
 
 from cli import console
 from cli.console import CALLER, TELESIGN, Note
-from simulation.call import SIMULATED, Failed, Signing, SimulatedCall
-from simulation.validator import Json, Reply
+from simulation.call import SIMULATED, Failed, NotSetUp, Signer, SimulatedCall
+from simulation.validator import read_rejection
 
 # The numbers of the sample allow-list, and two that are not in it.
 DESK, PAIR, EXPIRED, UNLISTED = "12025550100", "12025550101", "12025550102", "12025550177"
 RIDER, STRANGER = "12025550123", "12025550188"
-
-_UNMARKED_ID = re.compile(rb'"reference_id"\s*:\s*"(?!%b|")' % SIMULATED.encode())
 
 
 class ScenarioError(Exception):
@@ -59,34 +57,28 @@ def print_table(out: Console) -> None:
 
 
 def from_file(path: Path) -> Scenario:
-    """Return a scenario that posts the bytes of a file as one event. Raises `ScenarioError`.
+    """Return a scenario that posts the JSON of a file as one event. Raises `ScenarioError`.
 
-    The event is simulated like any other, so its reference id is made to say so; all other bytes
-    are sent as they are.
+    The event is simulated like any other, so its reference id is made to say so.
     """
     try:
-        body = path.read_bytes()
+        message = json.loads(path.read_bytes())
     except OSError as error:
         raise ScenarioError(f"{path}: {error.strerror}") from None
-    message = _object(body)
-    event, data = message.get("event", "incoming_call"), message.get("data")
-    caller = data.get("from") if isinstance(data, dict) else None
-    marked = _UNMARKED_ID.sub(rb"\g<0>" + SIMULATED.encode(), body)
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        raise ScenarioError(f"{path}: wanted the JSON object of one event")
+    reference_id, data = message.get("reference_id"), message.get("data")
+    if isinstance(reference_id, str) and not reference_id.startswith(SIMULATED):
+        message["reference_id"] = SIMULATED + reference_id
 
     def play(call: SimulatedCall) -> str:
-        call.caller = caller if isinstance(caller, str) else ""
-        return f"{call.post(marked, str(event)).name}: TeleSign would take it"
+        call.caller = str(data.get("from", "")) if isinstance(data, dict) else ""
+        reply = call.post(message, str(message.get("event", "incoming_call")))
+        return f"{reply.name}: TeleSign would take it"
 
     return Scenario(path.name, "A file, sent as an event.", play)
-
-
-def _object(body: bytes) -> Json:
-    """Return the JSON object of a body, an empty one if there is none."""
-    try:
-        message = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return message if isinstance(message, dict) else {}
 
 
 def _connected(call: SimulatedCall) -> str:
@@ -96,23 +88,23 @@ def _connected(call: SimulatedCall) -> str:
 
 
 def _refused(call: SimulatedCall) -> str:
-    call.must_be_refused(call.dial_in())
+    reply = call.dial_in()
+    if reply.method == "dial":
+        raise Failed("wanted a refusal, got dial")
+    if reply.method == "speak":
+        call.must_hang_up(call.play_message(reply))
+    call.end()
     return "refused: nobody was called"
 
 
 def _not_reached(call: SimulatedCall, status: str) -> str:
     call.ring()
     reply = call.complete_dial(status)
-    if reply.speaks:
+    if reply.method == "speak":
         reply = call.play_message(reply)
     call.must_hang_up(reply)
     call.end()
     return "not reached: the caller was disconnected"
-
-
-_busy = partial(_not_reached, status="busy")
-_no_answer = partial(_not_reached, status="no_answer")
-_failed = partial(_not_reached, status="failed")
 
 
 def _callee_hangs_up(call: SimulatedCall) -> str:
@@ -132,8 +124,8 @@ def _caller_hangs_up(call: SimulatedCall) -> str:
 def _screened(call: SimulatedCall, *, accepted: bool) -> str:
     call.ring()
     reply = call.complete_dial("answered")
-    if reply.method != "speak" or not reply.collects:
-        raise Failed(f"wanted speak with collect_digits (set accept_digit), got {reply.name}")
+    if not reply.collects:
+        raise NotSetUp(f"wanted speak with collect_digits (set accept_digit), got {reply.name}")
     if not accepted:
         call.must_hang_up(call.play_message(reply, digits=""))
         call.end()
@@ -141,10 +133,6 @@ def _screened(call: SimulatedCall, *, accepted: bool) -> str:
     call.talk(reply)
     call.end(CALLER)
     return "connected: the called person took the call"
-
-
-_accepted = partial(_screened, accepted=True)
-_declined = partial(_screened, accepted=False)
 
 
 def _pair(call: SimulatedCall) -> str:
@@ -162,15 +150,11 @@ def _duplicate(call: SimulatedCall) -> str:
     first = call.ring()
     second = call.report_incoming()
     if first != second:
-        one, other = _whole(first), _whole(second)
+        one, other = (f"{each.name} {json.dumps(each.params)}" for each in (first, second))
         raise Failed(f"wanted the same answer to both deliveries, got {one} and {other}")
     call.talk(call.complete_dial("answered"))
     call.end(CALLER)
     return "connected once: both deliveries got the same answer"
-
-
-def _whole(reply: Reply) -> str:
-    return f"{reply.name} {json.dumps(reply.params)}"
 
 
 def _out_of_order(call: SimulatedCall) -> str:
@@ -191,14 +175,24 @@ def _replay(call: SimulatedCall) -> str:
     return "refused: a request is good for one call"
 
 
-def _rejected(call: SimulatedCall, signing: Signing) -> str:
-    call.signer = replace(call.signer, signing=signing)
-    call.dial_in()
-    raise AssertionError("a request without a valid signature raises Rejected or Failed")
+def _forged(call: SimulatedCall) -> str:
+    return _rejected(call, replace(call.signer, key=secrets.token_bytes(32)))
 
 
-_forged = partial(_rejected, signing="forged")
-_unsigned = partial(_rejected, signing="unsigned")
+def _unsigned(call: SimulatedCall) -> str:
+    return _rejected(call, Signer())
+
+
+def _rejected(call: SimulatedCall, signer: Signer) -> str:
+    has_key = call.signer.key != b""
+    call.signer, call.read = signer, read_rejection
+    try:
+        call.dial_in()
+    except Failed as failed:
+        if has_key or call.exchanges[-1].status != 200:
+            raise
+        raise NotSetUp(str(failed)) from None  # without a key, a server without one is meant
+    return "rejected: no number was revealed"
 
 
 def _unknown_event(call: SimulatedCall) -> str:
@@ -211,40 +205,24 @@ def _unknown_event(call: SimulatedCall) -> str:
 _SCENARIOS = (
     Scenario("connected", "A listed number: both talk, neither sees a real number.", _connected),
     Scenario("refused", "A number that is not listed: nobody is called.", _refused, UNLISTED),
-    Scenario(
-        "wrong-caller",
-        "A number listed for other callers: nobody is called.",
-        _refused,
-        PAIR,
-        STRANGER,
-    ),
-    Scenario(
-        "withheld-caller",
-        "A withheld caller, where routes name one: nobody is called.",
-        _refused,
-        PAIR,
-        "",
-    ),
+    Scenario("wrong-caller", "A number listed for other callers: nobody is called.",
+             _refused, PAIR, STRANGER),
+    Scenario("withheld-caller", "A withheld caller, where routes name one: nobody is called.",
+             _refused, PAIR, ""),
     Scenario("expired", "A route that has expired: nobody is called.", _refused, EXPIRED),
-    Scenario("busy", "The called person is busy: the caller is disconnected.", _busy),
-    Scenario("no-answer", "Nobody answers: the caller is disconnected.", _no_answer),
-    Scenario("failed", "The dial fails: the caller is disconnected.", _failed),
-    Scenario(
-        "callee-hangs-up", "The called person hangs up first: the call is ended.", _callee_hangs_up
-    ),
+    Scenario("busy", "The called person is busy: the caller is disconnected.",
+             partial(_not_reached, status="busy")),
+    Scenario("no-answer", "Nobody answers: the caller is disconnected.",
+             partial(_not_reached, status="no_answer")),
+    Scenario("failed", "The dial fails: the caller is disconnected.",
+             partial(_not_reached, status="failed")),
+    Scenario("callee-hangs-up", "The called person hangs up first: the call is ended.",
+             _callee_hangs_up),
     Scenario("caller-hangs-up", "The caller hangs up while it rings: no harm.", _caller_hangs_up),
-    Scenario(
-        "screening-accepted",
-        "The called person presses the digit: the call goes on.",
-        _accepted,
-        screened=True,
-    ),
-    Scenario(
-        "screening-declined",
-        "The called person presses nothing: the call is ended.",
-        _declined,
-        screened=True,
-    ),
+    Scenario("screening-accepted", "The called person presses the digit: the call goes on.",
+             partial(_screened, accepted=True), screened=True),
+    Scenario("screening-declined", "The called person presses nothing: the call is ended.",
+             partial(_screened, accepted=False), screened=True),
     Scenario("pair", "Two people behind one number: each reaches the other.", _pair, PAIR),
     Scenario("duplicate", "An event is delivered twice: both get the same answer.", _duplicate),
     Scenario("out-of-order", "Events out of order: the live call is not cut.", _out_of_order),
@@ -252,6 +230,6 @@ _SCENARIOS = (
     Scenario("forged", "Signed with another key: rejected.", _forged),
     Scenario("unsigned", "Not signed: rejected.", _unsigned),
     Scenario("unknown-event", "An undocumented event: the live call is not cut.", _unknown_event),
-)
+)  # fmt: skip
 SCENARIOS = {each.name: each for each in _SCENARIOS}
 """Every scenario by its name, in the order in which they are listed."""

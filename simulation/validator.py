@@ -7,11 +7,12 @@ Sources: TeleSign, "Voice - Events" and "Voice - Actions" (developer.telesign.co
 guide "Set Up a Call with Number Masking"; TeleSign/voice_server_demo for what no page shows.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
@@ -24,16 +25,6 @@ _HINTS = {
     401: " (set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY to the values that the server has)",
     404: " (add the server's event path to --url)",
 }
-
-_PLAYABLE = {"speak", "play", "play_multiple", "hangup", ""}
-ALLOWED: dict[str, set[str]] = {
-    "incoming_call": {"hangup", "speak", "play", "play_multiple", "dial"},
-    "dial_completed": _PLAYABLE | {"send_dtmf"},
-    "speak_completed": _PLAYABLE,
-    "play_completed": _PLAYABLE,
-    "call_leg_completed": _PLAYABLE,
-}
-"""The methods that may answer an event; "" is the empty answer, which is assumed to be taken."""
 
 _Rule = tuple[str, Callable[[Any], bool]]
 """What is wanted of a member, in words and as a check."""
@@ -53,25 +44,21 @@ _NUMBER: _Rule = ("a string of 7 to 15 digits", _string("[0-9]{7,15}"))
 _TEXT: _Rule = ("a string that is not blank", _string(r".*\S.*"))
 _COUNT: _Rule = ("a positive integer", lambda value: type(value) is int and value > 0)
 _OBJECT: _Rule = ("an object", lambda value: isinstance(value, dict))
-_COLLECT = {"max!": _COUNT, "timeout": _COUNT, "inter_digit_timeout": _COUNT}
 
 # What each object may hold, with the rule for each member; "!" marks a required one.
-MEMBERS: dict[str, dict[str, _Rule]] = {
+_MEMBERS: dict[str, dict[str, _Rule]] = {
     "dial": {
         "to!": _NUMBER,
         "caller_id_number!": _NUMBER,
         "max_call_duration": ("a string of 1 to 14400 seconds", _is_duration),
-        "send_dtmf": ("a string of 0-9, A-D, *, # and w", _string("[0-9A-D*#w]+")),
-        "external_id": _TEXT,
-        "is_primary": ("true or false", lambda value: isinstance(value, bool)),
     },
     "speak": {"tts!": _OBJECT, "collect_digits": _OBJECT},
     "speak.tts": {"message!": _TEXT, "language": _TEXT},
-    "speak.collect_digits": _COLLECT,
-    "play": {"url!": _TEXT, "collect_digits": _OBJECT},
-    "play.collect_digits": _COLLECT,
+    "speak.collect_digits": {"max!": _COUNT, "timeout": _COUNT, "inter_digit_timeout": _COUNT},
     "hangup": {},
 }
+# TeleSign has other methods (play, send_dtmf); this server never answers with them.
+_METHODS = {"dial", "hangup", "speak"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,71 +75,71 @@ class Reply:
         return self.method or "no action"
 
     @property
-    def speaks(self) -> bool:
-        """Whether a message is played, of which TeleSign reports the end."""
-        return self.method in {"speak", "play"}
-
-    @property
     def collects(self) -> bool:
         """Whether digits are collected."""
         return "collect_digits" in self.params
 
 
-def read_reply(
-    event: str, caller: object, status: int, content_type: str, body: bytes, seconds: float
-) -> Reply:
+class Answer(NamedTuple):
+    """What came back for an event, and after how long."""
+
+    status: int
+    content_type: str
+    body: bytes
+    seconds: float
+
+
+def read_reply(event: str, caller: object, answer: Answer) -> Reply:
     """Read an answer to an event as strictly as TeleSign may.
 
-    `caller` is the number that must not be shown or dialled, `seconds` how long the answer took.
+    `caller` is the number that must not be shown or dialled.
     """
-    fault = _transport_fault(status, content_type, seconds)
-    if fault:
-        return _refuse(fault)
-    try:
+    status, content_type, body, seconds = answer
+    message: object = None
+    with contextlib.suppress(ValueError, RecursionError):
         message = json.loads(body)
-    except (ValueError, RecursionError):
-        message = None
-    if not isinstance(message, dict):
-        return _refuse(f"body: wanted a JSON object, got {_excerpt(body)}")
-    if event == "call_completed":
+    if status != 200:
+        fault = f"status: wanted 200, got {status}{_HINTS.get(status, '')}"
+    elif content_type.partition(";")[0].strip().lower() != "application/json":
+        fault = f"Content-Type: wanted application/json, got {content_type or 'none'}"
+    elif seconds > MAX_ANSWER_S:
+        fault = f"time: wanted an answer within {MAX_ANSWER_S:g} s, got one after {seconds:.1f} s"
+    elif not isinstance(message, dict):
+        fault = f"body: wanted a JSON object, got {body[:_MAX_EXCERPT]!r}"
+    elif event == "call_completed":
         return Reply("", {})  # the call is over: TeleSign ignores what is answered
-    return _read_action(event, caller, message)
-
-
-def _refuse(fault: str) -> Reply:
+    else:
+        return _read_action(event, caller, message)
     return Reply("", {}, (fault,))
 
 
-def _transport_fault(status: int, content_type: str, seconds: float) -> str:
-    """Return what is wrong with how an answer came, or nothing."""
-    if status != 200:
-        return f"status: wanted 200, got {status}{_HINTS.get(status, '')}"
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        return f"Content-Type: wanted application/json, got {content_type or 'none'}"
-    if seconds > MAX_ANSWER_S:
-        return f"time: wanted an answer within {MAX_ANSWER_S:g} s, got one after {seconds:.1f} s"
-    return ""
+def read_rejection(_event: str, _caller: object, answer: Answer) -> Reply:
+    """Read the answer to a request without a valid signature: 401, and no number in it.
 
-
-def _excerpt(body: bytes) -> str:
-    text = body.decode("utf-8", "replace")
-    shown = text[:_MAX_EXCERPT] + "..." * (len(text) > _MAX_EXCERPT)
-    return repr(shown) if text else "nothing"
+    The request may come from a stranger, who must learn no number.
+    """
+    faults: tuple[str, ...] = ()
+    if answer.status != 401:
+        hint = " (the server verifies no signatures)" if answer.status == 200 else ""
+        faults = (f"status: wanted 401 without a valid signature, got {answer.status}{hint}",)
+    elif re.search(rb"\d{7,}", answer.body):
+        faults = ("body: wanted no number without a valid signature, got one",)
+    return Reply("", {}, faults)
 
 
 def _read_action(event: str, caller: object, message: Json) -> Reply:
-    method, params = message.get("method", ""), message.get("params")
-    allowed = ALLOWED.get(event, _PLAYABLE)
-    if not message and "" in allowed:
-        return Reply("", {})
+    method, params = message.get("method"), message.get("params")
+    is_first = event == "incoming_call"
+    allowed = _METHODS if is_first else _METHODS - {"dial"}
+    if not message and not is_first:
+        return Reply("", {})  # assumed to be taken
     if not isinstance(method, str) or method not in allowed:
-        wanted, got = ", ".join(sorted(allowed - {""})), _got(message, "method")
-        return _refuse(f"method: wanted one of {wanted} in answer to {event}, got {got}")
+        wanted = f"one of {', '.join(sorted(allowed))} in answer to {event}"
+        return Reply("", {}, (f"method: wanted {wanted}, got {_got(message, 'method')}",))
     if not isinstance(params, dict):
-        return _refuse(f"params: wanted an object, got {_got(message, 'params')}")
+        return Reply("", {}, (f"params: wanted an object, got {_got(message, 'params')}",))
     faults = [f"{name}: unknown member" for name in sorted(message.keys() - _ENVELOPE)]
-    if method in MEMBERS:
-        faults += _check(params, method, "params.")
+    faults += _check(params, method, "params.")
     if not faults and method == "dial":
         faults += _disclosures(params, caller)
     return Reply(method, params, tuple(faults))
@@ -163,17 +150,17 @@ def _got(found: Json, name: str) -> str:
 
 
 def _check(found: Json, kind: str, path: str) -> Iterator[str]:
-    """Yield every fault in the object of a kind in `MEMBERS`, and in the objects inside it."""
-    members = {name.rstrip("!"): rule for name, rule in MEMBERS[kind].items()}
+    """Yield every fault in the object of a kind in `_MEMBERS`, and in the objects inside it."""
+    members = {name.rstrip("!"): rule for name, rule in _MEMBERS[kind].items()}
     for name in sorted(found.keys() - members):
         yield f"{path}{name}: unknown member"
     for name, (wanted, fits) in members.items():
         if name not in found:
-            if f"{name}!" in MEMBERS[kind]:
+            if f"{name}!" in _MEMBERS[kind]:
                 yield f"{path}{name}: wanted {wanted}, got nothing"
         elif not fits(found[name]):
             yield f"{path}{name}: wanted {wanted}, got {found[name]!r}"
-        elif f"{kind}.{name}" in MEMBERS:
+        elif f"{kind}.{name}" in _MEMBERS:
             yield from _check(found[name], f"{kind}.{name}", f"{path}{name}.")
 
 

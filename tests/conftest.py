@@ -6,6 +6,7 @@ With NOTHING_SKIPPED=1 a test that would be skipped, as a program it wants is mi
 import contextlib
 import os
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import facts
 import pooler
 import pytest
 from call_logs import FaultyStore, Opener, Servers
-from command_line import Ended, of
+from command_line import of, run_here
 from databases import POSTGRESQL, TEST_DATABASE, postgresql_url
 from helpers import (
     Clock,
@@ -180,12 +181,4 @@ def ask(
     monkeypatch.setattr(main, "now", clock)
     monkeypatch.setenv("MASKING_CALL_LOG", log_url)
 
-    def run_command(*words: str) -> Ended:
-        capsys.readouterr()
-        try:
-            status = main.main(words)
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Ended(words, status, *capsys.readouterr())
-
-    return run_command
+    return partial(run_here, capsys)

@@ -130,12 +130,6 @@ def test_a_long_text_is_wrapped_and_indented_and_complete() -> None:
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
-def test_progress_yields_everything_and_is_silent_elsewhere() -> None:
-    output = Output(terminal=False)
-    assert list(console.progress(console.terminal(output), range(3), 3, "calls")) == [0, 1, 2]
-    assert output.getvalue() == ""
-
-
 def test_control_characters_are_escaped() -> None:
     output = Output(terminal=False)
     out = console.terminal(output)

@@ -25,11 +25,9 @@ def run(program: str, before: str, *words: str) -> "subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("version", ["3.9", "3.10"])
-def test_a_python_that_is_too_old_is_told_of_in_one_sentence(program: str, version: str) -> None:
-    faked = (*map(int, version.split(".")), 18, "final", 0)
-    ended = run(program, f"sys.version_info = {faked}")
-    wanted = f"wanted Python 3.11 or newer, got {version} ({sys.executable})\n"
+def test_a_python_that_is_too_old_is_told_of_in_one_sentence(program: str) -> None:
+    ended = run(program, "sys.version_info = (3, 10, 18, 'final', 0)")
+    wanted = f"wanted Python 3.11 or newer, got 3.10 ({sys.executable})\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", wanted)
 
 
@@ -42,9 +40,7 @@ def test_what_an_old_python_reads_before_that_it_can_parse(file: str) -> None:
     ("program", "package", "words"),
     [
         ("app.py", "bottle", ["check"]),
-        ("app.py", "rich", ["check"]),
         ("app.py", "phonenumbers", ["check"]),
-        ("simulator.py", "requests", ["--list"]),
         ("simulator.py", "rich", ["--list"]),
     ],
 )
@@ -74,23 +70,3 @@ def test_the_version_is_that_of_the_newest_changes(capsys: pytest.CaptureFixture
     newest = re.search(r"^## ([0-9.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == main.VERSION
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--config", "mine.toml", "check"],
-        ["check", "--config", "mine.toml"],
-        ["--config", "other.toml", "check", "--config", "mine.toml"],
-    ],
-)
-def test_the_settings_file_may_be_named_before_or_after_the_command(
-    words: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.toml").write_text('allow_list = "mine.csv"\n')
-    assert main.main(words) == 2
-    assert "mine.csv" in capsys.readouterr().err

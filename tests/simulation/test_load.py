@@ -17,12 +17,10 @@ from simulation.play import Target
 SIGNER = Signer.from_environment(facts.KEYS)
 
 
-def load(
-    url: str, calls: int = 3, rate: float = 100, signer: Signer = SIGNER
-) -> tuple[bool, dict[str, str], str]:
+def load(url: str, calls: int = 3, rate: float = 100) -> tuple[bool, dict[str, str], str]:
     """Play load; return whether all passed, the figures by name, and the whole output."""
     out = StringIO()
-    passed = play_load(Target(url, signer), calls, rate, console.terminal(out))
+    passed = play_load(Target(url, SIGNER), calls, rate, console.terminal(out))
     pairs = re.findall(r"^(\S.*?)  +(\S.*)$", out.getvalue(), re.MULTILINE)
     return passed, dict(pairs), out.getvalue()
 
@@ -31,11 +29,12 @@ def test_calls_begin_at_the_rate_and_the_figures_are_printed(
     verified_server: ServerProcess,
 ) -> None:
     started = time.monotonic()
-    passed, figures, _ = load(verified_server.url, calls=40, rate=40)
-    assert time.monotonic() - started >= 39 / 40
+    passed, figures, text = load(verified_server.url, calls=20, rate=40)
+    assert time.monotonic() - started >= 19 / 40
     assert passed
     assert figures["load"] == "40 calls/s"
-    assert (figures["calls"], figures["answers"]) == ("40", "160")
+    assert (figures["calls"], figures["answers"]) == ("20", "80")
+    assert "20 x connected: neither person saw" in text
     assert (figures["errors"], figures["wrong verdicts"]) == ("0", "0")
     p50, p99, maximum = (float(figures[name].split()[0]) for name in ("p50", "p99", "maximum"))
     assert 0 < p50 <= p99 <= maximum
@@ -53,13 +52,6 @@ def test_a_missing_answer_is_an_error() -> None:
     passed, figures, _ = load("http://127.0.0.1:9/")
     assert not passed
     assert (figures["answers"], figures["errors"], figures["wrong verdicts"]) == ("0", "3", "0")
-
-
-def test_each_verdict_is_counted(verified_server: ServerProcess) -> None:
-    assert "3 x connected: neither person saw" in load(verified_server.url)[2]
-    forged = Signer(SIGNER.customer_id, SIGNER.key, "forged")
-    text = load(verified_server.url, signer=forged)[2]
-    assert "3 x rejected: no number was revealed" in text
 
 
 def test_load_goes_by_no_proxy(

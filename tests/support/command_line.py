@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import facts
+import pytest
 from helpers import ROOT, Clock, payload
+
+from cli import main
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -23,6 +26,16 @@ def run(folder: Path, *words: str, **environment: str) -> Ended:
         check=False,
         timeout=30,
     )
+
+
+def run_here(capsys: pytest.CaptureFixture[str], *words: str) -> Ended:
+    """Run the command line in this process; a program that starts takes half a second more."""
+    capsys.readouterr()
+    try:
+        status = main.main(words)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    return Ended(words, status, *capsys.readouterr())
 
 
 def of(call: str, name: str) -> bytes:

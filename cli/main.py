@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app import load, now, read_settings
+from app import load, now
 from cli import pair
-from cli.history import filters, live_check, report, why
-from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
+from cli.history import options as history
+from config import ConfigError
 
 VERSION = "0.2.0"
 
@@ -61,37 +61,11 @@ def _run(options: argparse.Namespace) -> int:
 
             return session.run(options)
         case "pair" | "unpair" | "prune":
-            return pair.run(_settings(options), options, now().utc)
-        case "calls" | "report" | "forget":
-            return _use_call_log(_settings(options), options)
+            from cli.history import stored
+
+            return pair.run(stored.settings_of(options.config), options, now().utc)
         case _:
             return int(options.run(options, now().utc))
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    """Return the settings without the secrets: nobody is verified, so no faulty key does harm."""
-    environment = {k: text for k, text in os.environ.items() if k not in (CUSTOMER_ID, API_KEY)}
-    settings, faults = read_settings(options.config, environment, serving=False)
-    if faults:
-        raise ConfigError(faults)
-    return settings
-
-
-def _use_call_log(settings: Settings, options: argparse.Namespace) -> int:
-    """Read or clear the call log; the allow-list is not read for that."""
-    if not settings.call_log:
-        reason = "call_log: wanted a call log to read, got an empty setting: no calls are kept"
-        print(f"{options.command}: {reason}", file=sys.stderr)
-        return 1
-    if options.command == "forget":
-        from cli.history import forget
-
-        return forget.run(settings, options.number)
-    if options.command == "report":
-        return report.run(settings, options, now().utc)
-    from cli.history import calls
-
-    return calls.run(settings, options, now().utc)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,8 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     config_help = "the settings file (default: config.toml, if it exists)"
     parser.add_argument("--config", type=Path, metavar="FILE", help=config_help)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    reading = (filters.add_parser, report.add_parser, why.add_parser, live_check.add_parser)
-    for add in _add_check, _add_explain, *reading, _add_forget, pair.add_parser, _add_session:
+    for add in _add_check, _add_explain, history.add_parsers, pair.add_parser, _add_session:
         add(commands)
     for each in commands.choices.values():  # unless it is given there, the one before counts
         each.add_argument(
@@ -124,12 +97,6 @@ def _add_explain(commands: _Commands) -> None:
     caller = 'the caller\'s number; "" for a withheld one'
     parser.add_argument("--from", dest="caller", metavar="NUMBER", required=True, help=caller)
     parser.add_argument("--to", metavar="NUMBER", required=True, help="the dialled number")
-
-
-def _add_forget(commands: _Commands) -> None:
-    text = "delete every call that holds a number from the call log"
-    parser = pair.add_command(commands, "forget", text)
-    parser.add_argument("number", metavar="NUMBER", help="the number, with its country code")
 
 
 def _add_session(commands: _Commands) -> None:

@@ -4,158 +4,109 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from rich.console import Console
+
 import events
-from call_log.records import CallRecord, Disposition, State, StoredEvent, record
+from call_log.records import CallRecord, Disposition, State, StoredEvent
+from call_log.store import StoreError
 from cli import console
 from cli.console import CALLED, CALLER, SERVER, TELESIGN, Arrow
-from cli.history import stored
+from cli.history import stored, times
 from cli.history.cells import View
-from cli.history.filters import Filters, zone_of
-from cli.history.stored import Call, NoLogError, StoredCalls
-from config import Settings
+from cli.history.stored import Filters, StoredCalls
+from config import ConfigError
 from events import CallLeg
+from insight.logged_call import LoggedCall
 from insight.simulated import is_simulated
 
 _DEFAULT_LAST = 50
-_MAX_COUNTED = 10_000
-_MAX_FILTERED = 1_000  # older calls, to count those that match: a quarter of a second's work
 _MIN_ENDING = 6
 _SHOWN_ENDING = 8
-_MIN_OUTCOME = 21  # the longest reason
 _MAX_WITHOUT_YEAR = timedelta(days=300)
+_HEADERS = ("id ends", "caller", "dialled", "wait", "talk", "what became of it")
 _FIELDS = [each.name for each in fields(CallRecord) if each.name not in ("reference_id", "legs")]
 _CSV_COLUMNS = ("reference_id", "simulated", *_FIELDS)
-
-_Row = tuple[str, ...]
 
 
 class _NotFoundError(Exception):
     """No call, or more than one, is named; the message says so."""
 
 
-def run(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
+def run(options: argparse.Namespace, now: datetime) -> int:
     """Print one call or the last ones, as a table, JSON or CSV; return the exit status.
 
     Raises `ConfigError` for a time that cannot be read.
     """
-    filters = Filters.of(options, settings.home_country_code, now)
-    view = View(full=options.full, zone=zone_of(options))
+    settings = stored.settings_of(options.config)
+    bounds = times.bounds(options, now)
+    wanted = *bounds, options.number, options.disposition, options.reason
+    filters = Filters(*wanted, settings.home_country_code)
+    is_filtered = any(each is not None for each in wanted)
+    if options.reference_id and (is_filtered or options.last):
+        raise ConfigError(["wanted a reference id or filters, got both"])
+    view = View(full=options.full, zone=times.zone_of(options))
+    limit = options.last or (None if is_filtered else _DEFAULT_LAST)
     try:
         with stored.reading(settings) as log:
-            if options.reference_id is None:
-                _show_last(_Query(log, options, filters, now), options, view, now)
-            else:
-                _show_one(_named(log, options.reference_id), options, view, now)
-    except (NoLogError, _NotFoundError) as error:
+            found = log.passing(filters, now, simulated=options.simulated)
+            if options.reference_id:
+                found = iter([_named(log, options.reference_id, now)])
+            _show(list(islice(found, limit)), options, view, now)
+            if next(found, None):
+                more = "older calls are not shown; a larger --last shows more"
+                print(f"calls: {more}", file=sys.stderr)
+    except (StoreError, _NotFoundError) as error:
         print(f"calls: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-class _Query:
-    """What the options ask of a call log."""
-
-    def __init__(
-        self, log: StoredCalls, options: argparse.Namespace, filters: Filters, now: datetime
-    ) -> None:
-        self._log, self._options, self._filters, self._now = log, options, filters, now
-
-    def last(self) -> tuple[list[CallRecord], str]:
-        """Return the matching calls, the last active first, and how many are not shown."""
-        last, ids = self._options.last, self._newest()
-        if self._filters.are_none:
-            page = islice(ids, last or _DEFAULT_LAST)
-            return list(filter(None, self._matches(page))), _not_shown(ids, _MAX_COUNTED)
-        matches = self._matches(ids)
-        found = list(islice(filter(None, matches), last))
-        return found, _not_shown(matches, _MAX_FILTERED)
-
-    def _newest(self) -> Iterator[str]:
-        """Return the ids of calls, the last active first; more than match, never fewer."""
-        ids = self._log.newest_ids(self._filters.since, simulated=self._options.simulated)
-        if (reason := self._filters.reason) is not None:
-            ids = _those(ids, self._log.ids_refused(reason))
-        if self._filters.digits is not None:
-            ids = _those(ids, self._log.ids_where(self._filters.may_hold()))
-        return ids
-
-    def _matches(self, ids: Iterator[str]) -> Iterator[CallRecord | None]:
-        """Yield the record of each call, or `None` for one that the filters leave out."""
-        for call in self._log.calls(ids):
-            found = record(call, self._now)
-            yield found if self._filters.passes(call, found) else None
-
-
-def _those(ids: Iterable[str], wanted: Container[str]) -> Iterator[str]:
-    return (each for each in ids if each in wanted)
-
-
-def _not_shown(older: Iterator[object], limit: int) -> str:
-    """Count the calls that come next, `None` being none; look at no more than `limit`."""
-    looked_at = [each is not None for each in islice(older, limit + 1)]
-    count = sum(looked_at[:limit])
-    if len(looked_at) <= limit:
-        return f"{count:,} older call(s) not shown" if count else ""
-    return f"at least {count:,} older calls not shown" if count else "older calls were not searched"
-
-
-def _named(log: StoredCalls, name: str) -> Call:
+def _named(log: StoredCalls, name: str, now: datetime) -> LoggedCall:
     """Return the call with this reference id, or with the only one that ends like this.
 
     Raises `_NotFoundError`.
     """
-    if found := list(log.calls([name])):
+    found = list(log.calls([name], now))
+    if not found and len(name) >= _MIN_ENDING:
+        found = log.ending(name, now)
+    if len(found) == 1:
         return found[0]
-    ids = log.ids_ending(name) if len(name) >= _MIN_ENDING else []
-    if len(ids) > 1:
+    if found:
         more = "give more of the reference id"
-        raise _NotFoundError(f"{len(ids):,} calls in the log end in {name!r}: {more}")
-    for call in log.calls(ids):
-        return call
+        raise _NotFoundError(f"{len(found):,} calls in the log end in {name!r}: {more}")
     wanted = f"the reference id of a call in the log, or its last {_MIN_ENDING} or more characters"
     raise _NotFoundError(f"wanted {wanted}, got {name!r}")
 
 
-def _show_last(query: _Query, options: argparse.Namespace, view: View, now: datetime) -> None:
-    records, not_shown = query.last()
+def _show(
+    calls: Sequence[LoggedCall], options: argparse.Namespace, view: View, now: datetime
+) -> None:
     if options.json:
-        _print_json([view.call(each) for each in records])
+        shown = [view.call(each.record) for each in calls]
+        if options.reference_id:
+            shown = [shown[0] | {"events": [view.event(each) for each in calls[0].events]}]
+        print(json.dumps(shown, indent=2))
     elif options.csv:
-        _write_csv(records, view)
-    elif records:
-        _print_table(records, view, now)
+        _write_csv(calls, view)
+    elif options.reference_id:
+        _print_call(calls[0], view)
+    elif calls:
+        print_table(console.terminal(), calls, view, now)
     else:
-        hidden = "" if options.simulated else "; --simulated shows simulated ones"
-        print(f"no calls: the log is empty, or no call passes the filters{hidden}")
-    if not_shown:
-        print(f"calls: {not_shown}; a larger --last shows more", file=sys.stderr)
+        print("no calls: none is in the log, or none passes (--simulated: simulated ones as well)")
 
 
-def _show_one(call: Call, options: argparse.Namespace, view: View, now: datetime) -> None:
-    found = record(call, now)
-    if options.json:
-        _print_json([view.call(found) | {"events": [view.event(each) for each in call]}])
-    elif options.csv:
-        _write_csv([found], view)
-    else:
-        _print_call(found, call, view)
-
-
-def _print_json(values: list[dict[str, Any]]) -> None:
-    print(json.dumps(values, indent=2))
-
-
-def _write_csv(records: Iterable[CallRecord], view: View) -> None:
+def _write_csv(calls: Iterable[LoggedCall], view: View) -> None:
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(_CSV_COLUMNS)
-    for each in records:
-        values = view.call(each)
+    for each in calls:
+        values = view.call(each.record)
         out.writerow(_csv_cell(values[name]) for name in _CSV_COLUMNS)
 
 
@@ -171,55 +122,34 @@ def _csv_cell(value: Any) -> Any:
     return value
 
 
-def _print_table(records: Sequence[CallRecord], view: View, now: datetime) -> None:
-    """Print a line a call, within 80 columns but for numbers in full."""
-    out = console.terminal()
-    times = [view.at(each.created) for each in records]
-    day = "%m-%d" if now - min(times) < _MAX_WITHOUT_YEAR else "%Y-%m-%d"
-    headers = (
-        view.zone_at(times),
-        "id ends",
-        "caller",
-        "dialled",
-        "wait",
-        "talk",
-        "what became of it",
-    )
-    rows = [_table_row(each, f"{day} %H:%M:%S", view) for each in records]
-    if not view.full:
-        rows = _cut(rows, headers, out.width)
+def print_table(out: Console, calls: Sequence[LoggedCall], view: View, now: datetime) -> None:
+    """Print a line a call, within 80 columns for what most calls have."""
+    created = [view.at(each.record.created) for each in calls]
+    day = "%m-%d" if now - min(created) < _MAX_WITHOUT_YEAR else "%Y-%m-%d"
+    headers = (view.zone_at(created), *_HEADERS)
+    rows = [_table_row(each, f"{day} %H:%M:%S", view) for each in calls]
     console.print_table(out, headers, rows)
-    if any(is_simulated(each.reference_id) for each in records):
+    if any(is_simulated(each.record.reference_id) for each in calls):
         console.print_wrapped(out, "* simulated")
 
 
-def _table_row(call: CallRecord, when: str, view: View) -> _Row:
-    mark = "*" if is_simulated(call.reference_id) else ""
+def _table_row(call: LoggedCall, when: str, view: View) -> tuple[str, ...]:
+    record = call.record
+    mark = "*" if is_simulated(record.reference_id) else ""
+    reached = view.cell("destination", record.destination) or ""
+    outcome = "; then ".join([_became(record, view), *call.later_reasons])
     return (
-        view.at(call.created).strftime(when),
-        console.printable(call.reference_id[-_SHOWN_ENDING:]) + mark,
-        str(view.cell("caller", call.caller) or ""),
-        str(view.cell("dialled", call.dialled) or ""),
-        _minutes(call.wait_s),
-        _minutes(call.talk_s if call.state is State.ENDED else None),
-        _outcome(call, view),
+        view.at(record.created).strftime(when),
+        console.printable(record.reference_id[-_SHOWN_ENDING:]) + mark,
+        view.cell("caller", record.caller) or "",
+        view.cell("dialled", record.dialled) or "",
+        times.in_minutes(record.wait_s),
+        times.in_minutes(record.talk_s if record.state is State.ENDED else None),
+        console.printable(f"{reached} {outcome}".strip()),
     )
 
 
-def _cut(rows: Sequence[_Row], headers: _Row, width: int) -> list[_Row]:
-    """Return rows that are no wider than that: the last column may hold words of TeleSign's."""
-    used = sum(2 + max(map(len, column)) for column in list(zip(headers, *rows, strict=True))[:-1])
-    room = max(width - used, _MIN_OUTCOME)
-    return [(*row, last if len(last) <= room else f"{last[: room - 3]}...") for *row, last in rows]
-
-
-def _outcome(call: CallRecord, view: View) -> str:
-    """Return whom a call reached and what became of it."""
-    reached = view.cell("destination", call.destination) or ""
-    return console.printable(f"{reached} {became(call, view)}".strip())
-
-
-def became(call: CallRecord, view: View) -> str:
+def _became(call: CallRecord, view: View) -> str:
     """Return what became of a call, such as `failed: busy`, or why it was refused."""
     match call.disposition:
         case Disposition.REFUSED:
@@ -232,42 +162,37 @@ def became(call: CallRecord, view: View) -> str:
             return call.disposition
 
 
-def _minutes(seconds: float | None) -> str:
-    return "" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02}"
-
-
-def _print_call(record: CallRecord, call: Call, view: View) -> None:
+def _print_call(call: LoggedCall, view: View) -> None:
     out = console.terminal()
-    console.print_ladder(out, _arrows(call, view))
+
+    def line(label: str, text: object) -> None:
+        console.print_wrapped(out, f"{label:<14} {text}")
+
+    console.print_ladder(out, arrows(call.events, view))
     out.print()
-    console.print_wrapped(out, f"{'times':<14} {view.zone_at(each.first_seen for each in call)}")
-    for name, value in view.call(record).items():
+    line("times", view.zone_at(each.first_seen for each in call.events))
+    for name, value in view.call(call.record).items():
         if value not in (None, "", [], False) and name != "legs":
-            console.print_wrapped(out, _line(name, value))
-    for leg in record.legs:
-        console.print_wrapped(out, f"{'leg':<14} {_leg(leg, view)}")
-
-
-def _line(name: str, value: Any) -> str:
-    """Return a field of a record in one line, such as `talk           4.0 s`."""
-    text = " ".join(value) if isinstance(value, list) else "yes" if value is True else value
-    label, unit = name.removesuffix("_s").replace("_", " "), " s" * name.endswith("_s")
-    return f"{label:<14} {text}{unit}"
+            text = " ".join(value) if isinstance(value, list) else "yes" if value is True else value
+            unit = " s" if name.endswith("_s") else ""
+            line(name.removesuffix("_s").replace("_", " "), f"{text}{unit}")
+    for leg in call.record.legs:
+        line("leg", _leg(leg, view))
 
 
 def _leg(leg: CallLeg, view: View) -> str:
     """Return a leg of a call in one line."""
-    values = view.leg(leg)
-    times = [f"{name} {values[name]}" for name in ("created", "answered", "ended") if values[name]]
-    numbers = (
-        f"{values['direction'] or 'unknown'}, {values['from_number']} to {values['to_number']}"
-    )
-    return ", ".join([numbers, *times])
+    values = view.cell("leg", leg)
+    numbers = f"{values['from_number']} to {values['to_number']}"
+    moments = [
+        f"{name} {values[name]}" for name in ("created", "answered", "ended") if values[name]
+    ]
+    return ", ".join([values["direction"] or "unknown", numbers, *moments])
 
 
-def _arrows(call: Call, view: View) -> Iterator[Arrow]:
+def arrows(kept: Iterable[StoredEvent], view: View) -> Iterator[Arrow]:
     """Yield what passed between the parties, as far as the log shows it."""
-    for each in call:
+    for each in kept:
         yield from _arrows_before(each, view)
         again = f" ({each.deliveries} times, last {view.at(each.last_seen):%H:%M:%S})"
         name = view.cell("event", each.event.name)

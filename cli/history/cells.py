@@ -5,7 +5,7 @@ IDs are our own and shown whole. Every time bears its zone.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -33,10 +33,6 @@ class View:
         first = {"reference_id": "", "simulated": is_simulated(record.reference_id)}
         return first | self._fields(record)
 
-    def leg(self, leg: CallLeg) -> dict[str, Any]:
-        """Return a leg as JSON takes it."""
-        return self._fields(leg)
-
     def event(self, stored: StoredEvent) -> dict[str, Any]:
         """Return an event and the reply to it as JSON takes them; in full, both whole."""
         reply: dict[str, Any] = stored.reply
@@ -53,15 +49,15 @@ class View:
         return shown | {"body": json.loads(stored.body) if stored.body else None, "answer": reply}
 
     def cell(self, name: str, value: Any) -> Any:
-        """Return the value of a field as JSON takes it."""
+        """Return the value of a field, or a leg, as JSON takes it."""
         match value:
             case NoNumber():
                 return value.value
             case datetime():
                 text = self.at(value).isoformat(timespec="milliseconds")
                 return text.replace("+00:00", "Z")
-            case tuple() if name == "legs":
-                return [self.leg(leg) for leg in value]
+            case CallLeg():
+                return self._fields(value)
             case tuple():
                 return [self.cell(name, each) for each in value]
             case str() if not self.full:
@@ -86,6 +82,11 @@ class View:
         return {
             each.name: self.cell(each.name, getattr(value, each.name)) for each in fields(value)
         }
+
+
+def counted(refusals: Mapping[str, int]) -> str:
+    """Return how often calls were refused for which reason, as people read it."""
+    return ", ".join(f"{reason or 'no reason'} {count:,}" for reason, count in refusals.items())
 
 
 def _offset(time: datetime) -> str:

@@ -1,13 +1,16 @@
 """The `forget` command: deletes every call that holds a number from the call log."""
 
+import argparse
 import math
 import sys
 import time
+from datetime import datetime
 
 import phone
 from call_log import backlog, writer
 from call_log.records import finds
 from call_log.store import Store, StoreError
+from cli.history import stored
 from config import Settings
 from phone import PhoneNumber
 
@@ -15,12 +18,12 @@ _MAX_CALLS_AT_ONCE = 50
 _MAX_ERASE_S = 5.0
 
 
-def run(settings: Settings, text: str) -> int:
+def run(options: argparse.Namespace, _: datetime) -> int:
     """Delete every call that holds a number; return the exit status."""
+    number = options.number
     try:
-        number = phone.parse(text)
-        count, erased = _forget(settings, number)
-    except (phone.PhoneError, StoreError) as error:
+        count, is_erased = _forget(stored.settings_of(options.config), number)
+    except StoreError as error:
         _report(str(error))
         return 1
     if not count:
@@ -28,7 +31,7 @@ def run(settings: Settings, text: str) -> int:
         return 1
     calls = "call" if count == 1 else "calls"
     print(f"deleted {count} {calls} with {phone.redact(number)}")
-    if not erased:
+    if not is_erased:
         _report("the log is in use, so a copy may still be in the file; run it again")
     return 0
 
@@ -39,27 +42,21 @@ def _report(text: str) -> None:
 
 def _forget(settings: Settings, number: PhoneNumber) -> tuple[int, bool]:
     """Purge the calls; return how many, and whether no copy is left in the file."""
-    store = writer.store_of(settings.call_log)
-    store.open(write=False)  # raises if there is no log, where the next line would create one
-    store.close()
+    with stored.reading(settings):  # raises if there is no log, where the next line would make one
+        store = writer.store_of(settings.call_log)
     store.open()
     try:
         # The events that a stopped server left in a file may hold the number too.
         backlog.import_spilled(store, _report)
-        count = _purge_all(store, number, settings.home_country_code)
+        holds = finds(number, settings.home_country_code)
+        count = 0
+        while found := sorted(store.calls_where(holds)):  # again, for one that came meanwhile
+            for first in range(0, len(found), _MAX_CALLS_AT_ONCE):
+                store.purge(found[first : first + _MAX_CALLS_AT_ONCE])
+            count += len(found)
         return count, _erase_deleted(store)
     finally:
         store.close()
-
-
-def _purge_all(store: Store, number: PhoneNumber, home_country_code: str) -> int:
-    """Purge every call with a number, also one that comes meanwhile; return how many."""
-    count = 0
-    while found := sorted(store.calls_where(finds(number, home_country_code))):
-        for first in range(0, len(found), _MAX_CALLS_AT_ONCE):
-            store.purge(found[first : first + _MAX_CALLS_AT_ONCE])
-        count += len(found)
-    return count
 
 
 def _erase_deleted(store: Store) -> bool:

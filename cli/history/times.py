@@ -8,6 +8,8 @@ import argparse
 import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
+from config import ConfigError
+
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _SPAN = re.compile("([1-9][0-9]{0,3})([mhd])", re.ASCII)
 _CLOCK = re.compile("[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?", re.ASCII)
@@ -32,9 +34,10 @@ def instant(text: str, now: datetime, *, zone: tzinfo | None = UTC) -> datetime:
     `zone`, or with `None` in that of this machine.
     """
     try:
-        if _SPAN.fullmatch(text):
-            return (now - span(text)).astimezone(UTC)
-        return _in_utc(_named(text, now.astimezone(zone)), zone)
+        moment = _moment(text, now.astimezone(zone))
+        if moment.tzinfo is None and zone is not None:
+            moment = moment.replace(tzinfo=zone)
+        return moment.astimezone(UTC)  # without a zone of its own it is in the machine's
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             "wanted today, yesterday, a span before now such as 2h, or a date or time such as"
@@ -42,7 +45,9 @@ def instant(text: str, now: datetime, *, zone: tzinfo | None = UTC) -> datetime:
         ) from None
 
 
-def _named(text: str, now: datetime) -> datetime:
+def _moment(text: str, now: datetime) -> datetime:
+    if _SPAN.fullmatch(text):
+        return now - span(text)
     if text in _DAYS_AGO:
         return datetime.combine(now.date() - timedelta(days=_DAYS_AGO[text]), time())
     if _CLOCK.fullmatch(text):
@@ -50,16 +55,34 @@ def _named(text: str, now: datetime) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _in_utc(moment: datetime, zone: tzinfo | None) -> datetime:
-    """Return the moment in UTC; without a zone of its own, and for `None`, by the machine's."""
-    if moment.tzinfo is None and zone is not None:
-        moment = moment.replace(tzinfo=zone)
-    return moment.astimezone(UTC)
+def zone_of(options: argparse.Namespace) -> tzinfo | None:
+    """Return the zone in which times are read and shown; `None` is that of this machine."""
+    return None if options.local else UTC
+
+
+def bounds(options: argparse.Namespace, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return the times of `--since` and `--until`. Raises `ConfigError` for what is none."""
+    found, faults = [], []
+    for name in ("since", "until"):
+        text = getattr(options, name)
+        try:
+            found.append(instant(text, now, zone=zone_of(options)) if text else None)
+        except argparse.ArgumentTypeError as error:
+            faults.append(f"--{name}: {error}")
+    if faults:
+        raise ConfigError(faults)
+    since, until = found
+    return since, until
+
+
+def in_minutes(seconds: float | None) -> str:
+    """Return how long people waited or talked, such as `2:10`."""
+    return "" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 def in_two_units(seconds: float) -> str:
     """Return how long something takes, in its largest unit and the next: `3 d 4 h`."""
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(int(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:

@@ -26,7 +26,7 @@ from call_logs import (
     numbered,
     rows,
 )
-from helpers import Clock, eventually, settings_of
+from helpers import Clock, eventually
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +36,7 @@ from call_log.backlog import Backlog, PendingRow
 from call_log.store import Row, Store, StoreError, anonymised, microseconds, row_of
 from call_log.writer import CallLog
 from calls import PURGED, Delivery, LogUnavailable
-from cli.history import forget as forget_command
+from cli import main
 
 NOW = Clock()()
 
@@ -396,10 +396,13 @@ def test_a_call_that_was_purged_leaves_nothing_when_it_comes_from_a_file(
 
 
 def test_what_is_forgotten_is_not_left_in_a_file(
-    stopped: Path, log_url: str, capsys: pytest.CaptureFixture[str]
+    stopped: Path,
+    log_url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = settings_of(call_log=log_url)
-    assert forget_command.run(settings, facts.CALLER) == 0
+    monkeypatch.setenv("MASKING_CALL_LOG", log_url)
+    assert main.main(["forget", facts.CALLER]) == 0
     out, err = capsys.readouterr()
     assert out == "deleted 450 calls with ...0123\n"
     assert err == "forget: events that a server saved when it stopped, now in the call log: 450\n"

@@ -79,19 +79,6 @@ def test_faulty_settings_keep_a_command_from_running(
     assert ended.stderr.startswith(f"{command[0]}: fix these first:\n  MASKING_PORT: wanted")
 
 
-@pytest.mark.parametrize("command", [["calls"], ["report"], ["forget", facts.CALLER]])
-def test_without_a_call_log_there_is_nothing_to_read(
-    command: list[str], ask_here: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MASKING_CALL_LOG", "")
-    ended = ask_here(*command)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == (
-        f"{command[0]}: call_log: wanted a call log to read, got an empty setting:"
-        " no calls are kept\n"
-    )
-
-
 @pytest.mark.parametrize(
     "words",
     [

@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pooler
 import pytest
@@ -36,3 +37,19 @@ POOLED = pytest.param(
 behind_a_pooler_too = pytest.mark.parametrize(
     "log_url", ["sqlite", POSTGRESQL, POOLED], indirect=True
 )
+
+
+@pytest.fixture
+def log_in_sqlite(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A call log of the test's own, for tests of what is the same in every database.
+
+    A file takes it with `log_url = log_in_sqlite`. With `EACH_DATABASE` a test in it runs in each.
+    """
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path}/calls.db"
+    else:
+        with postgresql_url() as url:
+            yield url
+
+
+EACH_DATABASE = pytest.mark.parametrize("log_url", ["sqlite", POSTGRESQL], indirect=True)

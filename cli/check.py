@@ -4,21 +4,17 @@ import argparse
 import json
 import os
 from datetime import UTC
-from functools import partial
 from pathlib import Path
 
 from rich.progress import track
 
-import phone
 from allow_list import countries, lint
-from allow_list.nearest_cause import nearest_cause
 from app import load, now
-from calls import UNKNOWN
 from cli import console
-from config import ConfigError, Settings, prompts
-from events import IncomingCall
+from config import ConfigError, Settings
+from insight.explained import explained
 from phone import NoNumber
-from routing import Route, decide
+from routing import Route
 
 _HEADERS = ("line", "who calls", "dials", "reaches", "who sees", "in", "until (UTC)")
 
@@ -75,13 +71,11 @@ def _row(route: Route) -> tuple[str, ...]:
 def explain(options: argparse.Namespace) -> int:
     """Print how a call would be answered, why, and the exact JSON; return the exit status."""
     settings, live = load(options.config, os.environ, serving=False)
-    read = partial(phone.read, home_country_code=settings.home_country_code)
-    event = IncomingCall("explain", dialled=read(options.to), caller=read(options.caller))
-    decision = decide(event, UNKNOWN, live.current, prompts(settings), now())
+    caller, to = options.caller, options.to
+    event, decision, cause = explained(caller, to, settings, live.current, now())
     out, route, reason = console.terminal(), decision.route, decision.reason
     if reason is not None:
         console.print_wrapped(out, f"refused: {reason}", "bold red")
-        cause = nearest_cause(event.dialled, event.caller, reason, live.current)
         console.print_wrapped(out, cause)
     elif route is not None:
         whom = f"{route.destination} is called and sees {route.masking_id}"

@@ -64,6 +64,10 @@ def _run(options: argparse.Namespace) -> int:
             from cli.history import stored
 
             return pair.run(stored.settings_of(options.config), options, now().utc)
+        case "inspect":
+            from cli import serve
+
+            return serve.inspect(options)
         case _:
             return int(options.run(options, now().utc))
 
@@ -77,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     config_help = "the settings file (default: config.toml, if it exists)"
     parser.add_argument("--config", type=Path, metavar="FILE", help=config_help)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in _add_check, _add_explain, history.add_parsers, pair.add_parser, _add_session:
+    reading = _add_check, _add_explain, history.add_parsers, _add_inspect
+    for add in *reading, pair.add_parser, _add_session:
         add(commands)
     for each in commands.choices.values():  # unless it is given there, the one before counts
         each.add_argument(
@@ -97,6 +102,20 @@ def _add_explain(commands: _Commands) -> None:
     caller = 'the caller\'s number; "" for a withheld one'
     parser.add_argument("--from", dest="caller", metavar="NUMBER", required=True, help=caller)
     parser.add_argument("--to", metavar="NUMBER", required=True, help="the dialled number")
+
+
+def _add_inspect(commands: _Commands) -> None:
+    text = "show calls, routes and report as pages in a browser on this machine"
+    parser = pair.add_command(commands, "inspect", text)
+    port = "where the pages are, on 127.0.0.1 (default: 8090; 0: any free port)"
+    parser.add_argument("--port", type=_port, default=8090, metavar="N", help=port)
+    parser.add_argument("--full", action="store_true", help="show numbers and texts in full")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"wanted a port, 0 to 65535, got {text!r}")
+    return int(text)
 
 
 def _add_session(commands: _Commands) -> None:

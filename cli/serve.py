@@ -1,11 +1,19 @@
-"""Runs the webhook server: opens the logs, serves, and says at the start what is served to whom."""
+"""Runs the webhook server: opens the logs, serves, and says at the start what is served to whom.
 
+Runs the inspector too, which is served in the same way and only reads.
+"""
+
+import argparse
 import os
+import secrets
 import signal
 import sys
+from functools import partial
+from pathlib import Path
 
+from allow_list import reader
 from allow_list.reload import LiveAllowList
-from app import create_app, open_log
+from app import create_app, now, open_log, row_defaults
 from call_log import writer
 from call_log.store import StoreError
 from config import HEALTH_PATH, Settings
@@ -50,6 +58,47 @@ def run(settings: Settings, allow_list: LiveAllowList) -> int:
         return 1
     event_log.notice("stopped")
     return 1 if lost else 0
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Serve the pages of log and list on this machine until Ctrl-C; return the exit status."""
+    from cli.history import stored
+    from inspector.app import create_app as create_inspector
+    from inspector.pages import Pages
+
+    settings = stored.settings_of(options.config)
+    if not settings.call_log:
+        print("inspect: call_log is empty, so no call is kept", file=sys.stderr)
+        return 1
+    file, defaults = Path(settings.allow_list), row_defaults(settings)
+    read_list = partial(reader.read, file, defaults, only_fictional=False)
+    token = secrets.token_urlsafe()
+    try:
+        banner = (
+            f"  call log    {writer.store_of(settings.call_log).place}, only read",
+            f"  allow-list  {file.resolve()}",
+            f"  numbers     {'in full' if options.full else 'last four digits'}",
+            "  stop        Ctrl-C",
+        )
+        server.serve(
+            create_inspector(Pages(settings, read_list, now, full=options.full), token),
+            host="127.0.0.1",
+            port=options.port,
+            threads=4,
+            on_listening=lambda port: print(
+                f"Inspector on http://127.0.0.1:{port}/?token={token}",
+                *banner,
+                sep="\n",
+                file=sys.stderr,
+                flush=True,
+            ),
+            on_rejected=lambda: None,
+            notify=lambda _: None,
+        )
+    except (StoreError, ServeError) as error:
+        print(f"The inspector did not start: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _open_standard_files() -> None:

@@ -49,13 +49,14 @@ class Nearest(NamedTuple):
 def rows_of(number: PhoneNumber, allow_list: AllowList, now: datetime) -> list[PersonRow]:
     """Return the rows whose destination or caller is the number, in the order of the list."""
     return [
-        PersonRow(route, _reason(route, allow_list, now))
+        PersonRow(route, refusal_of(route, allow_list, now))
         for route in allow_list
         if number in (route.destination, route.caller)
     ]
 
 
-def _reason(route: Route, allow_list: AllowList, now: datetime) -> Reason | None:
+def refusal_of(route: Route, allow_list: AllowList, now: datetime) -> Reason | None:
+    """Return why a call along a row is refused now, `None` if it is not."""
     # What no row names is decided by the row for any caller, and that is this one.
     found = allow_list.find(route.dialled, route.caller or NoNumber.WITHHELD, now)
     return found if isinstance(found, Reason) else None

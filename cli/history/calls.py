@@ -137,7 +137,7 @@ def _table_row(call: LoggedCall, when: str, view: View) -> tuple[str, ...]:
     record = call.record
     mark = "*" if is_simulated(record.reference_id) else ""
     reached = view.cell("destination", record.destination) or ""
-    outcome = "; then ".join([_became(record, view), *call.later_reasons])
+    outcome = "; then ".join([became(record, view), *call.later_reasons])
     return (
         view.at(record.created).strftime(when),
         console.printable(record.reference_id[-_SHOWN_ENDING:]) + mark,
@@ -149,7 +149,7 @@ def _table_row(call: LoggedCall, when: str, view: View) -> tuple[str, ...]:
     )
 
 
-def _became(call: CallRecord, view: View) -> str:
+def became(call: CallRecord, view: View) -> str:
     """Return what became of a call, such as `failed: busy`, or why it was refused."""
     match call.disposition:
         case Disposition.REFUSED:

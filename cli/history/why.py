@@ -162,12 +162,12 @@ def _nearest(close: Nearest | None, where: str, view: View) -> str:
 
 
 def _print_rows(out: Console, rows: Iterable[PersonRow], view: View, now: datetime) -> None:
-    cells = [_plain_row(each, view) | {"now": _state(each, now)} for each in rows]
+    cells = [_plain_row(each, view) | {"now": state(each, now)} for each in rows]
     shown = [[str(each[name] or "anyone") for name in _ROWS] for each in cells]
     console.print_table(out, _ROWS, shown)
 
 
-def _state(row: PersonRow, now: datetime) -> str:
+def state(row: PersonRow, now: datetime) -> str:
     """Return whether a row connects anybody now, and how long it has done or will do so."""
     left_s = (row.route.expires - now).total_seconds() if row.route.expires else 0.0
     if row.reason is Reason.EXPIRED:

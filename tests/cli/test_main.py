@@ -118,7 +118,7 @@ def test_a_wrong_value_of_an_option_is_explained(
 
 COMMANDS = [
     "check", "explain", "calls", "report", "why", "live-check", "forget", "pair", "unpair", "prune",
-    "session",
+    "session", "inspect",
 ]  # fmt: skip
 
 

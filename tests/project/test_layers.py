@@ -18,7 +18,7 @@ THREADS = {"asyncio", "concurrent", "multiprocessing", "queue", "signal", "threa
 
 CORE = {"calls", "commands", "config", "events", "phone", "routing", "signature"}
 TOP = CORE | {"app", "simulator"}
-FOLDERS = {"allow_list", "call_log", "cli", "insight", "serving", "simulation"}
+FOLDERS = {"allow_list", "call_log", "cli", "insight", "inspector", "serving", "simulation"}
 ROOMS = FOLDERS | {"call_log/reading", "cli/history"}
 
 
@@ -42,6 +42,10 @@ LAYERS = {
     ),
     "insight": Layer(
         CORE | {"allow_list", "call_log", "insight"}, BOTTLE | NET | FILES | CLOCKS | THREADS
+    ),
+    "inspector": Layer(
+        CORE | {"allow_list", "call_log", "cli.console", "cli.history", "insight", "inspector"},
+        NET | {"sqlite3", "psycopg"} | CLOCKS | THREADS,
     ),
     "simulation": Layer(
         {"signature", "simulation", "cli.console", "cli.http_client"}, BOTTLE | {"waitress"}
@@ -74,7 +78,8 @@ def imports(file: Path) -> set[str]:
 
 
 def is_allowed(name: str, allowed: set[str]) -> bool:
-    return name in allowed or name.partition(".")[0] in allowed
+    """Whether a name, or a folder that it is in, may be imported."""
+    return any(name == each or name.startswith(f"{each}.") for each in allowed)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -91,8 +96,21 @@ def test_the_web_app_loads_the_command_line_only_as_a_program() -> None:
     tree = ast.parse((ROOT / "app.py").read_text())
     outside = [node for node in tree.body if not isinstance(node, ast.If)]
     names = [ast.unparse(node) for each in outside for node in ast.walk(each)
-             if isinstance(node, ast.Import | ast.ImportFrom)]  # fmt: skip
+             if is_import(node)]  # fmt: skip
     assert not [name for name in names if "cli" in name.split()]
+
+
+def test_only_the_command_loads_the_inspector_and_only_when_it_runs() -> None:
+    for layer in LAYERS.keys() - {"inspector"}:
+        for file in files(layer):
+            top = [node for node in ast.parse(file.read_text()).body if is_import(node)]
+            assert "inspector" not in "\n".join(map(ast.unparse, top)), file
+            may = file.parent.name == "cli"
+            assert may or not any(each.startswith("inspector") for each in imports(file)), file
+
+
+def is_import(node: ast.AST) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 def test_the_house_has_these_rooms_and_no_other() -> None:

@@ -1,0 +1,86 @@
+"""`python app.py inspect` as a process: its address, its port, its settings, its end."""
+
+import re
+import socket
+from pathlib import Path
+
+import facts
+import pytest
+import requests
+from command_line import run
+from inspecting import inspecting
+
+from config import API_KEY
+
+
+@pytest.fixture(autouse=True)
+def _allow_list(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+
+
+def test_it_prints_an_address_with_a_token_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    with inspecting(tmp_path) as (address, _), requests.Session() as browser:
+        page = browser.get(address, timeout=20)
+        assert page.status_code == 200
+        assert "token" not in page.url
+        assert "There are no calls yet" in page.text
+        assert requests.get(page.url, timeout=20).status_code == 403
+    printed = (tmp_path / "printed").read_text()
+    assert re.sub(r"\d+/\?token=[\w-]{43}\n", "PORT/TOKEN\n", printed) == (
+        "Inspector on http://127.0.0.1:PORT/TOKEN\n"
+        f"  call log    {tmp_path}/calls.db, only read\n"
+        f"  allow-list  {tmp_path}/allowlist.csv\n"
+        "  numbers     last four digits\n"
+        "  stop        Ctrl-C\n"
+    )
+    assert {each.name for each in tmp_path.iterdir()} == {"allowlist.csv", "printed"}
+
+
+def test_each_start_has_another_token(tmp_path: Path) -> None:
+    tokens = set()
+    for _ in range(2):
+        with inspecting(tmp_path) as (address, _):
+            tokens.add(address.partition("token=")[2])
+    assert len(tokens) == 2
+
+
+def test_it_needs_no_key_and_takes_the_settings_that_are_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('allow_list = "mine.csv"\ncall_log = "sqlite:///mine.db"\n')
+    (tmp_path / "mine.csv").write_text(f"to,destination\n{facts.DIALLED},{facts.DESTINATION}\n")
+    words = ("inspect", "--port", "0", "--full", "--config", "mine.toml")
+    broken = {API_KEY: "broken"}
+    with inspecting(tmp_path, *words, **broken) as (address, _), requests.Session() as browser:
+        assert "mine.db: there is no call log yet" in browser.get(address, timeout=20).text
+        routes = browser.get(address.replace("/?", "/routes?"), timeout=20).text
+        assert facts.DESTINATION in routes
+    assert "  numbers     in full\n" in (tmp_path / "printed").read_text()
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = run(tmp_path, "inspect", "--port", port)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"The inspector did not start: cannot listen on 127.0.0.1:{port}: Address already in use;"
+        " stop the program that uses it, or set another port\n"
+    )
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "²"])
+def test_a_port_that_is_none_is_said(tmp_path: Path, port: str) -> None:
+    ended = run(tmp_path, "inspect", f"--port={port}")
+    assert ended.returncode == 2
+    assert f"wanted a port, 0 to 65535, got '{port}'" in ended.stderr
+
+
+def test_without_a_call_log_or_with_faulty_settings_nothing_is_served(tmp_path: Path) -> None:
+    ended = run(tmp_path, "inspect", MASKING_CALL_LOG="")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "inspect: call_log is empty, so no call is kept\n"
+    ended = run(tmp_path, "inspect", MASKING_CALL_LOG="postgresql://[")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("The inspector did not start: call_log: wanted postgresql://")
+    ended = run(tmp_path, "inspect", MASKING_PORT="x")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("inspect: fix these first:\n  MASKING_PORT: wanted")

@@ -1,0 +1,89 @@
+"""The inspector without a socket, and as a process of its own, started as a user starts it."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import facts
+from command_line import of
+from helpers import ROOT, Clock, Lines, eventually, live, settings_of, web
+
+from allow_list import reader
+from app import create_app as create_server
+from call_log import writer
+from call_log.writer import CallLog
+from inspector.app import create_app
+from inspector.pages import Pages
+
+TOKEN = "a-token-of-the-tests"
+
+
+def inspector_of(log_url: str, allow_list: Path, clock: Clock, *, full: bool = False) -> Any:
+    """Return the app on a log and a list; nobody has been admitted to it yet."""
+    settings = settings_of(call_log=log_url, allow_list=str(allow_list))
+
+    def read_list() -> Any:
+        return reader.read(allow_list, reader.RowDefaults(), only_fictional=False)
+
+    return web(create_app(Pages(settings, read_list, clock, full=full), TOKEN))
+
+
+def admitted(app: Any) -> Any:
+    """Return the app as the one who has started it sees it."""
+    app.get("/", {"token": TOKEN}, status=303)
+    return app
+
+
+class Deliver:
+    """Delivers events of a call to a server on the log of this test, one a second."""
+
+    def __init__(self, log_url: str, clock: Clock, lines: Lines) -> None:
+        self._clock, notices = clock, list[str]()
+        store = writer.store_of(log_url)
+        self._log = CallLog(store, notices.append, keep_days=3650, clock=clock)
+        settings, rows = settings_of(), live(facts.ALLOW_LIST)
+        self._app = web(create_server(settings, rows, self._log, lines.event_log, clock=clock))
+        self.close = self._log.close
+
+    def __call__(self, call: str, *names: str) -> None:
+        """Deliver events of payload files."""
+        for name in names:
+            self.post(of(call, name))
+
+    def post(self, body: bytes) -> None:
+        """Deliver an event."""
+        self._app.post("/", body, content_type="application/json")
+        self._clock.sleep(1)
+
+
+@contextlib.contextmanager
+def inspecting(folder: Path, *words: str, **environment: str) -> Iterator[tuple[str, int]]:
+    """Run `inspect` in a folder; yield the address that it prints, and its process id."""
+    printed = folder / "printed"
+    with printed.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "app.py", *(words or ("inspect", "--port", "0"))],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        address = re.compile(r"http://127\.0\.0\.1:\d+/\?token=\S+")
+        assert eventually(lambda: address.search(printed.read_text()) is not None, 20), (
+            printed.read_text()
+        )
+        found = address.search(printed.read_text())
+        assert found is not None
+        yield found[0], process.pid
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -155,7 +155,7 @@ class Pages:
     def report(self, query: Mapping[str, str]) -> str:
         """Return the page of the figures that `report` prints."""
         now, simulated = self._clock().utc, "simulated" in query
-        span = query["since"] if query.get("since") in ("today", "30d") else "7d"
+        span = query["since"] if query.get("since") in ("7d", "30d") else "today"
         since = times.instant(span, now)
         with reading(self._settings) as log:
             calls = calls_of(log.store, since)

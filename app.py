@@ -27,6 +27,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
@@ -69,38 +70,24 @@ _STATUS = {
 _HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
 
 
-class RequestError(Exception):
-    """The request cannot be an event; `word` is for the sender, `cause` for the operator."""
-
-    def __init__(self, word: str, cause: str) -> None:
-        super().__init__(cause)
-        self.word = word
-        self.cause = cause
-
-
 def now() -> Timestamp:
     """Return the present time on both clocks."""
     return Timestamp(datetime.now(UTC), time.monotonic())
 
 
+@dataclass
 class Handlers:
     """Handles the requests of one server: events and health."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        allow_list: LiveAllowList,
-        calls: CallStore,
-        event_log: EventLog,
-        clock: Callable[[], Timestamp],
-    ) -> None:
-        self._settings = settings
-        self._allow_list = allow_list
-        self._prompts = prompts(settings)
-        self._calls = calls
-        self._event_log = event_log
-        self._clock = clock
-        self._since = clock().utc
+    settings: Settings
+    allow_list: LiveAllowList
+    calls: CallStore
+    event_log: EventLog
+    clock: Callable[[], Timestamp]
+
+    def __post_init__(self) -> None:
+        self._prompts = prompts(self.settings)
+        self._since = self.clock().utc
         self._last_event: datetime | None = None
 
     def receive_event(self) -> HTTPResponse:
@@ -108,20 +95,20 @@ class Handlers:
         started = time.perf_counter()
         environ = request.environ
         body = _read_body(environ)
-        if self._settings.verified:
+        if self.settings.verified:
             signature.verify(
                 body,
                 authorization=environ.get("HTTP_AUTHORIZATION"),
                 x_ts_authorization=environ.get("HTTP_X_TS_AUTHORIZATION"),
-                customer_id=self._settings.customer_id,
-                keys=self._settings.api_keys,
+                customer_id=self.settings.customer_id,
+                keys=self.settings.api_keys,
             )
         _check_media_type(environ)
-        event = events.parse(body, home_country_code=self._settings.home_country_code)
-        delivery = Delivery(event, body, self._clock())
+        event = events.parse(body, home_country_code=self.settings.home_country_code)
+        delivery = Delivery(event, body, self.clock())
         self._last_event = delivery.received.utc
-        call, decision = self._calls.answer(delivery, lambda call: self._decide(delivery, call))
-        self._event_log.event(event, call, decision, time.perf_counter() - started)
+        call, decision = self.calls.answer(delivery, lambda call: self._decide(delivery, call))
+        self.event_log.event(event, call, decision, time.perf_counter() - started)
         return _reply(decision.command)
 
     def health(self) -> HTTPResponse:
@@ -130,20 +117,20 @@ class Handlers:
         A stale list is not `ok`, but no 503 either: a load balancer would take away every server
         that has this list, and none would be left to answer.
         """
-        log = self._calls.health()
-        failing, stale = log["call_log"] == "failing", self._allow_list.is_stale
+        log = self.calls.health()
+        failing, stale = log["call_log"] == "failing", self.allow_list.is_stale
         facts = {
             "status": "degraded" if failing else "stale" if stale else "ok",
             "since": _utc(self._since),
             "last_event": _utc(self._last_event),
-            "signatures": "verified" if self._settings.verified else "open",
-            "routes": len(self._allow_list.current),
+            "signatures": "verified" if self.settings.verified else "open",
+            "routes": len(self.allow_list.current),
             "allow_list": "stale" if stale else "ok",
         }
-        return _answer(_compact(facts | log | self._event_log.counts()), 503 if failing else 200)
+        return _answer(_compact(facts | log | self.event_log.counts()), 503 if failing else 200)
 
     def _decide(self, delivery: Delivery, call: CallState) -> Decision:
-        allow_list = self._allow_list.current
+        allow_list = self.allow_list.current
         return decide(delivery.event, call, allow_list, self._prompts, delivery.received)
 
 
@@ -172,9 +159,9 @@ def _answer_errors(event_log: EventLog, handler: Callable[[], HTTPResponse]) -> 
     """Return the answer of a handler; log an exception and answer with its HTTP status."""
     try:
         if not _is_exact_path(request.environ):
-            raise RequestError("not_found", _NO_SUCH_PAGE)
+            raise EventError("not_found", _NO_SUCH_PAGE)
         return handler()
-    except (RequestError, SignatureError, EventError, LogUnavailable) as error:
+    except (EventError, SignatureError, LogUnavailable) as error:
         event_log.rejected(error.word, error.cause)
         return _refusal(error.word)
     except Exception as error:  # noqa: BLE001 - the sender waits for an answer
@@ -230,13 +217,13 @@ def _read_body(environ: Mapping[str, Any]) -> bytes:
     declared = environ.get("CONTENT_LENGTH") or ""
     if declared.isdecimal():
         if len(declared) > 9 or int(declared) > MAX_BODY_BYTES:
-            raise RequestError("too_large", "too large")
+            raise EventError("too_large", "too large")
         size = int(declared)
     else:
         size = MAX_BODY_BYTES + 1 if environ.get("wsgi.input_terminated") else 0
     body: bytes = environ["wsgi.input"].read(size)
     if len(body) > MAX_BODY_BYTES:
-        raise RequestError("too_large", "too large")
+        raise EventError("too_large", "too large")
     return body
 
 
@@ -245,7 +232,7 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
     encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if media_type != "application/json" or encoding not in ("", "identity"):
         cause = "wanted application/json, not compressed"
-        raise RequestError("unsupported_media_type", cause)
+        raise EventError("unsupported_media_type", cause)
 
 
 def row_defaults(settings: Settings) -> RowDefaults:
@@ -263,17 +250,16 @@ def read_settings(
     `path` names the file, which must exist; with `None`, `config.toml` is read if it exists.
     """
     file = path or Path("config.toml")
-    text, fault = "", ""
+    text, faults = "", []
     try:
         text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        fault = "wanted a settings file, got: no such file" if path else ""
     except OSError as error:
-        fault = f"wanted a settings file, got: {error.strerror}"
+        if path or not isinstance(error, FileNotFoundError):
+            faults = [f"{file}: wanted a settings file, got: {error.strerror}"]
     except UnicodeDecodeError:
-        fault = "wanted UTF-8 text, got another encoding; save it again as UTF-8"
-    settings, faults = config.read(text, environment, file=str(file), serving=serving)
-    return settings, [f"{file}: {fault}", *faults] if fault else faults
+        faults = [f"{file}: wanted UTF-8 text, got another encoding; save it again as UTF-8"]
+    settings, more = config.read(text, environment, file=str(file), serving=serving)
+    return settings, faults + more
 
 
 def load(
@@ -284,14 +270,10 @@ def load(
     Without `serving`, real numbers need no key: looking at a list answers nobody.
     """
     settings, faults = read_settings(path, environment, serving=serving)
-    defaults = row_defaults(settings)
-    # A faulty key is a fault of its own; only without any would real numbers be served to all.
-    only_fictional = serving and settings.only_fictional and config.API_KEY not in environment
-    file = Path(settings.allow_list)
+    file, defaults = Path(settings.allow_list), row_defaults(settings)
+    read = partial(reader.read, file, defaults, only_fictional=settings.only_fictional)
     try:
-        live = LiveAllowList(
-            file, lambda: reader.read(file, defaults, only_fictional=only_fictional)
-        )
+        live = LiveAllowList(file, read)
     except AllowListError as error:
         faults += [fault.at(settings.allow_list) for fault in error.faults]
     if faults:

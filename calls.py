@@ -69,7 +69,7 @@ class CallState:
         return self.answered and self.spoken
 
     def age_s(self, now: Timestamp) -> float:
-        """Seconds since the first `incoming_call`."""
+        """Seconds since the first `incoming_call`, which `routing.REPEAT_WINDOW_S` limits."""
         return now.monotonic_s - self.first_seen_s
 
     def after(self, event: Event, reply: Wire, seen_s: float) -> "CallState":

@@ -12,7 +12,6 @@ import json
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar
 
 import phone
@@ -43,12 +42,7 @@ class _Command(ABC):
 
     def to_json(self) -> str:
         """Return the command as it is sent and stored: compact JSON in ASCII."""
-        return _json(self)
-
-
-@lru_cache  # a server sends the same few commands again and again
-def _json(command: _Command) -> str:
-    return _compact(command.to_wire())
+        return _compact(self.to_wire())
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +144,17 @@ Command = Dial | Speak | Hangup | NoAction
 def is_speakable(message: str) -> bool:
     """Whether there is anything to speak, and no NUL or lone surrogate in it."""
     return bool(message.strip()) and not re.search("[\0\ud800-\udfff]", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What is spoken to callers and called persons: `config.prompts` makes it from the settings.
+
+    `routing.decide` says when. `accept_digit` is the key by which the called person takes the call;
+    `None` asks for none.
+    """
+
+    greeting: Speak | NoAction = NoAction()
+    refusal: Speak | Hangup = Hangup()
+    unavailable: Speak | Hangup = Hangup()
+    accept_digit: str | None = None

@@ -7,15 +7,22 @@ never shown. All faults are reported at once. No I/O: `app` reads the file.
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import phone
 import signature
-from commands import LANGUAGE_TAG, MAX_CALL_SECONDS, Hangup, NoAction, Speak, is_speakable
+from commands import (
+    LANGUAGE_TAG,
+    MAX_CALL_SECONDS,
+    Hangup,
+    NoAction,
+    Prompts,
+    Speak,
+    is_speakable,
+)
 from phone import PhoneNumber
-from routing import Prompts
 
 PREFIX = "MASKING_"
 CUSTOMER_ID = "TELESIGN_CUSTOMER_ID"
@@ -23,6 +30,9 @@ API_KEY = "TELESIGN_API_KEY"
 HEALTH_PATH = "/health"
 
 _MAX_KEYS = 10  # so many TeleSign gives out to one account
+
+_Check = Callable[[Any], object]
+Silent = TypeVar("Silent", NoAction, Hangup)
 
 
 class ConfigError(Exception):
@@ -33,165 +43,136 @@ class ConfigError(Exception):
         super().__init__("\n  ".join(("The server did not start:", *faults)))
 
 
-class _ValueError(ValueError):
-    """A setting does not take this value; the message says what it wants."""
+_TYPES = {
+    str: "wanted a text in quotes",
+    int: "wanted a whole number",
+    bool: "wanted true or false",
+    list: "wanted a list of texts in quotes",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """The type of a setting: as TOML names it, and how a text of the environment becomes one."""
-
-    type: type
-    wanted_in_toml: str
-    from_text: Callable[[str], object]
-
-
-def _int_or_text(text: str) -> object:
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else text
+def _from_text(kind: type, text: str) -> object:
+    """Return what a text of the environment means; the text itself if it has no such meaning."""
+    if kind is int and re.fullmatch("-?[0-9]{1,9}", text):
+        return int(text)
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if kind is list:
+        return re.split(", ?", text) if text else []
+    return text
 
 
-_TEXT = _Kind(str, "a text in quotes", str)
-_WHOLE = _Kind(int, "a whole number without quotes", _int_or_text)
-_FLAG = _Kind(
-    bool,
-    "true or false without quotes",
-    lambda text: {"true": True, "false": False}.get(text.lower(), text),
-)
-
-_LIST = _Kind(list, "a list of texts in quotes", lambda text: re.split(", ?", text) if text else [])
-
-
-def _setting(
-    default: object, kind: _Kind, check: Callable[[Any], object], *, shown: bool = True
-) -> Any:
-    """Return a field; `check` returns the value of the setting, or raises `_ValueError`."""
+def _setting(default: object, check: _Check, *, kind: type = str, shown: bool = True) -> Any:
+    """Return a field; `check` returns the value of the setting, or raises `ValueError`."""
     return field(default=default, repr=shown, metadata={"kind": kind, "check": check})
 
 
-def _whole(low: int, high: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        if not isinstance(value, int) or not low <= value <= high:
-            raise _ValueError(f"a whole number, {low} to {high}")
+def _whole(default: int | None, low: int, high: int) -> Any:
+    def check(value: int) -> int:
+        if not low <= value <= high:
+            raise ValueError(f"wanted a whole number, {low} to {high}")
         return value
 
-    return check
+    return _setting(default, check, kind=int)
 
 
-def _shaped(pattern: str, wanted: str) -> Callable[[str], str]:
+def _text(default: str, pattern: str, wanted: str, *, shown: bool = True) -> Any:
     def check(text: str) -> str:
         unwanted = _unwanted(text)
         if unwanted or not re.fullmatch(pattern, text, re.ASCII):
-            raise _ValueError(wanted + unwanted)
+            raise ValueError(f"wanted {wanted}{unwanted}")
         return text
 
-    return check
+    return _setting(default, check, shown=shown)
 
 
 def _unwanted(text: str) -> str:
     """Return what a message adds if an environment file or a paste left something around it."""
-    if not text.isprintable():
-        return ", without control characters such as the line end of Windows"
-    if text != text.strip():
-        return ", without spaces around it"
-    return ", without quotes around it" if text.strip("\"'") != text else ""
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _ValueError("true or false")
-    return value
+    is_clean = text.isprintable() and text == text.strip().strip("\"'")
+    return "" if is_clean else ", without spaces, quotes or control characters around it"
 
 
 def _speech(text: str) -> str:
     if text and not is_speakable(text):
-        raise _ValueError("a text to speak, or an empty one")
+        raise ValueError("wanted a text to speak, or an empty one")
     return text
 
 
-def _phone(read: Callable[[Any], object]) -> Callable[[Any], object]:
-    def check(value: Any) -> object:
-        try:
-            return read(value)
-        except phone.PhoneError as error:
-            raise _ValueError(str(error).removeprefix("wanted ")) from None
-
-    return check
+def _number(text: str) -> PhoneNumber | None:
+    return phone.parse(text) if text else None
 
 
-_number = _phone(lambda text: phone.parse(text) if text else None)
-_event_path = _shaped(
+def _numbers(texts: list[object]) -> tuple[PhoneNumber, ...]:
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("wanted each number in quotes")
+    return tuple(dict.fromkeys(phone.parse(str(text)) for text in texts))
+
+
+_EVENT_PATH = (
     # Only what no client and no proxy writes in another way: they resolve `..` and encode `~`.
     rf"(?=/)(?!{HEALTH_PATH}$)(/\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)*/?",
     "a path such as /events/x7Kq2, of letters, digits and / _ . -, with no empty part, and none"
     f' that starts with ".." or ends with ".", other than {HEALTH_PATH}',
 )
-
-_api_url = _shaped(
+_API_URL = (
     r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?"
     r"|http://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?",
     "https:// and a host, or http:// on this machine",
 )
-
-_call_log = _shaped(
+_CALL_LOG = (
     r"(sqlite:///|postgres(ql)?://)(?![ \"']).+|",
     "sqlite:/// and the path of a file, postgresql:// and a server, or an empty text for none",
 )
+_COUNTRY_CODE = "([1-9][0-9]{0,2})?", "1 to 3 digits such as 1, or an empty text"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is set from outside. `api_keys` is empty when no key is set."""
+    """Everything that is set from outside. `api_keys` is empty when no key is set.
 
-    host: str = _setting("127.0.0.1", _TEXT, _shaped(r"\S+", "a host name or an address"))
-    port: int = _setting(8080, _WHOLE, _whole(0, 65535))
-    event_path: str = _setting("/", _TEXT, _event_path)
-    verify_signatures: bool = _setting(True, _FLAG, _flag)  # noqa: FBT003
-    allow_list: str = _setting("allowlist.csv", _TEXT, _shaped(".+", "the path of a CSV file"))
-    call_log: str = _setting("sqlite:///calls.db", _TEXT, _call_log, shown=False)
-    keep_days: int = _setting(30, _WHOLE, _whole(1, 36_500))
-    caller_id_number: PhoneNumber | None = _setting(None, _TEXT, _number)
-    max_call_duration: int | None = _setting(None, _WHOLE, _whole(1, MAX_CALL_SECONDS))
-    language: str = _setting("en-US", _TEXT, _shaped(LANGUAGE_TAG.pattern, "a tag such as en-US"))
-    greeting: str = _setting("Your call is connected.", _TEXT, _speech)
-    accept_digit: str = _setting(
-        "", _TEXT, _shaped("[0-9]?", "one digit, 0 to 9, or an empty text")
-    )
-    refusal_message: str = _setting("", _TEXT, _speech)
-    unavailable_message: str = _setting("", _TEXT, _speech)
-    home_country_code: str = _setting(
-        "", _TEXT, _shaped("([1-9][0-9]{0,2})?", "1 to 3 digits such as 1, or an empty text")
-    )
-    threads: int = _setting(16, _WHOLE, _whole(1, 256))
-    virtual_numbers: tuple[PhoneNumber, ...] = _setting((), _LIST, _phone(phone.parse_each))
-    api_url: str = _setting("https://rest-ww.telesign.com", _TEXT, _api_url)
+    `only_fictional` is true if only fictional numbers may be served: there is no key, and nobody
+    has allowed others without one.
+    """
+
+    host: str = _text("127.0.0.1", r"\S+", "a host name or an address")
+    port: int = _whole(8080, 0, 65535)
+    event_path: str = _text("/", *_EVENT_PATH)
+    verify_signatures: bool = _setting(default=True, check=bool, kind=bool)
+    allow_list: str = _text("allowlist.csv", ".+", "the path of a CSV file")
+    call_log: str = _text("sqlite:///calls.db", *_CALL_LOG, shown=False)
+    keep_days: int = _whole(30, 1, 36_500)
+    caller_id_number: PhoneNumber | None = _setting(None, _number)
+    max_call_duration: int | None = _whole(None, 1, MAX_CALL_SECONDS)
+    language: str = _text("en-US", LANGUAGE_TAG.pattern, "a tag such as en-US")
+    greeting: str = _setting("Your call is connected.", _speech)
+    accept_digit: str = _text("", "[0-9]?", "one digit, 0 to 9, or an empty text")
+    refusal_message: str = _setting("", _speech)
+    unavailable_message: str = _setting("", _speech)
+    home_country_code: str = _text("", *_COUNTRY_CODE)
+    threads: int = _whole(16, 1, 256)
+    virtual_numbers: tuple[PhoneNumber, ...] = _setting((), _numbers, kind=list)
+    api_url: str = _text("https://rest-ww.telesign.com", *_API_URL)
     customer_id: str = field(default="", repr=False)
     api_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    only_fictional: bool = False
 
     @property
     def verified(self) -> bool:
         """Whether only requests that TeleSign signed are answered."""
         return self.verify_signatures and bool(self.api_keys)
 
-    @property
-    def only_fictional(self) -> bool:
-        """Whether only fictional numbers may be served: there is no key, and nobody allowed it."""
-        return self.verify_signatures and not self.api_keys
-
 
 def prompts(settings: Settings) -> Prompts:
     """Return what these settings have spoken in a call."""
 
-    def speak(message: str, *, collect_digit: bool = False) -> Speak:
-        return Speak(message, settings.language, collect_digit)
+    def speak(message: str, otherwise: Silent, *, collect_digit: bool = False) -> Speak | Silent:
+        return Speak(message, settings.language, collect_digit) if message else otherwise
 
     accept_digit = settings.accept_digit or None
-    refusal, unavailable = settings.refusal_message, settings.unavailable_message
     return Prompts(
-        greeting=speak(settings.greeting, collect_digit=accept_digit is not None)
-        if settings.greeting
-        else NoAction(),
-        refusal=speak(refusal) if refusal else Hangup(),
-        unavailable=speak(unavailable) if unavailable else Hangup(),
+        greeting=speak(settings.greeting, NoAction(), collect_digit=accept_digit is not None),
+        refusal=speak(settings.refusal_message, Hangup()),
+        unavailable=speak(settings.unavailable_message, Hangup()),
         accept_digit=accept_digit,
     )
 
@@ -209,68 +190,62 @@ def read(
     settings are for `serving`, which answers strangers.
     """
     faults: list[str] = []
-    values: dict[str, Any] = _from_file(text, file, faults)
-    values |= _from_environment(environment, faults)
+    values: dict[str, Any] = {}
+    for place, name, value in (*_in_file(text, file, faults), *_in_environment(environment)):
+        try:
+            values[name] = _checked(name, value)
+        except ValueError as error:
+            faults.append(f"{place}: {error}, got {_shown(value)}")
+        except KeyError:
+            faults.append(f"{place}: unknown setting; wanted one of {', '.join(NAMES)}")
     values |= _secrets(environment, faults, serving=serving)
     if values.get("accept_digit") and "greeting" not in values:
         values["greeting"] = f"Press {values['accept_digit']} to take the call."
+    # A faulty key is a fault of its own; only without any would real numbers be served to all.
+    is_open = serving and API_KEY not in environment
+    values["only_fictional"] = is_open and values.get("verify_signatures", True)
     settings = Settings(**values)
     if settings.accept_digit and not settings.greeting:
         faults.append("accept_digit: wanted a greeting that asks for the digit, got an empty one")
-    if serving and API_KEY not in environment and settings.only_fictional:
-        faults += _real_without_a_key(settings)
-    return settings, faults
+    return settings, faults + (_real_numbers(settings) if settings.only_fictional else [])
 
 
-def _from_file(text: str, file: str, faults: list[str]) -> dict[str, object]:
+_Found = Iterator[tuple[str, str, object]]
+
+
+def _in_file(text: str, file: str, faults: list[str]) -> _Found:
+    """Yield the place, the name and the value of each setting in a file."""
     try:
         table = tomllib.loads(text)
-    except RecursionError:
-        faults.append(f"{file}: wanted TOML, got one nested too deep")
-        return {}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         faults.append(f"{file}: wanted TOML, got an error: {error}")
-        return {}
-    values: dict[str, object] = {}
+        return
     for name, value in table.items():
-        place = f"{file}:{_line_of(name, text)}: {phone.mask_digits(name)}"
-        if name not in _FIELDS:
-            faults.append(_unknown(place))
-            continue
-        kind = _FIELDS[name]["kind"]
-        if type(value) is kind.type:
-            _check_into(values, name, value, place, faults, got=value)
-        else:
-            faults.append(f"{place}: wanted {kind.wanted_in_toml}, got {_shown(value)}")
-    return values
+        yield f"{file}:{_line_of(name, text)}: {phone.mask_digits(name)}", name, value
 
 
-def _from_environment(environment: Mapping[str, str], faults: list[str]) -> dict[str, object]:
-    values: dict[str, object] = {}
+def _line_of(key: str, text: str) -> int:
+    """Return the line of a setting, which the TOML parser does not give."""
+    pattern = rf"^[ \t]*\[*[ \t]*[\"']?{re.escape(key)}\b"
+    found = re.search(pattern, text, re.MULTILINE)
+    return text.count("\n", 0, found.start()) + 1 if found else 1
+
+
+def _in_environment(environment: Mapping[str, str]) -> _Found:
+    """Yield the variable, the name and the value of each setting in the environment."""
+    names = {f"{PREFIX}{name.upper()}": name for name in NAMES}
     for variable, text in sorted(environment.items()):
         if variable.startswith(PREFIX):
-            name = variable.removeprefix(PREFIX).lower()
-            if name in _FIELDS and variable == PREFIX + name.upper():
-                value = _FIELDS[name]["kind"].from_text(text)
-                _check_into(values, name, value, variable, faults, got=text)
-            else:
-                faults.append(_unknown(variable))
-    return values
+            name = names.get(variable, "")
+            yield variable, name, _from_text(_FIELDS[name]["kind"], text) if name else text
 
 
-def _check_into(
-    values: dict[str, object],
-    name: str,
-    value: object,
-    place: str,
-    faults: list[str],
-    *,
-    got: object,
-) -> None:
-    try:
-        values[name] = _FIELDS[name]["check"](value)
-    except _ValueError as error:
-        faults.append(f"{place}: wanted {error}, got {_shown(got)}")
+def _checked(name: str, value: object) -> object:
+    """Return the value of a setting. Raises `ValueError`, or `KeyError` if there is none."""
+    kind, check = _FIELDS[name]["kind"], _FIELDS[name]["check"]
+    if type(value) is not kind:
+        raise ValueError(_TYPES[kind])
+    return check(value)
 
 
 def _secrets(
@@ -280,11 +255,9 @@ def _secrets(
     unwanted = _unwanted(customer_id)
     if unwanted or not re.fullmatch("[!-~]*", customer_id):
         faults.append(f"{CUSTOMER_ID}: wanted the id as TeleSign shows it{unwanted}")
+    if serving and bool(customer_id) != (text is not None):
+        faults.append(f"wanted both {CUSTOMER_ID} and {API_KEY}, or neither, got only one")
     keys = _keys(text, faults) if text or (text is not None and serving) else []
-    if serving and text is not None and not customer_id:
-        faults.append(f"{CUSTOMER_ID}: wanted the id that belongs to {API_KEY}, got nothing")
-    if serving and text is None and customer_id:
-        faults.append(f"{API_KEY}: wanted the key that belongs to {CUSTOMER_ID}, got nothing")
     return {"customer_id": customer_id, "api_keys": tuple(keys)}
 
 
@@ -295,15 +268,15 @@ def _keys(text: str, faults: list[str]) -> list[bytes]:
     if len(texts) > _MAX_KEYS:
         faults.append(f"{API_KEY}: wanted 1 to {_MAX_KEYS} keys, got {len(texts)}")
     for position, each in enumerate(texts, start=1):
-        comma = "; a comma goes between two keys" if re.search("[^,][ ;]+[^,]", each) else ""
         try:
             keys.append(signature.decode_key(each))
         except signature.KeyFormError as error:
-            faults.append(f"{API_KEY}: key {position}: {error}{_unwanted(each) or comma}")
+            faults.append(f"{API_KEY}: key {position}: {error}{_unwanted(each)}")
     return keys
 
 
-def _real_without_a_key(settings: Settings) -> list[str]:
+def _real_numbers(settings: Settings) -> list[str]:
+    """Return a fault for each number that could be somebody's."""
     ours = [("caller_id_number", settings.caller_id_number)]
     ours += [("virtual_numbers", number) for number in settings.virtual_numbers]
     return [
@@ -314,17 +287,8 @@ def _real_without_a_key(settings: Settings) -> list[str]:
     ]
 
 
-def _line_of(key: str, text: str) -> int:
-    """Return the line of a setting, which the TOML parser does not give."""
-    pattern = rf"^[ \t]*\[*[ \t]*[\"']?{re.escape(key)}\b"
-    found = re.search(pattern, text, re.MULTILINE)
-    return text.count("\n", 0, found.start()) + 1 if found else 1
-
-
-def _unknown(place: str) -> str:
-    return f"{place}: unknown setting; wanted one of {', '.join(NAMES)}"
-
-
 def _shown(value: object) -> str:
-    """Return a refused value as text, without what may be a password in a URL."""
+    """Return a refused value as text, without what may be a number or a password in a URL."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
     return phone.mask_digits(re.sub(r".*@", "...@", repr(value)))

@@ -28,7 +28,7 @@ _TIMES = ("created_on_utc", "answered_on_utc", "ended_on_utc")
 
 
 class EventError(Exception):
-    """The body is not an event. `word` is for the answer, `cause` (without values) for the log."""
+    """The request is no event. `word` is for the answer, `cause` (without values) for the log."""
 
     def __init__(self, word: str, cause: str) -> None:
         super().__init__(cause)
@@ -172,7 +172,9 @@ def parse(body: bytes, *, home_country_code: str = "") -> Event:
         case "call_leg_completed":
             return CallLegCompleted(reference_id)
         case "call_completed":
-            return CallCompleted(reference_id, tuple(_legs(data, home_country_code)))
+            found = (each for each in _objects(data) if not each.keys().isdisjoint(_TIMES))
+            legs = tuple(_leg(each, home_country_code) for each in found)
+            return CallCompleted(reference_id, legs)
         case _:
             return UnknownEvent(reference_id, name)
 
@@ -206,12 +208,6 @@ def _member(members: dict[str, object], name: str) -> object:
 def _text(members: dict[str, object], name: str) -> str | None:
     value = _member(members, name)
     return value if isinstance(value, str) else None
-
-
-def _legs(data: dict[str, object], home_country_code: str) -> Iterator[CallLeg]:
-    for each in _objects(data):
-        if not each.keys().isdisjoint(_TIMES):
-            yield _leg(each, home_country_code)
 
 
 def _leg(members: dict[str, object], home_country_code: str) -> CallLeg:

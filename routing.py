@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import calls
 from calls import CallState, Timestamp
-from commands import Command, Dial, Hangup, NoAction, Speak
+from commands import Command, Dial, Hangup, NoAction, Prompts
 from events import (
     CallLegCompleted,
     DialCompleted,
@@ -123,25 +123,27 @@ class AllowList:
         self, routes: Iterable[Route], *, default_masking_id: PhoneNumber | None = None
     ) -> None:
         self._rows: dict[_Key, _Row] = {}
-        self._listed: set[PhoneNumber] = set()
         faults = []
-        roles = _Roles(default_masking_id)
         for route in routes:
             row = _row(route)
             first = self._rows.setdefault((route.dialled, route.caller), row)
             if first is not row:
-                message = (
-                    f"to, from: wanted each pair only once, got the same as in line {first[-1]}"
+                wanted = "to, from: wanted each pair only once"
+                faults.append(
+                    RowFault(route.line, f"{wanted}, got the same as in line {first[-1]}")
                 )
-                faults.append(RowFault(route.line, message))
-            self._listed.add(route.dialled)
-            roles.add(route)
-        # Only now, as a number's other role may be in any row below.
-        for (dialled, caller), (destination, *_, line) in self._rows.items():
-            faults += [RowFault(line, text) for text in roles.faults(dialled, caller, destination)]
+        self._listed = {dialled for dialled, _ in self._rows}
+        masking_ids = set() if default_masking_id is None else {default_masking_id}
+        own_numbers = set(masking_ids)
+        for (dialled, _), (destination, masking_id, *_) in self._rows.items():
+            masking_ids.add(masking_id)
+            own_numbers.add(masking_id)
+            if dialled != destination:
+                own_numbers.add(dialled)
+        faults += _conflicts(self._rows, masking_ids, own_numbers)
         if faults:
             raise AllowListError(faults)
-        self.own_numbers: Set[PhoneNumber] = roles.own_numbers
+        self.own_numbers: Set[PhoneNumber] = own_numbers
 
     def __iter__(self) -> Iterator[Route]:
         return map(_route, self._rows.keys(), self._rows.values())
@@ -193,45 +195,32 @@ def _caller_refusal(caller: PhoneNumber | NoNumber) -> Reason:
     return Reason.BAD_NUMBER if isinstance(caller, NoNumber) else Reason.CALLER_NOT_LISTED
 
 
-class _Roles:
-    """What the numbers of a list are used for; some roles exclude each other.
+def _conflicts(
+    rows: dict[_Key, _Row], masking_ids: Set[PhoneNumber], own_numbers: Set[PhoneNumber]
+) -> Iterator[RowFault]:
+    """Yield a fault for each number of a row whose role excludes another that it has in any row.
 
-    A masking ID is shown to others, so it is nobody's real number. A virtual number is a `to` that
-    reaches another number. `own_numbers` are both of these.
+    A masking ID is shown to others, so it is nobody's real number. A virtual number, which is one
+    of our own too, is a `to` that reaches another number.
     """
-
-    def __init__(self, default_masking_id: PhoneNumber | None) -> None:
-        self._masking_ids = set() if default_masking_id is None else {default_masking_id}
-        self._reached_directly: set[PhoneNumber] = set()
-        self.own_numbers = set(self._masking_ids)
-
-    def add(self, route: Route) -> None:
-        self._masking_ids.add(route.masking_id)
-        self.own_numbers.add(route.masking_id)
-        if route.dialled == route.destination:
-            self._reached_directly.add(route.dialled)
-        else:
-            self.own_numbers.add(route.dialled)
-
-    def faults(
-        self, dialled: PhoneNumber, caller: PhoneNumber | None, destination: PhoneNumber
-    ) -> Iterator[str]:
-        """Yield a fault for each number of a route whose role excludes another that it has."""
+    reached_directly = {
+        dialled for (dialled, _), (reached, *_) in rows.items() if dialled == reached
+    }
+    for (dialled, caller), (destination, *_, line) in rows.items():
         is_virtual = dialled != destination
-        if is_virtual and dialled in self._reached_directly:
-            yield (
-                f"destination: wanted {redact(dialled)} itself, as in another row with this `to`,"
-                f" got {redact(destination)}"
-            )
-        if destination in self._masking_ids:
-            yield _shown_to_others("destination", destination)
-        elif is_virtual and destination in self.own_numbers:
-            yield (
+        if is_virtual and dialled in reached_directly:
+            wanted = f"wanted {redact(dialled)} itself, as in another row with this `to`"
+            yield RowFault(line, f"destination: {wanted}, got {redact(destination)}")
+        if destination in masking_ids:
+            yield RowFault(line, _shown_to_others("destination", destination))
+        elif is_virtual and destination in own_numbers:
+            message = (
                 f"destination: wanted a person's number, got {redact(destination)}, which is the"
                 " `to` of another row with another destination: the call would loop"
             )
-        if caller in self._masking_ids:
-            yield _shown_to_others("from", caller)
+            yield RowFault(line, message)
+        if caller is not None and caller in masking_ids:
+            yield RowFault(line, _shown_to_others("from", caller))
 
 
 def _shown_to_others(column: str, number: PhoneNumber) -> str:
@@ -239,19 +228,6 @@ def _shown_to_others(column: str, number: PhoneNumber) -> str:
         f"{column}: wanted a person's number, got {redact(number)}, which is also a masking ID:"
         " a person's real number would be shown to others"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Prompts:
-    """What is spoken in a call, made once from the settings.
-
-    `accept_digit` is the key by which the called person takes the call; `None` asks for none.
-    """
-
-    greeting: Speak | NoAction = NoAction()
-    refusal: Speak | Hangup = Hangup()
-    unavailable: Speak | Hangup = Hangup()
-    accept_digit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 _SCHEME = "TSA "
 _MIN_KEY_BYTES = 16
@@ -57,7 +57,7 @@ def _signature(body: bytes, key: bytes) -> bytes:
     return base64.b64encode(digest.digest())
 
 
-@lru_cache(maxsize=8)
+@cache  # of ten keys at most
 def _keyed(key: bytes) -> hmac.HMAC:
     """Return the HMAC of a key before any body: to copy it is faster than to make it anew.
 

@@ -5,16 +5,14 @@ are shown to, and rows that can never connect. Numbers are shown in full: this i
 own terminal, not for a log. No I/O.
 """
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from allow_list import countries
-from phone import PhoneNumber, is_possible, lacks_north_american_1
+from allow_list.countries import UNKNOWN, country
+from phone import PhoneNumber, by_plan, is_possible, lacks_north_american_1
 from routing import AllowList, Route
 
 _SATELLITE_CODES = {870, 881, 882, 883}
@@ -31,9 +29,8 @@ def warnings(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str
     kind = _costly_kind(route.destination)
     if kind:
         yield f"destination: {route.destination} is {kind}"
-    different = countries.different(route.destination, route.masking_id)
-    if different:
-        called, shown = different
+    called, shown = (country(each) for each in (route.destination, route.masking_id))
+    if called != shown and UNKNOWN not in (called, shown):
         yield (
             f"caller_id_number: the destination is in {called}, but the masking ID is in {shown}"
         )
@@ -58,7 +55,7 @@ def _number_warnings(column: str, number: PhoneNumber) -> Iterator[str]:
         yield f"{column}: {number} is not possible as a phone number in any country"
     if lacks_north_american_1(number):
         yield (
-            f"{column}: as written, {number} is a number in {countries.country(number)}; if it is"
+            f"{column}: as written, {number} is a number in {country(number)}; if it is"
             f" North American, write 1{number}"
         )
 
@@ -79,21 +76,9 @@ def in_utc(time: datetime | None) -> str:
 
 
 def _costly_kind(number: PhoneNumber) -> str:
-    parsed = countries.split(number)
+    parsed = by_plan(number)
+    if parsed is None:
+        return ""
     if parsed.country_code in _SATELLITE_CODES:
         return "a satellite or international-network number: check what a call to it costs"
-    if not _costly_pattern(parsed.country_code or 0).fullmatch(str(parsed.national_number)):
-        return ""
     return _COSTLY.get(phonenumbers.number_type(parsed), "")
-
-
-@lru_cache(maxsize=1024)
-def _costly_pattern(country_code: int) -> re.Pattern[str]:
-    """Return what each costly number of a country matches; finding a number's type takes long."""
-    patterns = ["(?!)"]
-    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(country_code, ()):
-        metadata = phonenumbers.PhoneMetadata.metadata_for_region(region, None)
-        for kind in (metadata.premium_rate, metadata.shared_cost) if metadata else ():
-            if kind and kind.national_number_pattern:
-                patterns.append(kind.national_number_pattern)
-    return re.compile("|".join(patterns))

@@ -29,7 +29,8 @@ def nearest_cause(dialled: Party, caller: Party, reason: Reason, allow_list: All
         case Reason.CALLER_WITHHELD:
             return f"{dialled} is listed, but only for {_callers(rows)}; this caller is withheld."
         case Reason.EXPIRED:
-            row = next(route for route in rows if route.caller in (caller, None))
+            by_caller: dict[object, Route] = {route.caller: route for route in rows}
+            row = by_caller.get(caller) or by_caller[None]
             return f"The row in line {row.line} expired at {in_utc(row.expires)}."
         case Reason.CALLER_IS_DESTINATION:
             return f"{_caller_is(caller)} the row's destination: they would call themselves."

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from allow_list.rows import RowChanges
 from commands import Dial
 from phone import PhoneNumber, redact
-from routing import AllowList, AllowListError, Route, RowFault
+from routing import AllowList, Route
 
 People = tuple[PhoneNumber, PhoneNumber]
 
@@ -58,11 +58,10 @@ def pair(
 
     An open pair keeps its number. Any other gets the first one that neither person has in any row,
     or else the one whose last row of either expired longest ago. Raises `PairError` if there is
-    none or the two are no two people, `AllowListError` if a number of the pool is a person's.
+    none or the two are no two people.
     """
     _check_people(people, {*allow_list.own_numbers, *pool})
     routes = list(allow_list)
-    _check_pool(routes, pool)
     theirs = [each for each in routes if each.caller in people or each.destination in people]
     number = _present(theirs, pool, people, now)
     if number is not None:
@@ -102,22 +101,6 @@ def _check_people(people: People, own_numbers: set[PhoneNumber]) -> None:
             )
     if people[0] == people[1]:
         raise PairError(f"wanted the numbers of two people, got {redact(people[0])} twice")
-
-
-def _check_pool(routes: Iterable[Route], pool: Sequence[PhoneNumber]) -> None:
-    numbers = set(pool)
-    faults = [
-        RowFault(
-            route.line,
-            f"{column}: wanted a person's number, got {redact(number)}, which is one of the"
-            " setting virtual_numbers",
-        )
-        for route in routes
-        for column, number in (("from", route.caller), ("destination", route.destination))
-        if number is not None and number in numbers
-    ]
-    if faults:
-        raise AllowListError(faults)
 
 
 def _numbers(route: Route) -> Iterator[PhoneNumber]:

@@ -1,6 +1,6 @@
 """Reads the CSV file that people edit into an `AllowList`, or lists everything that is wrong in it.
 
-`rows` splits its lines into cells, `cells` reads their values; here a row becomes a route. A file
+`rows` splits its lines into cells, `cells` reads their values; here they become a route. A file
 whose last row has no line end may be half-written, so it is never read.
 """
 
@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import phone
 from allow_list import cells
-from allow_list.rows import COLUMNS, Cells, RowError, check_unnamed, header, named, rows
+from allow_list.rows import COLUMNS, NO_LINE_END, RowError, header, rows
 from commands import Dial
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route, RowFault
 
-_NUMBERS_BESIDE_TO = ("from", "destination", "caller_id_number")
+_Reader = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,7 @@ def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowLis
         message = "wanted UTF-8 text, got another encoding; save the file as 'CSV UTF-8'"
         raise AllowListError([RowFault(line, message)]) from None
     if text and not text.endswith("\n"):
-        message = "wanted a line end after the last row, got none: the file may be incomplete"
-        raise AllowListError([RowFault(text.count("\n") + 1, message)])
+        raise AllowListError([RowFault(text.count("\n") + 1, NO_LINE_END)])
     return parse(_lines(text), defaults, only_fictional=only_fictional)
 
 
@@ -90,104 +90,91 @@ def _routes(lines: Iterable[str], defaults: RowDefaults, faults: list[RowFault])
         faults.append(RowFault(0, f"wanted a header line ({','.join(COLUMNS)}), got none"))
         return
     try:
-        columns = header(first)
+        readers = _readers(header(first), defaults)
     except RowError as error:
         faults.append(RowFault(line, str(error)))
         return
     for line, row in found:
         try:
-            yield _route(named(row, columns), defaults, line)
+            yield _route(_values(row, readers), defaults, line)
         except RowError as error:
             faults.append(RowFault(line, str(error)))
 
 
-def _route(row: Cells, defaults: RowDefaults, line: int) -> Route:
-    """Return the route of a row. Raises `RowError` with everything that is wrong in it.
-
-    The first wrong cell ends the reading; only then is each cell read by itself, to find them all:
-    the rows of a long list, nearly all of them right, do not pay for that.
-    """
-    try:
-        return _route_of_valid_cells(row, defaults, line)
-    except RowError as error:
-        faults = list(_faults_of_cells(row, defaults.home_country_code))
-        raise RowError("; ".join(faults) or str(error)) from None
-
-
-def _route_of_valid_cells(row: Cells, defaults: RowDefaults, line: int) -> Route:
+def _readers(columns: list[str], defaults: RowDefaults) -> dict[str, _Reader]:
+    """Return what reads the cells of each column."""
     home = defaults.home_country_code
-    check_unnamed(row)
-    dialled = cells.dialled(row, home)
-    caller = cells.number(row, "from", home)
-    destination = cells.number(row, "destination", home) or dialled
-    masking_id = cells.number(row, "caller_id_number", home) or (
-        dialled if destination != dialled else defaults.caller_id_number
-    )
-    duration_s = cells.duration_s(row.get("max_call_duration", "")) or defaults.max_call_duration_s
-    expires = cells.expires(row.get("expires", ""))
+    number = partial(cells.unambiguous_number, home_country_code=home) if home else phone.parse
+    known: dict[str, _Reader] = {
+        "to": number,
+        "from": number,
+        "destination": number,
+        "caller_id_number": number,
+        "max_call_duration": cells.duration_s,
+        "expires": cells.expires,
+        "note": str,
+    }
+    return {column: known.get(column, cells.nothing) for column in columns}
+
+
+def _values(row: list[str], readers: dict[str, _Reader]) -> dict[str, Any]:
+    """Return the values of the cells that are not empty, by column.
+
+    Raises `RowError` with everything that is wrong in the row.
+    """
+    if len(row) != len(readers):
+        raise RowError(f"wanted {len(readers)} cells as in the header, got {len(row)}")
+    values, faults = {}, []
+    for (column, read), cell in zip(readers.items(), row, strict=True):
+        text = cell.strip()
+        if text or column == "to":
+            try:
+                values[column] = read(text)
+            except ValueError as error:
+                faults.append(f"{column}: {error}, got {cells.shown(text)}")
+    if faults:
+        raise RowError("; ".join(faults))
+    return values
+
+
+def _route(values: dict[str, Any], defaults: RowDefaults, line: int) -> Route:
+    dialled = values["to"]
+    destination = values.get("destination", dialled)
+    own = dialled if destination != dialled else defaults.caller_id_number
+    masking_id = values.get("caller_id_number", own)
     if masking_id is None:
         raise RowError(
             "caller_id_number: wanted a masking ID, here or in the setting of that name, got"
             " neither, and the destination is `to` itself"
         )
+    duration_s = values.get("max_call_duration", defaults.max_call_duration_s)
     try:
         dial = Dial(destination, masking_id, duration_s)
     except ValueError as error:
         raise RowError(f"caller_id_number: {error}") from None
-    return Route(dialled, caller, dial, expires, line)
-
-
-def _faults_of_cells(row: Cells, home_country_code: str) -> Iterator[str]:
-    """Yield what is wrong in each cell by itself, whatever the others hold."""
-    checks: list[Callable[[], object]] = [
-        partial(check_unnamed, row),
-        partial(cells.dialled, row, home_country_code),
-        *(partial(cells.number, row, column, home_country_code) for column in _NUMBERS_BESIDE_TO),
-        partial(cells.duration_s, row.get("max_call_duration", "")),
-        partial(cells.expires, row.get("expires", "")),
-    ]
-    for check in checks:
-        try:
-            check()
-        except RowError as error:
-            yield str(error)
+    return Route(dialled, values.get("from"), dial, values.get("expires"), line)
 
 
 def _checked_for_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> Iterator[Route]:
     """Yield the routes, and at their end add one fault if any number could be somebody's."""
     first, count = None, 0
     for route in routes:
-        if real := _real_number(route):
-            first = first or (route.line, *real)
-            count += 1
         yield route
+        numbers = (route.dialled, route.caller, route.destination, route.masking_id)
+        for column, number in zip(COLUMNS, numbers, strict=False):
+            if number is not None and not phone.is_fictional(number):
+                first = first or (route.line, column, phone.redact(number))
+                count += 1
+                break
     if first:
-        faults.append(_real_number_fault(*first, count))
-
-
-def _real_number(route: Route) -> tuple[str, PhoneNumber] | None:
-    """Return the first number of a route that is not fictional, after its column, if any."""
-    numbers = {
-        "to": route.dialled,
-        "from": route.caller,
-        "destination": route.destination,
-        "caller_id_number": route.masking_id,
-    }
-    found = (
-        (name, each) for name, each in numbers.items() if each and not phone.is_fictional(each)
-    )
-    return next(found, None)
-
-
-def _real_number_fault(line: int, column: str, number: PhoneNumber, count: int) -> RowFault:
-    one = ""
-    if phone.lacks_north_american_1(number):
-        one = " (ten digits: if it is a North American number, put 1 in front)"
-    return RowFault(
-        line,
-        f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
-        f" TELESIGN_API_KEY is not set, got {phone.redact(number)}{one};"
-        f" rows with real numbers: {count};"
-        " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
-        " write verify_signatures = false to serve everybody who finds the address",
-    )
+        line, column, got = first
+        faults.append(
+            RowFault(
+                line,
+                f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
+                f" TELESIGN_API_KEY is not set, got {got}; rows with real numbers: {count};"
+                " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned"
+                " away, or write verify_signatures = false to serve everybody who finds the"
+                " address",
+            )
+        )

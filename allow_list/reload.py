@@ -5,10 +5,9 @@ then the new list takes the old one's place at once. While the file has a fault 
 last good list stays in use.
 """
 
-import contextlib
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from routing import AllowList, AllowListError
@@ -57,58 +56,49 @@ class LiveAllowList:
         self._reload_requested.set()
 
     def check(self, notify: Callable[[str], None], *, requested: bool) -> None:
-        """Read the file if it has changed and is no longer being written, or if requested."""
+        """Read the file if it has changed and is no longer being written, or if requested.
+
+        `notify` gets the outcome, unless it is the fault that the same file had before.
+        """
         stamp = stamp_of(self._path)
         is_changing = stamp != self._last_stamp
         self._changes_in_a_row = self._changes_in_a_row + 1 if is_changing else 0
         self._last_stamp = stamp
         is_being_written = 0 < self._changes_in_a_row < _MAX_CHANGES_IN_A_ROW
-        if requested or (stamp != self._read_stamp and not is_being_written):
-            self._reload(stamp, notify, reported="")
-        elif self._try_again and not is_changing:
-            self._reload(stamp, notify, reported=self._fault)
-
-    def _reload(self, stamp: Stamp, notify: Callable[[str], None], *, reported: str) -> None:
-        """Read the file; notify of the outcome unless it is the fault that was reported before."""
-        self._changes_in_a_row = 0
+        is_new = requested or stamp != self._read_stamp
+        if not requested and (is_being_written or not (is_new or self._try_again)):
+            return
+        before = "" if is_new else self._fault
         # The stamp was taken before reading: what changes meanwhile is found by the next check.
-        self._read_stamp = stamp
-        self._fault, self._try_again = self._replace_current()
+        self._changes_in_a_row, self._read_stamp = 0, stamp
+        self._reload()
         if not self._fault:
             notify(f"the allow-list was reloaded; rows: {len(self.current)}")
-        elif self._fault != reported:
-            notify(
-                f"the allow-list was not reloaded; the last good one is still used: {self._fault}"
-            )
+        elif self._fault != before:
+            kept = "the allow-list was not reloaded; the last good one is still used"
+            notify(f"{kept}: {self._fault}")
 
-    def _replace_current(self) -> tuple[str, bool]:
-        """Return the first fault, if any, and whether it may pass without a change of the file."""
+    def _reload(self) -> None:
+        """Replace the list if the file has no fault; note its first one, and if it may pass.
+
+        Reading a long list keeps the interpreter busy for seconds. One answer takes some ten
+        switches between threads (the loop, a worker, the log's writer), and each of them would wait
+        for Python's 5 ms to pass. So threads switch much sooner meanwhile.
+        """
+        usual_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         try:
-            with _frequent_thread_switches():
-                self.current = self._read()
+            self.current = self._read()
+            self._fault, self._try_again = "", False
         except AllowListError as error:
             first, *more = error.faults
             others = f" (and {len(more)} more)" if more else ""
-            return f"{first.at(self._path)}{others}", error.unreadable
+            self._fault, self._try_again = f"{first.at(self._path)}{others}", error.unreadable
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the watch goes on
-            return f"{self._path}: {type(error).__name__} while reading it", True
-        return "", False
-
-
-@contextlib.contextmanager
-def _frequent_thread_switches() -> Iterator[None]:
-    """Let other threads run much sooner than Python's default of 5 ms.
-
-    Reading a long list keeps the interpreter busy for seconds. One answer takes some ten switches
-    between threads (the loop, a worker, the log's writer), and without this each of them would wait
-    for the reader's 5 ms to pass.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+            self._fault = f"{self._path}: {type(error).__name__} while reading it"
+            self._try_again = True
+        finally:
+            sys.setswitchinterval(usual_s)
 
 
 def stamp_of(path: Path) -> Stamp:

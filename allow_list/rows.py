@@ -1,4 +1,4 @@
-"""Splits the lines of an allow-list into rows of CSV, and names the cells of a row.
+"""Splits the lines of an allow-list into rows of CSV, and reads the header.
 
 One line is one row: a cell never spans lines, so that a quote left open cannot swallow the rows
 below it. What spreadsheet programs leave behind is no row: lines in which every cell is empty, and
@@ -18,19 +18,10 @@ import phone
 from phone import PhoneNumber
 from routing import AllowListError, Route, RowFault
 
-COLUMNS = (
-    "to",
-    "from",
-    "destination",
-    "caller_id_number",
-    "max_call_duration",
-    "expires",
-    "note",
-)
-_NAMES = frozenset(COLUMNS)
+COLUMNS = ("to", "from", "destination", "caller_id_number", "max_call_duration", "expires", "note")
+NO_LINE_END = "wanted a line end after the last row, got none: the file may be incomplete"
 _FORMULA_ERROR = re.compile(r"#(N/A|REF!|VALUE!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!|ERROR!)")
 _OPEN_QUOTE = "unexpected end of data"  # the words of Python's csv module
-_NEEDED = ("from", "destination", "expires")
 _NATIONAL_DIGITS = 10
 
 Cells = dict[str, str]
@@ -71,7 +62,7 @@ def header(cells: list[str]) -> list[str]:
     """Return the names of the columns; one without a name gets its position. Raises `RowError`."""
     cells = [cell.strip() for cell in cells]
     names = list(filter(None, cells))
-    unknown = [name for name in names if name not in _NAMES]
+    unknown = [name for name in names if name not in COLUMNS]
     if unknown:
         hint = "; separate columns with commas" if {";", "\t"} & set(unknown[0]) else ""
         shown = ", ".join(repr(phone.mask_digits(name)) for name in unknown)
@@ -82,23 +73,6 @@ def header(cells: list[str]) -> list[str]:
     if repeated:
         raise RowError(f"wanted each column only once, got {', '.join(repeated)} again")
     return [cell or f"cell {position}" for position, cell in enumerate(cells, start=1)]
-
-
-def named(cells: list[str], header: list[str]) -> Cells:
-    """Return the cells of a row by column. Raises `RowError` if there are more or fewer."""
-    if len(cells) != len(header):
-        raise RowError(f"wanted {len(header)} cells as in the header, got {len(cells)}")
-    return dict(zip(header, cells, strict=True))
-
-
-def check_unnamed(cells: Cells) -> None:
-    """Raise `RowError` for a value in a column without a name: other cells may have slipped."""
-    if _NAMES.issuperset(cells):
-        return
-    for name, cell in cells.items():
-        if name not in _NAMES and cell.strip():
-            got = phone.mask_digits(cell)
-            raise RowError(f"{name}: wanted nothing, as this column has no name, got {got!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +94,10 @@ def apply(changes: RowChanges, lines: Sequence[str], *, note: str) -> list[str]:
     `AllowListError` if the last line has no end or the header lacks a column that a row needs.
     """
     if lines and not lines[-1].endswith(("\n", "\r")):
-        message = "wanted a line end after the last row, got none: the file may be incomplete"
-        raise AllowListError([RowFault(len(lines), message)])
-    header = _header(lines) if changes.added or changes.changed else []
+        raise AllowListError([RowFault(len(lines), NO_LINE_END)])
+    new = (*changes.added, *changes.changed)
+    has_own_masks = any(route.masking_id != route.dialled for route in new)
+    header = columns(lines, has_masks=has_own_masks) if new else []
     changed = {
         route.line: _changed(lines[route.line - 1], route, header) for route in changes.changed
     }
@@ -135,14 +110,19 @@ def apply(changes: RowChanges, lines: Sequence[str], *, note: str) -> list[str]:
     return [*kept, *(_row(_cells(route) | {"note": note}, header) + end for route in changes.added)]
 
 
-def _header(lines: Sequence[str]) -> list[str]:
+def columns(lines: Sequence[str], *, has_masks: bool) -> list[str]:
+    """Return the columns of a list. Raises `AllowListError` unless a route has room in them.
+
+    With `has_masks`, there are routes whose masking ID is another number than their `to`.
+    """
     bare = (line.rstrip("\r\n") for line in lines)
     line, cells = next(rows(bare, []), (0, []))
     header = [cell.strip() for cell in cells]
-    missing = [column for column in _NEEDED if column not in header]
+    needed = ("from", "destination", *(("caller_id_number",) if has_masks else ()), "expires")
+    missing = [column for column in needed if column not in header]
     if missing:
         wanted = f"wanted the columns {', '.join(missing)} in the header too"
-        raise AllowListError([RowFault(line, f"{wanted}, got {', '.join(header)}")])
+        raise AllowListError([RowFault(line, f"{wanted}, got {', '.join(header) or 'none'}")])
     return header
 
 
@@ -152,7 +132,7 @@ def _changed(line: str, route: Route, header: list[str]) -> str:
     return _row(dict(zip(header, before, strict=True)) | _cells(route), header) + _end(line)
 
 
-def _cells(route: Route) -> dict[str, str]:
+def _cells(route: Route) -> Cells:
     ends = route.expires.isoformat().replace("+00:00", "Z") if route.expires else ""
     return {
         "to": _cell(route.dialled),
@@ -168,12 +148,11 @@ def _cell(number: PhoneNumber) -> str:
     return f"+{number}" if len(number) == _NATIONAL_DIGITS else number
 
 
-def _row(cells: dict[str, str], header: list[str]) -> str:
+def _row(cells: Cells, header: list[str]) -> str:
     written = io.StringIO()
     csv.writer(written, lineterminator="").writerow([cells.get(column, "") for column in header])
     return written.getvalue()
 
 
 def _end(line: str) -> str:
-    (end,) = re.findall(r"[\r\n]*$", line)[:1]
-    return str(end)
+    return line[len(line.rstrip("\r\n")) :]

@@ -16,10 +16,10 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
-from json.encoder import encode_basestring_ascii
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any
 
 import phone
 from calls import CallState
@@ -35,104 +35,60 @@ _REPEAT_S = 10.0
 _MAX_STATUS_LENGTH = 64
 _MAX_NOTICE_LENGTH = 500
 
-_Members = dict[str, str | float]
+_Members = dict[str, Any]
+# When it was logged, and what gives its members: called by the writer thread, so that a request
+# does not wait for that.
+_Line = tuple[float, Callable[[], _Members]]
+_json = json.JSONEncoder().encode
 
 
-class _Line(Protocol):
-    """One kind of line; formatted by the writer thread, so a member must not change later."""
-
-    def members(self) -> _Members:
-        """Return the members of the JSON object, without the time."""
-        ...
-
-    def text(self) -> str:
-        """Return the text for a terminal, without the time."""
-        ...
-
-
-class _EventLine(NamedTuple):
-    """An event that was answered; `call` is the state of its call before it."""
-
-    event: Event
-    call: CallState
-    decision: Decision
-    seconds: float
-
-    def members(self) -> _Members:
-        members: _Members = {"event": self._name(), "reference_id": self.event.reference_id}
-        members |= zip(("caller", "dialled"), self._numbers(), strict=False)
-        if (status := self._status()) is not None:
-            members["status"] = status
-        members["reply"] = self.decision.command.name
-        if self.decision.reason is not None:
-            members["reason"] = self.decision.reason
-        members["ms"] = self._ms()
-        return members
-
-    def text(self) -> str:
-        numbers = " -> ".join(self._numbers())
-        reply = f"{self.decision.command.name} {self.decision.reason or ''}".rstrip()
-        status = "" if self._status() is None else json.dumps(self._status())
-        call = self.event.reference_id[-8:]
-        columns = f"{self._name():<18} {numbers:<18} {reply:<14} {self._ms():>6} ms {call}"
-        return f"{columns} {status}".rstrip()
-
-    def _name(self) -> str:
-        """Return the event's name; an unknown one is TeleSign's choice and may hold a number."""
-        name = self.event.name
-        return phone.mask_digits(name) if isinstance(self.event, UnknownEvent) else name
-
-    def _numbers(self) -> tuple[str, ...]:
-        """Return the redacted caller and dialled number of the call; nothing if not known."""
-        incoming = self.event if isinstance(self.event, IncomingCall) else self.call.incoming
-        return () if incoming is None else (_redact(incoming.caller), _redact(incoming.dialled))
-
-    def _status(self) -> str | None:
-        status = self.event.status if isinstance(self.event, DialCompleted) else None
-        return None if status is None else phone.mask_digits(status)[:_MAX_STATUS_LENGTH]
-
-    def _ms(self) -> float:
-        return round(self.seconds * 1000, 2)
+def _event_members(event: Event, call: CallState, decision: Decision, seconds: float) -> _Members:
+    """Return what the line of an event says; `call` is the state of its call before it."""
+    # TeleSign chooses the name of an unknown event, and a status: either may hold a number.
+    name = phone.mask_digits(event.name) if isinstance(event, UnknownEvent) else event.name
+    members: _Members = {"event": name, "reference_id": event.reference_id}
+    incoming = event if isinstance(event, IncomingCall) else call.incoming
+    if incoming is not None:
+        members["caller"] = _redact(incoming.caller)
+        members["dialled"] = _redact(incoming.dialled)
+    if isinstance(event, DialCompleted) and event.status is not None:
+        members["status"] = phone.mask_digits(event.status)[:_MAX_STATUS_LENGTH]
+    members["reply"] = decision.command.name
+    if decision.reason is not None:
+        members["reason"] = decision.reason
+    members["ms"] = round(seconds * 1000, 2)
+    return members
 
 
-class _RejectionLine(NamedTuple):
-    """A request that was rejected, and how many like it had no line since the last one."""
-
-    word: str
-    cause: str
-    more_before: int
-
-    def members(self) -> _Members:
-        return {"rejected": self.word, "cause": self.cause, "more_before": self.more_before}
-
-    def text(self) -> str:
-        more = f"; {self.more_before} more since the last line" if self.more_before else ""
-        return f"rejected: {self.word} ({self.cause}{more})"
+def _redact(number: PhoneNumber | NoNumber) -> str:
+    return number.value if isinstance(number, NoNumber) else phone.redact(number)
 
 
-class _ErrorLine(NamedTuple):
-    """An unexpected exception: its type and where it was raised."""
-
-    name: str
-    where: str
-
-    def members(self) -> _Members:
-        return {"error": self.name, "where": self.where}
-
-    def text(self) -> str:
-        return f"error: {self.name} at {self.where}"
+def _as_json(members: _Members, now: float) -> str:
+    time_utc = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+    return _json({"time": time_utc.replace("+00:00", "Z"), **members})
 
 
-class _NoticeLine(NamedTuple):
-    """Something about the server itself."""
+def _as_text(members: _Members, now: float) -> str:
+    """Return a line to read, with the operator's local time."""
+    return f"{time.strftime('%H:%M:%S', time.localtime(now))} {_text(members)}"
 
-    notice: str
 
-    def members(self) -> _Members:
-        return {"notice": self.notice[:_MAX_NOTICE_LENGTH]}
-
-    def text(self) -> str:
-        return f"notice: {self.notice[:_MAX_NOTICE_LENGTH]}"
+def _text(members: _Members) -> str:
+    match members:
+        case {"event": event, "reference_id": call, "reply": reply, "ms": ms}:
+            numbers = f"{members['caller']} -> {members['dialled']}" if "caller" in members else ""
+            answer = f"{reply} {members.get('reason', '')}".rstrip()
+            status = json.dumps(members["status"]) if "status" in members else ""
+            line = f"{event:<18} {numbers:<18} {answer:<14} {ms:>6} ms {call[-8:]} {status}"
+            return line.rstrip()
+        case {"rejected": word, "cause": cause, "more_before": more}:
+            others = f"; {more} more since the last line" if more else ""
+            return f"rejected: {word} ({cause}{others})"
+        case {"error": name, "where": where}:
+            return f"error: {name} at {where}"
+        case _:
+            return f"notice: {members['notice']}"
 
 
 class EventLog:
@@ -144,13 +100,13 @@ class EventLog:
     def __init__(self, fd: int = 1, *, readable: bool | None = None) -> None:
         self._fd = fd
         readable = os.isatty(fd) if readable is None else readable
-        self._format: Callable[[_Line, float], str] = _as_text if readable else _as_json
+        self._format = _as_text if readable else _as_json
         # The lock guards the counts and `_last_shown`; the queue needs none.
         self._lock = threading.Lock()
         self._events, self._rejected = Counter[str](), Counter[str]()
         self._errors = self._dropped = 0
         self._last_shown: dict[tuple[str, str], tuple[float, int]] = {}
-        self._waiting: queue.SimpleQueue[tuple[float, _Line] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Line | None] = queue.SimpleQueue()
         self._line_end = b""  # written first: ends a line of which only a part was written
         self._thread = threading.Thread(target=self._run, name="event log", daemon=True)
         self._thread.start()
@@ -170,7 +126,7 @@ class EventLog:
         """Log and count an event that was answered; `call` is its state before the event."""
         with self._lock:
             self._events["unknown" if isinstance(event, UnknownEvent) else event.name] += 1
-        self._enqueue(_EventLine(event, call, decision, seconds))
+        self._enqueue(partial(_event_members, event, call, decision, seconds))
 
     def rejected(self, word: str, cause: str) -> None:
         """Count a rejected request and log it: at most one line for each cause in ten seconds."""
@@ -182,7 +138,7 @@ class EventLog:
                 self._last_shown[word, cause] = last, count + 1
                 return
             self._last_shown[word, cause] = now, 0
-        self._enqueue(_RejectionLine(word, cause, count))
+        self._enqueue(partial(dict, rejected=word, cause=cause, more_before=count))
 
     def failed(self, error: BaseException) -> None:
         """Log and count an unexpected exception: its type and place; its text may hold a number."""
@@ -190,22 +146,22 @@ class EventLog:
         with self._lock:
             self._errors += 1
         where = f"{Path(place.filename).name}:{place.lineno}"
-        self._enqueue(_ErrorLine(type(error).__name__, where))
+        self._enqueue(partial(dict, error=type(error).__name__, where=where))
 
     def notice(self, text: str) -> None:
         """Log a sentence about the server itself."""
-        self._enqueue(_NoticeLine(text))
+        self._enqueue(partial(dict, notice=text[:_MAX_NOTICE_LENGTH]))
 
     def close(self) -> None:
         """Write what waits, for at most half a second; a line that is logged later is lost."""
         self._waiting.put(None)
         self._thread.join(_MAX_CLOSING_S)
 
-    def _enqueue(self, line: _Line) -> None:
+    def _enqueue(self, members: Callable[[], _Members]) -> None:
         # Threads that check at the same time may each add a line above the limit: as many lines as
         # there are threads, which is as good a limit.
         if self._waiting.qsize() < MAX_WAITING_LINES:
-            self._waiting.put((time.time(), line))
+            self._waiting.put((time.time(), members))
         else:
             self._drop(1)
 
@@ -231,9 +187,9 @@ class EventLog:
             closing = None in gathered
             self._write("".join(self._formatted(*each) for each in gathered if each is not None))
 
-    def _formatted(self, now: float, line: _Line) -> str:
+    def _formatted(self, now: float, members: Callable[[], _Members]) -> str:
         try:
-            return self._format(line, now) + "\n"
+            return self._format(members(), now) + "\n"
         except Exception:  # noqa: BLE001 - it would end the thread, and every later line be lost
             self._drop(1)
             return ""
@@ -251,27 +207,3 @@ class EventLog:
                 return
             self._line_end = b"" if data[written - 1 : written] == b"\n" else b"\n"
             data = data[written:]
-
-
-def _as_json(line: _Line, now: float) -> str:
-    """Return a JSON object; `json.dumps` takes twice as long for the same text."""
-    seconds, fraction = divmod(int(now * 1000), 1000)
-    members = [
-        f', "{name}": {encode_basestring_ascii(value) if isinstance(value, str) else repr(value)}'
-        for name, value in line.members().items()
-    ]
-    return f'{{"time": "{_utc(seconds)}.{fraction:03}Z"{"".join(members)}}}'
-
-
-@lru_cache(maxsize=1)
-def _utc(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-
-
-def _as_text(line: _Line, now: float) -> str:
-    """Return a line with the operator's local time."""
-    return f"{time.strftime('%H:%M:%S', time.localtime(now))} {line.text()}"
-
-
-def _redact(number: PhoneNumber | NoNumber) -> str:
-    return number.value if isinstance(number, NoNumber) else phone.redact(number)

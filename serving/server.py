@@ -48,7 +48,6 @@ _SWEEP_EVERY_S = 0.2
 _NOTICE_EVERY_S = 30.0
 _SETTLE_S = 0.1
 _MAX_THREADS_END_S = 1.0
-_MIN_CONNECTIONS = 16
 _OTHER_FILES = 32  # that the app and its log may have open besides the connections
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REMEDIES = {
@@ -176,13 +175,10 @@ class _Connections:
 
     def run_once(self, timeout_s: float) -> None:
         """Accept, read and send whatever is ready; wait for that no longer than `timeout_s`."""
-        before = len(self._sockets)
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._sockets, count=1)
-        if len(self._sockets) > before:
-            self._accept()
 
     def _accept(self) -> None:
-        """Accept all new connections that there is room for; waitress accepts one a turn."""
+        """Accept all new connections that there is room for; waitress by itself one a turn."""
         for listener in self.listeners:
             before = 0
             while before < len(self._sockets) < self._limit:
@@ -198,14 +194,14 @@ class _Connections:
         is_full = len(self._sockets) >= self._limit
         if is_full and now_s >= self._next_notice_s:
             self._next_notice_s = now_s + _NOTICE_EVERY_S
-            reached = f"the limit of {self._limit} connections is reached"
-            self._notify(f"{reached}; those without a whole request are closed to make room")
+            self._notify(
+                f"the limit of {self._limit} connections is reached; those without a whole request"
+                " are closed to make room"
+            )
         patience_s = _MIN_WAIT_S if is_full else MAX_WAIT_S
         late = [each for each in self._all() if each.is_late(now_s, patience_s)]
         late.sort(key=lambda each: each.since_s)
-        for connection in late[
-            : self._limit // 10 + 1
-        ]:  # the good clients must not wait while all are closed
+        for connection in late[: self._limit // 10 + 1]:  # good clients wait until this is done
             connection.drop()
         self._accept()
 
@@ -217,10 +213,8 @@ class _Connections:
         """Answer what was sent, also on connections not yet accepted; close those that are idle."""
         started_s = time.monotonic()
         self._accept()
-        for listener in self.listeners:
-            wasyncore.dispatcher.close(
-                listener
-            )  # its own `close` would also close what wakes the loop
+        for listener in self.listeners:  # whose own `close` would also close what wakes the loop
+            wasyncore.dispatcher.close(listener)
         while connections := self._all():
             waited_s = time.monotonic() - started_s
             if waited_s > MAX_STOP_S:
@@ -233,37 +227,27 @@ class _Connections:
 
     def close(self) -> None:
         """Stop the threads, wait for those that are not stuck, and close every connection."""
-        dispatcher = self.listeners[0].task_dispatcher  # the same one for all listeners
-        dispatcher.set_thread_count(0)  # `shutdown` would wait on the wall clock
-        by_s = time.monotonic() + _MAX_THREADS_END_S
-        while dispatcher.threads and time.monotonic() < by_s:
-            time.sleep(0.01)
+        self.listeners[0].task_dispatcher.shutdown(timeout=_MAX_THREADS_END_S)  # of all listeners
         wasyncore.close_all(self._sockets)
 
 
 def _connection_limit(notify: Callable[[str], None]) -> int:
-    """Return how many connections the system's limit of open files leaves room for."""
-    wanted = MAX_CONNECTIONS + _OTHER_FILES
-    allowed = _allowed_files(wanted)
-    limit = max(allowed - _OTHER_FILES, _MIN_CONNECTIONS)
+    """Raise the limit of open files if need be; return how many connections it leaves room for."""
+    wanted = allowed = MAX_CONNECTIONS + _OTHER_FILES
+    if resource is not None:  # a system that knows such a limit
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY:
+            allowed = min(hard, wanted)
+        if soft != resource.RLIM_INFINITY and soft < allowed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    limit = allowed - _OTHER_FILES
     if allowed < wanted:
-        effect = f"only {limit} connections at a time instead of {MAX_CONNECTIONS}"
-        remedy = f"allow {wanted} (ulimit -n {wanted}; systemd: LimitNOFILE={wanted})"
-        notify(f"{effect}: the system allows {allowed} open files; {remedy}")
+        notify(
+            f"only {limit} connections at a time instead of {MAX_CONNECTIONS}: the system allows"
+            f" {allowed} open files; allow {wanted} (ulimit -n {wanted}; systemd:"
+            f" LimitNOFILE={wanted})"
+        )
     return limit
-
-
-def _allowed_files(wanted: int) -> int:
-    """Raise the limit of open files towards `wanted`; return what it is now, at most `wanted`."""
-    if resource is None:  # a system that knows no such limit
-        return wanted
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    soft, hard = (wanted if x == resource.RLIM_INFINITY else min(x, wanted) for x in limits)
-    with contextlib.suppress(OSError, ValueError):
-        if soft < hard:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, limits[1]))
-            soft = hard
-    return soft
 
 
 def _count_errors(on_rejected: Callable[[], None]) -> None:

@@ -85,6 +85,7 @@ def test_without_file_and_environment_all_is_at_its_default() -> None:
     assert set(config.NAMES) == {each.name for each in fields(Settings)} - {
         "customer_id",
         "api_keys",
+        "only_fictional",
     }
 
 
@@ -140,8 +141,7 @@ PATH_WANTED = (
     ' that starts with ".." or ends with ".", other than /health'
 )
 KEY_WANTED = "wanted the key in base64, as TeleSign shows it"
-NO_CONTROL = ", without control characters such as the line end of Windows"
-NO_SPACES, NO_QUOTES = ", without spaces around it", ", without quotes around it"
+BARE = ", without spaces, quotes or control characters around it"
 URL_WANTED = "https:// and a host, or http:// on this machine"
 LOG_WANTED = (
     "sqlite:/// and the path of a file, postgresql:// and a server, or an empty text for none"
@@ -153,10 +153,10 @@ LOG_WANTED = (
     [
         ("HOST", "", "a host name or an address"),
         ("HOST", "a b", "a host name or an address"),
-        ("PORT", "eighty", "a whole number, 0 to 65535"),
+        ("PORT", "eighty", "a whole number"),
         ("PORT", "65536", "a whole number, 0 to 65535"),
         ("PORT", "-1", "a whole number, 0 to 65535"),
-        ("PORT", "", "a whole number, 0 to 65535"),
+        ("PORT", "", "a whole number"),
         ("EVENT_PATH", "events", PATH_WANTED),
         ("EVENT_PATH", "/events/<id>", PATH_WANTED),
         ("EVENT_PATH", "/events?x=1", PATH_WANTED),
@@ -192,28 +192,28 @@ LOG_WANTED = (
                 "/\u00e4",
             )
         ),
-        ("EVENT_PATH", "/events\n", PATH_WANTED + NO_CONTROL),
-        ("EVENT_PATH", "/events\r", PATH_WANTED + NO_CONTROL),
-        ("EVENT_PATH", " /events", PATH_WANTED + NO_SPACES),
-        ("EVENT_PATH", "'/events'", PATH_WANTED + NO_QUOTES),
-        ("HOST", "127.0.0.1\r", "a host name or an address" + NO_CONTROL),
-        ("HOST", "127.0.0.1 ", "a host name or an address" + NO_SPACES),
-        ("HOST", '"::1"', "a host name or an address" + NO_QUOTES),
-        ("ALLOW_LIST", "list.csv\r", "the path of a CSV file" + NO_CONTROL),
-        ("ALLOW_LIST", "a\x1bb.csv", "the path of a CSV file" + NO_CONTROL),
-        ("ALLOW_LIST", "list.csv\u00a0", "the path of a CSV file" + NO_CONTROL),
-        ("ALLOW_LIST", " list.csv", "the path of a CSV file" + NO_SPACES),
-        ("ALLOW_LIST", "'list.csv'", "the path of a CSV file" + NO_QUOTES),
-        ("ALLOW_LIST", 'list.csv"', "the path of a CSV file" + NO_QUOTES),
-        ("CALL_LOG", "sqlite:///calls.db\r", LOG_WANTED + NO_CONTROL),
-        ("CALL_LOG", "sqlite:///calls.db ", LOG_WANTED + NO_SPACES),
+        ("EVENT_PATH", "/events\n", PATH_WANTED + BARE),
+        ("EVENT_PATH", "/events\r", PATH_WANTED + BARE),
+        ("EVENT_PATH", " /events", PATH_WANTED + BARE),
+        ("EVENT_PATH", "'/events'", PATH_WANTED + BARE),
+        ("HOST", "127.0.0.1\r", "a host name or an address" + BARE),
+        ("HOST", "127.0.0.1 ", "a host name or an address" + BARE),
+        ("HOST", '"::1"', "a host name or an address" + BARE),
+        ("ALLOW_LIST", "list.csv\r", "the path of a CSV file" + BARE),
+        ("ALLOW_LIST", "a\x1bb.csv", "the path of a CSV file" + BARE),
+        ("ALLOW_LIST", "list.csv\u00a0", "the path of a CSV file" + BARE),
+        ("ALLOW_LIST", " list.csv", "the path of a CSV file" + BARE),
+        ("ALLOW_LIST", "'list.csv'", "the path of a CSV file" + BARE),
+        ("ALLOW_LIST", 'list.csv"', "the path of a CSV file" + BARE),
+        ("CALL_LOG", "sqlite:///calls.db\r", LOG_WANTED + BARE),
+        ("CALL_LOG", "sqlite:///calls.db ", LOG_WANTED + BARE),
         ("CALL_LOG", "sqlite:/// calls.db", LOG_WANTED),
-        ("CALL_LOG", 'sqlite:///"calls.db"', LOG_WANTED + NO_QUOTES),
-        ("CALL_LOG", '"sqlite:///calls.db"', LOG_WANTED + NO_QUOTES),
-        ("API_URL", "https://example.com\r", URL_WANTED + NO_CONTROL),
-        ("API_URL", " https://example.com", URL_WANTED + NO_SPACES),
-        ("API_URL", '"https://example.com"', URL_WANTED + NO_QUOTES),
-        ("LANGUAGE", "en-US\r", "a tag such as en-US" + NO_CONTROL),
+        ("CALL_LOG", 'sqlite:///"calls.db"', LOG_WANTED + BARE),
+        ("CALL_LOG", '"sqlite:///calls.db"', LOG_WANTED + BARE),
+        ("API_URL", "https://example.com\r", URL_WANTED + BARE),
+        ("API_URL", " https://example.com", URL_WANTED + BARE),
+        ("API_URL", '"https://example.com"', URL_WANTED + BARE),
+        ("LANGUAGE", "en-US\r", "a tag such as en-US" + BARE),
         ("VERIFY_SIGNATURES", "no", "true or false"),
         ("ALLOW_LIST", "", "the path of a CSV file"),
         ("MAX_CALL_DURATION", "0", "a whole number, 1 to 14400"),
@@ -233,7 +233,8 @@ LOG_WANTED = (
     ],
 )
 def test_a_wrong_value_is_a_fault(name: str, text: str, wanted: str) -> None:
-    shown = phone.mask_digits(repr(text))
+    is_whole = text.removeprefix("-").isdecimal() and wanted.startswith("a whole number, ")
+    shown = text if is_whole else phone.mask_digits(repr(text))
     assert faults_of(**{f"MASKING_{name}": text}) == [
         f"MASKING_{name}: wanted {wanted}, got {shown}"
     ]
@@ -275,28 +276,31 @@ NUMBER_WANTED = "a country code and digits, 7 to 15 in all, such as 12025550100"
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "wanted", "got"),
     [
-        ("'12025550160'", "a list of texts in quotes"),
-        ("['12025550160', 12025550161]", "a number in quotes in place 2"),
-        ("['12025550160', '']", f"in place 2 {NUMBER_WANTED}"),
-        (
-            "['12025550160', '12025550161', '+1 202 555 0160']",
-            "each number once, in place 3 another than in 1",
-        ),
+        ("'12025550160'", "a list of texts in quotes", "'*******0160'"),
+        ("['12025550160', 12025550161]", "each number in quotes", "['*******0160', *******0161]"),
+        ("['12025550160', '']", NUMBER_WANTED, "['*******0160', '']"),
+        ("['1202555016O', '12025550160']", NUMBER_WANTED, "['******5016O', '*******0160']"),
     ],
 )
-def test_a_pool_is_a_list_of_numbers_each_once(text: str, wanted: str, tmp_path: Path) -> None:
+def test_a_pool_is_a_list_of_numbers(text: str, wanted: str, got: str, tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text(f"virtual_numbers = {text}\n")
-    got = phone.mask_digits(repr(tomllib.loads(f"x = {text}")["x"]))
     assert faults_in(path) == [f"{path}:1: virtual_numbers: wanted {wanted}, got {got}"]
+
+
+def test_a_number_that_is_twice_in_a_pool_is_in_it_once() -> None:
+    settings, faults = config.read(
+        "", {"MASKING_VIRTUAL_NUMBERS": "12025550161,12025550160,+1 202 555 0161"}
+    )
+    assert (settings.virtual_numbers, faults) == (("12025550161", "12025550160"), [])
 
 
 def test_a_pool_of_the_environment_stands_between_commas() -> None:
     assert faults_of(MASKING_VIRTUAL_NUMBERS="") == []
     assert faults_of(MASKING_VIRTUAL_NUMBERS="12025550160,") == [
-        f"MASKING_VIRTUAL_NUMBERS: wanted in place 2 {NUMBER_WANTED}, got '*******0160,'"
+        f"MASKING_VIRTUAL_NUMBERS: wanted {NUMBER_WANTED}, got ['*******0160', '']"
     ]
 
 
@@ -319,9 +323,9 @@ def test_faults_in_the_file_name_their_line(tmp_path: Path) -> None:
     names = ", ".join(config.NAMES)
     assert faults_in(path) == [
         f"{path}:2: host: wanted a text in quotes, got 5",
-        f"{path}:4: port: wanted a whole number without quotes, got '8080'",
-        f"{path}:5: verify_signatures: wanted true or false without quotes, got 'false'",
-        f"{path}:6: threads: wanted a whole number without quotes, got True",
+        f"{path}:4: port: wanted a whole number, got '8080'",
+        f"{path}:5: verify_signatures: wanted true or false, got 'false'",
+        f"{path}:6: threads: wanted a whole number, got True",
         f"{path}:7: colour: unknown setting; wanted one of {names}",
         f"{path}:8: table: unknown setting; wanted one of {names}",
     ]
@@ -329,14 +333,15 @@ def test_faults_in_the_file_name_their_line(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
-    assert faults_in(path) == [f"{path}: wanted a settings file, got: no such file"]
+    assert faults_in(path) == [f"{path}: wanted a settings file, got: No such file or directory"]
     assert faults_in(tmp_path) == [f"{tmp_path}: wanted a settings file, got: Is a directory"]
     path.write_bytes(b"greeting = '\xff'")
     assert faults_in(path) == [
         f"{path}: wanted UTF-8 text, got another encoding; save it again as UTF-8"
     ]
     path.write_text("a = " + "[" * 9000)
-    assert faults_in(path) == [f"{path}: wanted TOML, got one nested too deep"]
+    (fault,) = faults_in(path)
+    assert fault.startswith(f"{path}: wanted TOML, got an error: maximum recursion depth")
     path.write_bytes(b"\xef\xbb\xbfport = 9")
     assert faults_in(path) == []
     path.write_text("port = ")
@@ -415,28 +420,25 @@ def test_who_is_answered_without_a_signature(
             f"{facts.API_KEY},secret!",
             "TELESIGN_API_KEY: key 2: wanted the key in base64, as TeleSign shows it",
         ),
-        (
-            ",".join([facts.API_KEY] * 11),
-            "TELESIGN_API_KEY: wanted 1 to 10 keys, got 11",
-        ),
+        (",".join([facts.API_KEY] * 11), "TELESIGN_API_KEY: wanted 1 to 10 keys, got 11"),
         *(
             (text, f"TELESIGN_API_KEY: key 1: {KEY_WANTED}{without}")
             for text, without in (
-                (f"{facts.API_KEY}\r", NO_CONTROL),
-                (f"{facts.API_KEY}\n", NO_CONTROL),
-                (f"\ufeff{facts.API_KEY}", NO_CONTROL),
-                (f" {facts.API_KEY}", NO_SPACES),
-                (f"{facts.API_KEY} ", NO_SPACES),
-                (f"{facts.API_KEY} ,{facts.API_KEY}", NO_SPACES),
-                (f"'{facts.API_KEY}'", NO_QUOTES),
-                (f'"{facts.API_KEY}"', NO_QUOTES),
-                (f"{facts.API_KEY};{facts.API_KEY}", "; a comma goes between two keys"),
-                (f"{facts.API_KEY} {facts.API_KEY}", "; a comma goes between two keys"),
+                (f"{facts.API_KEY}\r", BARE),
+                (f"{facts.API_KEY}\n", BARE),
+                (f"\ufeff{facts.API_KEY}", BARE),
+                (f" {facts.API_KEY}", BARE),
+                (f"{facts.API_KEY} ", BARE),
+                (f"{facts.API_KEY} ,{facts.API_KEY}", BARE),
+                (f"'{facts.API_KEY}'", BARE),
+                (f'"{facts.API_KEY}"', BARE),
+                (f"{facts.API_KEY};{facts.API_KEY}", ""),
+                (f"{facts.API_KEY} {facts.API_KEY}", ""),
             )
         ),
         (
             f"{facts.API_KEY},  {facts.API_KEY}",
-            f"TELESIGN_API_KEY: key 2: {KEY_WANTED}{NO_SPACES}",
+            f"TELESIGN_API_KEY: key 2: {KEY_WANTED}{BARE}",
         ),
     ],
 )
@@ -444,21 +446,22 @@ def test_a_key_that_is_none_is_a_fault_and_not_shown(text: str, fault: str) -> N
     assert faults_of(**facts.KEYS | {"TELESIGN_API_KEY": text}) == [fault]
 
 
+ONE_ALONE = "wanted both TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or neither, got only one"
+
+
 def test_a_key_needs_its_customer_id() -> None:
     for environment in {}, {"TELESIGN_CUSTOMER_ID": ""}:
-        assert faults_of(TELESIGN_API_KEY=facts.API_KEY, **environment) == [
-            "TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing"
-        ]
+        assert faults_of(TELESIGN_API_KEY=facts.API_KEY, **environment) == [ONE_ALONE]
 
 
 @pytest.mark.parametrize(
     ("text", "without"),
     [
-        (" ", NO_SPACES),
-        (f"{facts.CUSTOMER_ID} ", NO_SPACES),
-        (f"{facts.CUSTOMER_ID}\r", NO_CONTROL),
-        (f"{facts.CUSTOMER_ID[:8]}\0{facts.CUSTOMER_ID[8:]}", NO_CONTROL),
-        (f'"{facts.CUSTOMER_ID}"', NO_QUOTES),
+        (" ", BARE),
+        (f"{facts.CUSTOMER_ID} ", BARE),
+        (f"{facts.CUSTOMER_ID}\r", BARE),
+        (f"{facts.CUSTOMER_ID[:8]}\0{facts.CUSTOMER_ID[8:]}", BARE),
+        (f'"{facts.CUSTOMER_ID}"', BARE),
         ("two words", ""),
         ("\u00e4", ""),
     ],
@@ -490,9 +493,7 @@ def test_who_only_looks_is_told_of_a_faulty_key_too() -> None:
 
 
 def test_a_customer_id_needs_its_key() -> None:
-    assert faults_of(TELESIGN_CUSTOMER_ID=facts.CUSTOMER_ID) == [
-        "TELESIGN_API_KEY: wanted the key that belongs to TELESIGN_CUSTOMER_ID, got nothing"
-    ]
+    assert faults_of(TELESIGN_CUSTOMER_ID=facts.CUSTOMER_ID) == [ONE_ALONE]
 
 
 def test_who_sets_only_a_digit_gets_a_greeting_that_asks_for_it() -> None:

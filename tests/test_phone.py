@@ -164,16 +164,6 @@ def test_what_is_read_has_the_digits_of_the_text_and_no_others(text: str) -> Non
         assert phone.parse(text) == re.sub("[^0-9]", "", text)
 
 
-def test_refused_groups_of_digits_are_explained() -> None:
-    with pytest.raises(phone.PhoneError) as caught:
-        phone.parse("12025550111.0")
-    assert str(caught.value) == (
-        "wanted a country code and digits, 7 to 15 in all, such as 12025550100; digits in groups"
-        " are read only if they make a number that their country can have, without an extension,"
-        " a (0) or a decimal point"
-    )
-
-
 def test_digits_alone_are_read_without_the_numbering_plans() -> None:
     code = (
         "import sys, phone; phone.parse('12025550100'); phone.parse('+12025550100');"
@@ -311,32 +301,6 @@ def test_masked_digits_show_the_fault_and_not_the_number() -> None:
 def test_reading_anything_gives_a_number_in_the_one_form_or_none(value: object) -> None:
     number = phone.read(value, home_country_code="1")
     assert isinstance(number, NoNumber) or phone.is_number(number)
-
-
-def test_several_numbers_are_read_each_once() -> None:
-    assert phone.parse_each(["+1 202 555 0100", "12025550101"]) == ("12025550100", "12025550101")
-    assert phone.parse_each([]) == ()
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        (
-            ["12025550100", "+0"],
-            "wanted in place 2 a country code and digits, 7 to 15 in all, such",
-        ),
-        ([12025550100], "wanted a number in quotes in place 1"),
-        (
-            ["12025550100", "12025550101", "+12025550100"],
-            "wanted each number once, in place 3 another than in 1",
-        ),
-    ],
-)
-def test_one_of_several_that_is_none_is_told_by_its_place(
-    texts: list[object], message: str
-) -> None:
-    with pytest.raises(phone.PhoneError, match=f"^{message}"):
-        phone.parse_each(texts)
 
 
 def test_a_number_of_ours_is_found_behind_many_other_digits() -> None:

@@ -11,14 +11,13 @@ from helpers import START, read_list
 import phone
 from call_log.store import row_of
 from calls import UNKNOWN, Delivery, Timestamp
-from commands import Command, Dial, Hangup, NoAction
+from commands import Command, Dial, Hangup, NoAction, Prompts
 from events import DialCompleted, Event, IncomingCall, PlayCompleted, SpeakCompleted
 from phone import NoNumber, PhoneNumber
 from routing import (
     AllowList,
     AllowListError,
     Decision,
-    Prompts,
     Reason,
     Route,
     RowFault,

@@ -53,6 +53,22 @@ def test_each_refusal_by_the_list_has_its_nearest_cause(
     assert nearest_cause(*parties, Reason(reason), LIST) == cause
 
 
+@pytest.mark.parametrize(("caller", "line"), [("12025550123", 3), ("12025550188", 2)])
+def test_the_row_that_expired_is_that_of_the_caller_or_else_the_one_for_any(
+    caller: str, line: int
+) -> None:
+    ended = "2026-01-31T18:00:00Z"
+    listed = read_list(
+        "to,from,destination,expires\n"
+        f"12025550102,,12025550112,{ended}\n"
+        f"12025550102,12025550123,12025550112,{ended}\n"
+        "12025550102,12025550124,12025550112,\n"
+    )
+    dialled, number = PhoneNumber("12025550102"), PhoneNumber(caller)
+    cause = f"The row in line {line} expired at 2026-01-31 18:00:00 UTC."
+    assert nearest_cause(dialled, number, Reason.EXPIRED, listed) == cause
+
+
 def test_only_a_few_of_many_callers_are_named() -> None:
     rows = [f"12025550100,120255501{row:02},12025550199" for row in range(10, 20)]
     listed = read_list("\n".join(["to,from,destination", *rows]))

@@ -1,11 +1,11 @@
-"""How lines become rows of named cells, and what is no row."""
+"""How lines become rows, what is no row, and how rows are changed."""
 
 from datetime import timedelta
 
 import pytest
 from helpers import START, read_list
 
-from allow_list.rows import RowChanges, RowError, apply, check_unnamed, header, named, rows
+from allow_list.rows import RowChanges, RowError, apply, header, rows
 from commands import Dial
 from phone import PhoneNumber
 from routing import AllowListError, Route, RowFault
@@ -84,23 +84,6 @@ def test_a_header_that_cannot_be_used_is_refused(line: str, message: str) -> Non
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("cells", [["1"], ["1", "2", ""]])
-def test_a_row_has_as_many_cells_as_the_header(cells: list[str]) -> None:
-    assert named(["1", "2"], ["to", "from"]) == {"to": "1", "from": "2"}
-    with pytest.raises(RowError) as caught:
-        named(cells, ["to", "from"])
-    assert str(caught.value) == f"wanted 2 cells as in the header, got {len(cells)}"
-
-
-def test_a_column_without_a_name_is_empty() -> None:
-    check_unnamed({"to": "1", "cell 2": " "})
-    with pytest.raises(RowError) as caught:
-        check_unnamed({"to": "1", "cell 2": "12025550102"})
-    assert str(caught.value) == (
-        "cell 2: wanted nothing, as this column has no name, got '*******0102'"
-    )
-
-
 NUMBER, ONE, OTHER = map(PhoneNumber, ("12025550161", "12025550130", "12025550131"))
 ENDS = START + timedelta(hours=2)
 
@@ -155,6 +138,7 @@ def test_ten_digits_are_written_so_that_no_country_code_is_put_before_them() -> 
     [
         ("# mine\nto,from\n",
          (2, "wanted the columns destination, expires in the header too, got to, from")),
+        ("", (0, "wanted the columns from, destination, expires in the header too, got none")),
         ("to,from,destination,expires\n12025550100,,12025550111,",
          (2, "wanted a line end after the last row, got none: the file may be incomplete")),
     ],

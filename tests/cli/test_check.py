@@ -77,9 +77,9 @@ def test_check_shows_in_which_country_each_number_is(ask: Any) -> None:
     table, printed = out.split("\n\n")
     head, _, *rows = table.splitlines()
     assert [row[head.index(" in ") + 1 : head.index("until")].strip() for row in rows] == [
-        "EG", "GB DE GB", "US CA US CA", "NO intl NO",
+        "EG", "GB DE GB", "US CA US CA", "?? intl ??",
     ]  # fmt: skip
-    assert "countries: EG 3, US 2, CA 1, DE 1, GB 1, NO 1, intl 1\n" in printed
+    assert "countries: EG 3, US 2, ?? 1, CA 1, DE 1, GB 1, intl 1\n" in printed
 
 
 def test_check_says_where_a_country_code_may_be_missing(ask: Any) -> None:
@@ -124,9 +124,9 @@ def test_a_real_list_is_shown_without_a_key(ask: Any) -> None:
         (facts.KEYS, ""),
         ({"MASKING_VERIFY_SIGNATURES": "false"}, ""),
         ({"TELESIGN_API_KEY": facts.API_KEY},
-         "TELESIGN_CUSTOMER_ID: wanted the id that belongs to TELESIGN_API_KEY, got nothing"),
+         "wanted both TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or neither, got only one"),
         ({"TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID},
-         "TELESIGN_API_KEY: wanted the key that belongs to TELESIGN_CUSTOMER_ID, got nothing"),
+         "wanted both TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or neither, got only one"),
         ({"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID},
          "TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0"),
         ({"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": ""},

@@ -206,8 +206,8 @@ def test_both_ends_of_an_open_pair_are_shown_if_they_differ(path: Path, capsys: 
         (
             facts.ALLOW_LIST,
             facts.DESTINATION,
-            "allowlist.csv:2: destination: wanted a person's number, got ...0111, which is one of"
-            " the setting virtual_numbers",
+            "allowlist.csv:2: destination: wanted a person's number, got ...0111, which is also a"
+            " masking ID: a person's real number would be shown to others",
         ),
         (
             facts.ALLOW_LIST + "1\n",

@@ -217,8 +217,8 @@ def test_a_list_without_room_for_routes_is_found(session: Any, account: Endpoint
     made = session(RIDER, DRIVER, "--append")
     assert (made.returncode, made.stderr) == (
         1,
-        "session: allowlist.csv: wanted the columns from, caller_id_number, expires in the header"
-        " too\n",
+        "session: allowlist.csv:1: wanted the columns from, caller_id_number, expires in the"
+        " header too, got to, destination\n",
     )
     assert unasked(account)
 

@@ -235,7 +235,7 @@ def test_the_time_is_utc_in_json_and_local_on_a_terminal(
 
 
 def test_a_line_that_cannot_be_formatted_is_counted_and_the_next_is_written(lines: Lines) -> None:
-    lines.event_log.notice(None)  # type: ignore[arg-type]
+    lines.event_log.rejected("bad_json", object())  # type: ignore[arg-type]
     lines.event_log.notice("still here")
     assert [line["notice"] for line in lines.read()] == ["still here"]
     assert lines.event_log.counts()["dropped_lines"] == 1

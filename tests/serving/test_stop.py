@@ -13,7 +13,6 @@ from helpers import payload, signed
 from processes import ServerProcess, serving
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
 def connect(port: int) -> socket.socket:
@@ -34,29 +33,18 @@ def answer(client: socket.socket) -> bytes:
     return got
 
 
-@pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)
-def test_twelve_requests_on_four_threads_are_answered(how: signal.Signals) -> None:
-    with serving("0.4") as (process, port), ExitStack() as stack:
+def test_twelve_requests_on_four_threads_are_answered() -> None:
+    with serving("0.2") as (process, port), ExitStack() as stack:
         clients = [stack.enter_context(connect(port)) for _ in range(12)]
         for client in clients:
             client.sendall(REQUEST)
-        time.sleep(0.2)
-        process.send_signal(how)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
         signalled = time.monotonic()
         assert all(answer(client).startswith(b"HTTP/1.1 200 OK") for client in clients)
         assert process.wait(timeout=10) == 0
         assert time.monotonic() - signalled < 10
         assert process.communicate() == ("stopped\n", "")
-
-
-def test_forty_requests_that_were_just_sent_are_answered() -> None:
-    with serving("0.05") as (process, port), ExitStack() as stack:
-        clients = [stack.enter_context(connect(port)) for _ in range(40)]
-        for client in clients:
-            client.sendall(REQUEST)
-        process.send_signal(signal.SIGTERM)
-        assert all(answer(client).startswith(b"HTTP/1.1 200 OK") for client in clients)
-        assert process.wait(timeout=10) == 0
 
 
 def test_three_requests_on_each_of_nine_hundred_connections_are_answered() -> None:
@@ -73,11 +61,11 @@ def test_three_requests_on_each_of_nine_hundred_connections_are_answered() -> No
 
 
 def test_new_connections_are_refused_while_the_rest_is_answered() -> None:
-    with serving("1.5") as (process, port), connect(port) as client:
+    with serving("0.8") as (process, port), connect(port) as client:
         client.sendall(REQUEST)
-        time.sleep(0.2)
+        time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.8)
+        time.sleep(0.3)
         with pytest.raises(ConnectionRefusedError):
             connect(port)
         assert answer(client).endswith(b"done")
@@ -87,7 +75,7 @@ def test_new_connections_are_refused_while_the_rest_is_answered() -> None:
 def test_idle_and_half_sent_connections_do_not_hold_up_the_stop() -> None:
     with serving("0.1") as (process, port), connect(port) as idle, connect(port) as half:
         half.sendall(REQUEST[:-1])
-        time.sleep(0.2)
+        time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=5) == 0
         assert idle.recv(1) == b""
@@ -104,23 +92,21 @@ def test_a_request_that_never_ends_does_not_hold_up_the_stop_for_ever() -> None:
         assert 7 < time.monotonic() - signalled < 9
 
 
-@pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)
-def test_a_second_signal_ends_at_once(how: signal.Signals) -> None:
+def test_a_second_signal_of_either_kind_ends_at_once() -> None:
     with serving("5") as (process, port), connect(port) as client:
         client.sendall(REQUEST)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
         time.sleep(0.2)
-        process.send_signal(how)
-        time.sleep(0.5)
         assert process.poll() is None
-        process.send_signal(how)
-        assert process.wait(timeout=2) == -how
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=2) == -signal.SIGTERM
 
 
-@pytest.mark.parametrize("how", SIGNALS, ids=lambda how: how.name)
-def test_the_server_logs_its_orderly_stop(how: signal.Signals, tmp_path: Path) -> None:
+def test_the_server_logs_its_orderly_stop_after_ctrl_c(tmp_path: Path) -> None:
     body = payload("incoming_call")
     with ServerProcess(tmp_path, facts.KEYS) as server, requests.Session() as session:
         assert session.post(server.url, body, headers=signed(body), timeout=10).ok
-        server.process.send_signal(how)
+        server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=10) == 0
         assert '"notice": "stopped"' in server.stdout.read_text()

@@ -71,6 +71,17 @@ def test_what_the_server_refuses_by_itself_is_a_refusal_too_and_counted(
     assert verified_server.health()["rejected"] == {**before, "bad_request": refused}
 
 
+def test_a_request_that_cannot_be_read_prints_nothing_of_itself(
+    verified_server: ServerProcess,
+) -> None:
+    with socket.create_connection(("127.0.0.1", verified_server.port), timeout=10) as client:
+        client.sendall(b"POST http://[12025550123]/ HTTP/1.1\r\n\r\n")
+        assert b"200" not in client.recv(65_536)
+    verified_server.health()
+    assert "12025550123" not in verified_server.output()
+    assert "Traceback" not in verified_server.output()
+
+
 def test_a_client_that_leaves_does_no_harm(verified_server: ServerProcess) -> None:
     for raw in (b"POST / HTTP/1.1\r\nContent-Length: 500\r\n\r\nhalf", b"POST / HT", b""):
         with socket.create_connection(("127.0.0.1", verified_server.port), timeout=10) as client:

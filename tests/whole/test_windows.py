@@ -33,12 +33,12 @@ def test_calls_are_answered_and_kept(tmp_path: Path) -> None:
     ("words", "status"),
     [
         (["check"], 0),
-        (["explain", "--from", facts.CALLER, "--to", facts.DIALLED], 0),
-        (["calls"], 1),
         (["forget", facts.CALLER], 1),
     ],
 )
-def test_every_command_runs(words: list[str], status: int, tmp_path: Path) -> None:
+def test_commands_that_read_or_change_files_run(
+    words: list[str], status: int, tmp_path: Path
+) -> None:
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
     ended = ask(tmp_path, *words)
     assert (ended.returncode, "Traceback" in ended.stderr) == (status, False), ended.stderr

@@ -7,16 +7,13 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from call_log.backlog import PendingRow, rows_to_keep
 from call_log.memory import Memory
-from call_log.store import Store, anonymised, row_of
+from call_log.store import Row, Store, anonymised, row_of
 from calls import PURGED, UNKNOWN, CallState, Delivery, Timestamp
-
-MAX_JOBS = 200
 
 _yield_processor = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
@@ -46,7 +43,7 @@ class Job:
     decide: Callable[[CallState], Any]
     state: CallState = UNKNOWN
     answer: Any = None
-    pending: PendingRow | None = None
+    pending: Row | None = None
     error: Exception | None = None
     is_complete: bool = False
     _completion: Any = field(default_factory=_held_lock)
@@ -56,30 +53,20 @@ class Job:
         """The call's."""
         return self.delivery.event.reference_id
 
-    @property
-    def is_decided(self) -> bool:
-        """Whether there is a result, be it an error."""
-        return self.answer is not None or self.error is not None
-
-    def decide_by(self, state: CallState) -> None:
+    def decide_by(self, state: CallState) -> CallState:
         """Decide by the state of the call, unless the request has its reply already; never raises.
 
-        A retry of the batch decides anew: another server may have kept something meanwhile.
+        A retry of the batch decides anew: another server may have kept something meanwhile. Return
+        the state of the call with this event added; a purged call stays purged.
         """
-        if self.is_complete:
-            return
-        self.state, self.error = state, None
-        try:
-            self.answer = self.decide(state)
-            row = row_of(self.delivery, self.answer)
-        except Exception as error:  # noqa: BLE001 - it is the fault of this event alone
-            self.error, self.pending = error, None
-            return
-        self.pending = self.pending or PendingRow(row)
-        self.pending.row = anonymised(row) if state is PURGED else row
-
-    def state_after(self, state: CallState) -> CallState:
-        """Return a state of the call with this event added; a purged call stays purged."""
+        if not self.is_complete:
+            self.state, self.error, self.pending = state, None, None
+            try:
+                self.answer = self.decide(state)
+                row = row_of(self.delivery, self.answer)
+                self.pending = anonymised(row) if state is PURGED else row
+            except Exception as error:  # noqa: BLE001 - it is the fault of this event alone
+                self.error = error
         if self.pending is None or state is PURGED:
             return state
         event, seen_s = self.delivery.event, self.delivery.received.monotonic_s
@@ -102,42 +89,25 @@ class Job:
         return self.state, self.answer
 
 
-class JobQueue:
-    """Jobs in the order in which they came: any thread puts them, the writer takes them."""
+def taken(jobs: "queue.SimpleQueue[Job | None]", timeout_s: float) -> list[Job]:
+    """Return all jobs that are queued; wait for a first one, or for `None`, for so long.
 
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._is_busy = False
-
-    def __len__(self) -> int:
-        return self._queue.qsize()
-
-    def put(self, job: Job) -> None:
-        """Queue a job for the writer."""
-        self._queue.put(job)
-
-    def wake(self) -> None:
-        """Wake the writer if it waits for a job."""
-        self._queue.put(None)
-
-    def take_batch(self, timeout_s: float) -> list[Job]:
-        """Return the queued jobs, at most `MAX_JOBS`; wait for a first one for so long."""
-        jobs = []
-        with contextlib.suppress(queue.Empty):
-            jobs.append(self._queue.get(timeout=timeout_s))
-            if self._is_busy:  # others are about to come, and the more share a sync the better
-                _yield_processor()
-            while len(jobs) < MAX_JOBS:
-                jobs.append(self._queue.get_nowait())
-        self._is_busy = len(jobs) > 1
-        return [job for job in jobs if job is not None]
+    Each waits for its own, so that there are no more than requests at a time.
+    """
+    some = []
+    with contextlib.suppress(queue.Empty):
+        some.append(jobs.get(timeout=timeout_s))
+        _yield_processor()  # to those about to come: the more share a sync the better
+        while True:
+            some.append(jobs.get_nowait())
+    return [job for job in some if job is not None]
 
 
 def decide_and_keep(
     store: Store,
     memory: Memory,
-    backlog: list[PendingRow],
-    jobs: list[Job],
+    rows: Sequence[Row],
+    jobs: Sequence[Job],
     *,
     lock: threading.Lock,
     now: Timestamp,
@@ -154,30 +124,21 @@ def decide_and_keep(
     """
     with lock:  # on a retry some are kept already
         jobs = [job for job in jobs if job.pending or not job.is_complete]
-    if not (backlog or jobs):
+    if not (rows or jobs):
         return
-    ids = {each.row.reference_id for each in backlog} | {job.reference_id for job in jobs}
+    ids = {row.reference_id for row in rows} | {job.reference_id for job in jobs}
     with store.transaction(ids):
         stored, purged = store.rows(ids, bodies=False), store.purged(ids)
         with lock:  # a request that times out now decides before this or after it
             purged |= memory.purged(ids)
             memory.erase(purged)
-            _decide(jobs, memory, memory.states(ids, stored, now), purged)
-            pending = backlog + [job.pending for job in jobs if job.pending]
-            rows = rows_to_keep(pending, stored, purged)
-        store.keep(rows)
+            states = memory.states(ids, stored, now)
+            for job in jobs:  # each by the state that those before it have left
+                call = job.reference_id
+                memory.put(call, job.decide_by(memory.merged(call, states[call])))
+            pending = [job.pending for job in jobs if job.pending]
+        store.keep([*rows, *pending], purged)
     with lock:
         for job in jobs:
             job.pending = None
             job.complete(job.error)
-
-
-def _decide(
-    jobs: list[Job], memory: Memory, states: dict[str, CallState], purged: set[str]
-) -> None:
-    """Decide on jobs one after another, each by the state that those before it have left."""
-    for job in jobs:
-        call = job.reference_id
-        state = PURGED if call in purged else memory.merged(call, states[call])
-        job.decide_by(state)
-        memory.put(call, job.state_after(state))

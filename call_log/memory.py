@@ -6,40 +6,28 @@ same log are known as they were at the start, and as they were last read with an
 """
 
 import threading
-from array import array
-from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
 
-from call_log.store import Row, Store, fingerprint, utc
+from call_log.purge import PurgedCalls
+from call_log.store import Row, Store, utc
 from calls import PURGED, UNKNOWN, A, CallState, Delivery, Timestamp
-from events import CallCompleted, DialCompleted, IncomingCall, PlayCompleted, SpeakCompleted
+from events import IncomingCall
 
 MAX_STATES = 20_000
-MAX_PURGED = 1_000_000
 
 _PAGE = 500
-_MAX_ROWS = 200_000  # ten a call
-_STATE_EVENTS = tuple(
-    each.name
-    for each in (IncomingCall, DialCompleted, SpeakCompleted, PlayCompleted, CallCompleted)
-)
 
 
-class InMemoryCalls:
-    """The states of the last 20,000 calls, in memory alone: hours of calls at one a second.
-
-    When it is full the oldest state goes; what `routing.decide` answers for an unknown call never
-    cuts a live one.
-    """
+class States:
+    """The states of the calls that were last heard of; when there is no room, the oldest goes."""
 
     def __init__(self, max_states: int = MAX_STATES) -> None:
         # In a plain dict the search for the oldest key passes over all that were removed.
         self._states: OrderedDict[str, CallState] = OrderedDict()
         self.max_states = max_states
-        self._lock = threading.Lock()
 
     def state(self, reference_id: str) -> CallState:
         """Return the state of a call, `UNKNOWN` if there is none."""
@@ -52,10 +40,16 @@ class InMemoryCalls:
             if len(self._states) > self.max_states:
                 self._states.popitem(last=False)
 
-    def erase(self, reference_id: str) -> None:
-        """Replace the state of a call, if there is one, by `PURGED`."""
-        if reference_id in self._states:
-            self._states[reference_id] = PURGED
+
+class InMemoryCalls(States):
+    """Calls in memory alone: hours of them at one a second.
+
+    What `routing.decide` answers for a call that is no longer known never cuts a live one.
+    """
+
+    def __init__(self, max_states: int = MAX_STATES) -> None:
+        super().__init__(max_states)
+        self._lock = threading.Lock()
 
     def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
         """Decide on an event; see `calls.CallStore`."""
@@ -75,50 +69,27 @@ class InMemoryCalls:
         return 0
 
 
-class Memory:
-    """The states of the last calls, and whether an older one was purged.
+class Memory(States):
+    """The states of the last calls of a log, and whether an older one was purged.
 
     The writer and the requests share it: they use it with the log's lock held.
     """
 
     def __init__(self, store: Store, now: Timestamp) -> None:
+        super().__init__()
         self._opened = now
         self._newest = store.newest()
-        # The first 64 bits of each SHA-256, sorted: eight bytes a call, and collisions are rare.
-        self._purged = array("Q", sorted(map(_short, islice(store.fingerprints(), MAX_PURGED))))
-        self._recent = InMemoryCalls()
-        for call, state in self._read(store, now).items():
-            self.put(call, PURGED if self._has_purged(call) else state)
-
-    def _read(self, store: Store, now: Timestamp) -> dict[str, CallState]:
-        """Return the states of the last calls, the one with the newest event last.
-
-        The table is read backwards, which is ten times as fast as call by call; then the older rows
-        of those calls that began before the point it came to.
-        """
-        rows: list[Row] = []
-        ids: dict[str, None] = {}
-        for row in islice(store.newest_rows(), _MAX_ROWS):
-            if len(ids) == self._recent.max_states and row.reference_id not in ids:
-                break
-            ids[row.reference_id] = None
-            if row.event in _STATE_EVENTS:
-                rows.append(row)
-        states = self.states(reversed(ids), reversed(rows), now)
-        older = [call for call, state in states.items() if state.incoming is None]
-        for begin in range(0, len(older), _PAGE):
-            some = older[begin : begin + _PAGE]
-            states |= self.states(some, store.rows(some, bodies=False), now)
-        return states
+        self._purged = PurgedCalls(store)
+        ids = list(islice(store.newest_calls(), self.max_states))[::-1]
+        for begin in range(0, len(ids), _PAGE):
+            some = ids[begin : begin + _PAGE]
+            for call, state in self.states(some, store.rows(some, bodies=False), now).items():
+                self.put(call, PURGED if call in self._purged else state)
 
     def state(self, reference_id: str) -> CallState:
         """Return the state of a call, `PURGED` if it was purged, `UNKNOWN` if it is not known."""
-        state = self._recent.state(reference_id)
-        return PURGED if state is UNKNOWN and self._has_purged(reference_id) else state
-
-    def put(self, reference_id: str, state: CallState) -> None:
-        """Remember a state in place of an older one of the same call."""
-        self._recent.put(reference_id, state)
+        state = super().state(reference_id)
+        return PURGED if state is UNKNOWN and reference_id in self._purged else state
 
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls are remembered as purged, also in a file that is gone."""
@@ -127,9 +98,8 @@ class Memory:
     def erase(self, reference_ids: Iterable[str]) -> None:
         """Forget some calls, but for the fact that they were purged."""
         for each in reference_ids:
-            self._recent.erase(each)
-            if not self._has_purged(each):
-                insort(self._purged, _short(fingerprint(each)))
+            self._states.pop(each, None)
+            self._purged.add(each)
 
     def states(
         self, ids: Iterable[str], rows: Iterable[Row], now: Timestamp
@@ -146,22 +116,18 @@ class Memory:
     def merged(self, reference_id: str, state: CallState) -> CallState:
         """Return a state that was read from the log, merged with what is remembered of the call.
 
-        A call that began in this process has its age by the monotonic clock. One that began before
-        has the higher of two ages: as it was first read, and as it is read now.
+        A purged call stays purged. One that began in this process has its age by the monotonic
+        clock. One that began before has the higher of two ages: as it was first read, and as it is
+        read now.
         """
         memory = self.state(reference_id)
+        if memory is PURGED:
+            return PURGED
         merged = state.merged(memory)
         is_older = memory.is_unread or memory.first_seen_s < self._opened.monotonic_s
         if state.incoming and memory.incoming and is_older:
             return replace(merged, first_seen_s=min(state.first_seen_s, memory.first_seen_s))
         return merged
-
-    def _has_purged(self, reference_id: str) -> bool:
-        if not self._purged:  # saves the SHA-256, which is slow
-            return False
-        short = _short(fingerprint(reference_id))
-        place = bisect_left(self._purged, short)
-        return place < len(self._purged) and self._purged[place] == short
 
     def _seen_s(self, row: Row, now: Timestamp) -> float:
         """Return the monotonic time of a row that another process, or an earlier one, has kept.
@@ -182,7 +148,3 @@ class Memory:
         before = (newest - utc(row.first_seen)).total_seconds()
         by_log = before + now.monotonic_s - self._opened.monotonic_s
         return now.monotonic_s - max(by_wall, by_log)
-
-
-def _short(fingerprint: str) -> int:
-    return int(fingerprint[:16], 16)

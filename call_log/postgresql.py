@@ -21,14 +21,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from call_log.store import (
-    SCHEMA_VERSION,
-    RefusedError,
-    Store,
-    StoreError,
-    UnusableError,
-    fingerprint,
-)
+from call_log.store import SCHEMA_VERSION, Store, StoreError, fingerprint
 
 _MAX_MS = 400
 _CONNECT_S = 2  # the shortest that the driver accepts
@@ -58,25 +51,16 @@ CREATE TABLE IF NOT EXISTS purged_call (sha256 text PRIMARY KEY);
 # Settings that another client left on the same server connection must not apply here: DEFAULT is
 # what the user, the database or the URL's options set. Every query has an index; without statistics
 # of a table yet, the planner would scan all of it for a batch of calls.
-_COMMON = """
+_BEGIN = """
+BEGIN ISOLATION LEVEL READ COMMITTED {mode};
 SET LOCAL search_path = DEFAULT;
 SET LOCAL enable_seqscan = off;
-SET LOCAL jit = off
-"""
-_READING = f"""
-BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {_COMMON};
-SET LOCAL lock_timeout = DEFAULT;
-SET LOCAL statement_timeout = DEFAULT;
-SET LOCAL idle_in_transaction_session_timeout = DEFAULT
-"""
-_WRITING = f"""
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_COMMON};
-SET LOCAL lock_timeout = {_MAX_MS};
-SET LOCAL statement_timeout = {_MAX_MS};
-SET LOCAL idle_in_transaction_session_timeout = {10 * _MAX_MS};
+SET LOCAL jit = off;
+SET LOCAL lock_timeout = {longest};
+SET LOCAL statement_timeout = {longest};
+SET LOCAL idle_in_transaction_session_timeout = 4000;
 SET LOCAL synchronous_commit = on
 """
-_MISSING = "42P01"
 
 
 class PostgresStore(Store):
@@ -85,8 +69,7 @@ class PostgresStore(Store):
     def __init__(self, url: str) -> None:
         self._url = url
         self.place = _place(url)
-        self._connection: psycopg.Connection[Any] | None = None
-        self._begin = _READING
+        self._begin = ""
 
     @property
     def spill_prefix(self) -> Path:
@@ -95,73 +78,39 @@ class PostgresStore(Store):
         The name differs for each database, since several logs may share that directory.
         """
         folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        return Path(folder).resolve() / f"postgresql-{fingerprint(_database(self._url))[:12]}"
-
-    def open(self, *, write: bool = True) -> None:
-        """Connect, and create the tables if there are none."""
-        try:
-            self._open(write=write)
-        except StoreError:
-            self.close()
-            raise
+        known = conninfo_to_dict(self._url)  # user and password may change
+        database = " ".join(str(known.get(each)) for each in ("host", "port", "dbname", "options"))
+        return Path(folder).resolve() / f"postgresql-{fingerprint(database)[:12]}"
 
     def _open(self, *, write: bool) -> None:
-        self._begin = _WRITING if write else _READING
-        with self._errors():
-            self._connection = psycopg.connect(
-                self._url,
-                autocommit=True,
-                prepare_threshold=None,
-                connect_timeout=_CONNECT_S,
-                tcp_user_timeout=_MAX_MS,
-                keepalives_idle=1,
-                keepalives_interval=1,
-                keepalives_count=1,
-                client_encoding="utf8",
-                application_name="masked-calls",
-            )
+        mode, longest = ("READ WRITE", _MAX_MS) if write else ("READ ONLY", "DEFAULT")
+        self._begin = _BEGIN.format(mode=mode, longest=longest)
+        self._connection = psycopg.connect(
+            self._url,
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=_CONNECT_S,
+            tcp_user_timeout=_MAX_MS,
+            keepalives_idle=1,
+            keepalives_interval=1,
+            keepalives_count=1,
+            client_encoding="utf8",
+            application_name="masked-calls",
+        )
         with self.transaction():
-            self._check_encoding()
             if write:
                 # Two servers that start at once must not both create the tables.
                 self._execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
-                self._prepare()
-            else:
-                self._check_stored_version()
+                ((exists,),) = self._execute("SELECT to_regclass('call_log') IS NOT NULL")
+                if not exists:
+                    self._make_tables()
+            ((version,),) = self._execute("SELECT max(version) FROM call_log")
+            self._check_version(version)
 
-    def _check_encoding(self) -> None:
-        ((encoding,),) = self._execute("SELECT current_setting('server_encoding')")
-        if encoding != "UTF8":
-            raise UnusableError(
-                f"{self.place}: wanted a database in UTF8, got one in {encoding}; create another"
-                " with ENCODING 'UTF8'"
-            )
-
-    def _prepare(self) -> None:
-        ((exists,),) = self._execute("SELECT to_regclass('call_log') IS NOT NULL")
-        if exists:
-            self._check_stored_version()
-            return
+    def _make_tables(self) -> None:
         for statement in _SCHEMA.split(";")[:-1]:
             self._execute(statement)
         self._execute("INSERT INTO call_log (version) VALUES (?)", [SCHEMA_VERSION])
-
-    def _check_stored_version(self) -> None:
-        ((version,),) = self._execute("SELECT max(version) FROM call_log")
-        self._check_version(version)
-
-    def close(self) -> None:
-        """Disconnect."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(psycopg.Error):
-                connection.close()
-
-    def reconnect(self) -> bool:
-        """Connect again; a transaction that was open is rolled back by the server."""
-        self.close()
-        self.open()
-        return False
 
     def abort(self) -> None:
         """Shut the connection down: the thread that waits on it gets an error.
@@ -170,16 +119,17 @@ class PostgresStore(Store):
         so what is shut down is a duplicate, made at once.
         """
         connection = self._connection
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(contextlib.suppress(psycopg.Error, OSError))
-            if connection is not None:
-                duplicate = socket.socket(fileno=os.dup(connection.fileno()))
-                stack.enter_context(duplicate).shutdown(socket.SHUT_RDWR)
+        if connection is not None:
+            with (
+                contextlib.suppress(psycopg.Error, OSError),
+                socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
+            ):
+                duplicate.shutdown(socket.SHUT_RDWR)
 
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:
         """Take the locks of these calls, always in the same order, so that no two deadlock."""
-        connection = self._opened()
+        connection = self._connected()
         with self._errors():
             try:
                 connection.execute(self._begin + _locking(reference_ids))
@@ -190,38 +140,25 @@ class PostgresStore(Store):
                     connection.rollback()
                 raise
 
-    def _within(self) -> contextlib.AbstractContextManager[None]:
-        """Return a transaction for one statement, unless it is in one already."""
-        is_in_one = self._opened().info.transaction_status is not TransactionStatus.IDLE
-        return contextlib.nullcontext() if is_in_one else self.transaction()
-
     def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
-        with self._errors(), self._within():
-            cursor = self._opened().execute(_psycopg(sql), values)
+        connection = self._connected()
+        is_inside = connection.info.transaction_status is not TransactionStatus.IDLE
+        with self._errors(), contextlib.nullcontext() if is_inside else self.transaction():
+            cursor = connection.execute(sql.replace("?", "%s"), values)
             return cursor.fetchall() if cursor.description else []
-
-    def _opened(self) -> psycopg.Connection[Any]:
-        if self._connection is None:
-            raise StoreError(f"{self.place}: not connected")
-        return self._connection
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (psycopg.DataError, psycopg.IntegrityError, UnicodeError) as error:
-            raise RefusedError(f"{self.place}: {type(error).__name__}") from error
+        except (psycopg.DataError, psycopg.IntegrityError):
+            raise  # it is a value's fault
+        except psycopg.errors.UndefinedTable as error:
+            raise StoreError(f"{self.place}: there is no call log yet") from error
         except psycopg.Error as error:
-            if error.sqlstate == _MISSING:
-                raise UnusableError(f"{self.place}: there is no call log yet") from error
             # Without a primary message it is the driver's own on the connection; no row is in it.
             message = error.diag.message_primary or f"{error}".partition("\n")[0]
             raise StoreError(f"{self.place}: {message}; see the database server's log") from error
-
-
-def _psycopg(sql: str) -> str:
-    """Return a statement with the driver's placeholders."""
-    return sql.replace("?", "%s")
 
 
 def _locking(reference_ids: Iterable[str]) -> str:
@@ -237,12 +174,6 @@ def _locking(reference_ids: Iterable[str]) -> str:
 def _lock(reference_id: str) -> int:
     """Return the number of a call's lock: 64 bits of its SHA-256, so rarely another call's."""
     return int.from_bytes(hashlib.sha256(reference_id.encode()).digest()[:8], signed=True)
-
-
-def _database(url: str) -> str:
-    """Return the parts of a URL that name the database, and none on the user or the connection."""
-    known = conninfo_to_dict(url)
-    return " ".join(str(known.get(each)) for each in ("host", "port", "dbname", "options"))
 
 
 def _place(url: str) -> str:

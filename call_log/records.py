@@ -20,8 +20,6 @@ from events import (
     DialCompleted,
     Event,
     IncomingCall,
-    PlayCompleted,
-    SpeakCompleted,
 )
 from phone import NoNumber, PhoneNumber
 
@@ -102,15 +100,20 @@ def record(events: Sequence[StoredEvent], now: datetime) -> CallRecord:
     reply = incoming.reply if incoming else {}
     dial = reply.get("params") if reply.get("method") == "dial" else None
     params = dial if isinstance(dial, dict) else {}
-    legs = tuple(_legs(events))
-    disposition = _disposition(events, incoming, legs)
-    created, answered, ended = _times(events, legs, disposition)
+    ends = [each.event for each in events if isinstance(each.event, CallCompleted)]
+    legs = tuple(leg for end in ends for leg in end.legs)
+    dials = [each.event.status for each in events if isinstance(each.event, DialCompleted)]
+    statuses = [status for status in dials if status is not None]
+    disposition = _disposition(incoming, statuses, legs, is_over=bool(ends))
+    created, answered, ended = _times(events, legs)
+    answered = answered if disposition is Disposition.ANSWERED else None
     # The first to hang up ends the talk; a goodbye may still be played to the other.
     talk_ended = min((leg.ended for leg in legs if leg.ended), default=ended)
     reported = max((leg.duration_s for leg in legs if leg.duration_s is not None), default=None)
+    is_old = now - min(each.first_seen for each in events) >= MAX_CALL
     return CallRecord(
         reference_id=events[0].event.reference_id,
-        state=_state(events, now),
+        state=State.ENDED if ends else State.END_UNKNOWN if is_old else State.IN_PROGRESS,
         disposition=disposition,
         caller=call.caller if call else _of(legs, "inbound", "from_number"),
         dialled=call.dialled if call else _of(legs, "inbound", "to_number"),
@@ -118,70 +121,36 @@ def record(events: Sequence[StoredEvent], now: datetime) -> CallRecord:
         masking_id=params.get("caller_id_number"),
         decision=str(reply.get("method", "no action")) if incoming else None,
         reason=incoming.reason if incoming else None,
-        dial_status=_dial_status(events),
+        dial_status=ANSWERED if ANSWERED in statuses else next(iter(statuses), None),
         created=created,
         answered=answered,
         ended=ended,
         duration_s=reported if reported is not None else _seconds(created, ended),
         wait_s=_wait_s(events, created, answered),
         talk_s=_seconds(answered, talk_ended),
-        collected="".join(_collected(events)),
+        collected="".join(getattr(each.event, "collected_digits", "") for each in events),
         recordings=tuple(dict.fromkeys(leg.recording for leg in legs if leg.recording)),
         deliveries=sum(each.deliveries for each in events),
         legs=legs,
     )
 
 
-def _legs(events: Iterable[StoredEvent]) -> Iterable[CallLeg]:
-    for each in events:
-        if isinstance(each.event, CallCompleted):
-            yield from each.event.legs
-
-
 def _of(legs: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber | NoNumber | None:
-    found = (getattr(leg, role) for leg in legs if leg.direction == direction)
-    return next(found, None)
-
-
-def _collected(events: Iterable[StoredEvent]) -> Iterable[str]:
-    for each in events:
-        if isinstance(each.event, SpeakCompleted | PlayCompleted):
-            yield each.event.collected_digits
-
-
-def _state(events: Sequence[StoredEvent], now: datetime) -> State:
-    if any(isinstance(each.event, CallCompleted) for each in events):
-        return State.ENDED
-    since = min(each.first_seen for each in events)
-    return State.END_UNKNOWN if now - since >= MAX_CALL else State.IN_PROGRESS
+    return next((getattr(leg, role) for leg in legs if leg.direction == direction), None)
 
 
 def _disposition(
-    events: Sequence[StoredEvent], incoming: StoredEvent | None, legs: Sequence[CallLeg]
+    incoming: StoredEvent | None, statuses: list[str], legs: Iterable[CallLeg], *, is_over: bool
 ) -> Disposition:
-    statuses = _dial_statuses(events)
-    failures = [status for status in statuses if status != ANSWERED]
     if incoming is not None and incoming.reply.get("method") != "dial":
         return Disposition.REFUSED
     if ANSWERED in statuses or any(leg.direction == "outbound" and leg.answered for leg in legs):
         return Disposition.ANSWERED
-    if any(says_no_answer(status) for status in failures):
+    if any(map(says_no_answer, statuses)):
         return Disposition.NO_ANSWER
-    if failures:
+    if statuses:
         return Disposition.FAILED
-    if incoming is not None and any(isinstance(each.event, CallCompleted) for each in events):
-        return Disposition.NO_ANSWER
-    return Disposition.UNKNOWN
-
-
-def _dial_statuses(events: Iterable[StoredEvent]) -> list[str]:
-    dials = (each.event for each in events if isinstance(each.event, DialCompleted))
-    return [dial.status for dial in dials if dial.status is not None]
-
-
-def _dial_status(events: Iterable[StoredEvent]) -> str | None:
-    statuses = _dial_statuses(events)
-    return ANSWERED if ANSWERED in statuses else next(iter(statuses), None)
+    return Disposition.NO_ANSWER if incoming is not None and is_over else Disposition.UNKNOWN
 
 
 def says_no_answer(status: str) -> bool:
@@ -190,17 +159,16 @@ def says_no_answer(status: str) -> bool:
 
 
 def _times(
-    events: Sequence[StoredEvent], legs: Sequence[CallLeg], disposition: Disposition
+    events: Sequence[StoredEvent], legs: Sequence[CallLeg]
 ) -> tuple[datetime, datetime | None, datetime | None]:
     """Return when the call was created, answered by the called person, and ended."""
     created = min((leg.created for leg in legs if leg.created), default=None)
     # The caller's own leg is answered when TeleSign takes the call.
     called = [leg.answered for leg in legs if leg.answered and leg.direction != "inbound"]
     ended = max((leg.ended for leg in legs if leg.ended), default=None)
-    answered = max(called, default=None) or _first(events, DialCompleted, ANSWERED)
     return (
         created or _first(events, IncomingCall) or min(each.first_seen for each in events),
-        answered if disposition is Disposition.ANSWERED else None,
+        max(called, default=None) or _first(events, DialCompleted, ANSWERED),
         ended or _first(events, CallCompleted),
     )
 
@@ -209,12 +177,8 @@ def _first(
     events: Iterable[StoredEvent], kind: type[Event], status: str | None = None
 ) -> datetime | None:
     """Return when the first event of a kind was received, with this status if one is given."""
-    times = (
-        each.first_seen
-        for each in events
-        if isinstance(each.event, kind)
-        and (status is None or getattr(each.event, "status", None) == status)
-    )
+    some = (each for each in events if isinstance(each.event, kind))
+    times = [each.first_seen for each in some if getattr(each.event, "status", None) == status]
     return min(times, default=None)
 
 
@@ -222,10 +186,10 @@ def _wait_s(
     events: Sequence[StoredEvent], created: datetime, answered: datetime | None
 ) -> float | None:
     """Return how long the caller waited for the answer; by our own clock, if both events came."""
-    if answered is None:
-        return None
     asked, told = _first(events, IncomingCall), _first(events, DialCompleted, ANSWERED)
-    return _seconds(asked, told) if asked and told else _seconds(created, answered)
+    if answered and asked and told:
+        return _seconds(asked, told)
+    return _seconds(created, answered)
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
@@ -236,15 +200,35 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
 
 
 def finds(number: PhoneNumber, home_country_code: str) -> Callable[[str], bool]:
-    """Return a test of whether a text, plain or JSON, holds a number in any way of writing it."""
-    pattern = _pattern(number, home_country_code)
-    return lambda text: pattern.search(_plain(text)) is not None
+    """Return a test of whether a text, plain or JSON, holds a number in any way of writing it.
+
+    With or without separators and the country code.
+    """
+    national = number.removeprefix(home_country_code)
+    digits, code = _spaced(national), _spaced(number.removesuffix(national))
+    if code:
+        digits = f"(?:{code}{_BETWEEN})?(?:0{_BETWEEN})?{digits}"
+    return _holds(rf"(?<![0-9])(?:(?:00|011){_BETWEEN})?{digits}(?![0-9])")
 
 
 def ends_in(digits: str) -> Callable[[str], bool]:
     """Return a test of whether some group of digits in a text, plain or JSON, ends in these."""
-    pattern = re.compile(f"{_BETWEEN.join(digits)}(?![0-9])")
-    return lambda text: pattern.search(_plain(text)) is not None
+    return _holds(f"{_spaced(digits)}(?![0-9])")
+
+
+def _spaced(digits: str) -> str:
+    return _BETWEEN.join(digits)
+
+
+def _holds(pattern: str) -> Callable[[str], bool]:
+    found = re.compile(pattern).search
+
+    def test(text: str) -> bool:
+        # Without JSON escapes each character is written in one way only.
+        plain = json.dumps(json.loads(text), ensure_ascii=False) if "\\" in text else text
+        return found(plain) is not None
+
+    return test
 
 
 def has_number_ending(call: CallRecord, digits: str) -> bool:
@@ -253,19 +237,3 @@ def has_number_ending(call: CallRecord, digits: str) -> bool:
     roles += [number for leg in call.legs for number in (leg.from_number, leg.to_number)]
     texts = (each.digits if isinstance(each, NoNumber) else each or "" for each in roles)
     return any(text.endswith(digits) for text in texts)
-
-
-def _pattern(number: PhoneNumber, home_country_code: str) -> re.Pattern[str]:
-    """Return a pattern of a number, with or without separators and the country code."""
-    national = number.removeprefix(home_country_code)
-    code = number.removesuffix(national)
-    between = _BETWEEN
-    digits = between.join(national)
-    if code:
-        digits = f"(?:{between.join(code)}{between})?(?:0{between})?{digits}"
-    return re.compile(rf"(?<![0-9])(?:(?:00|011){between})?{digits}(?![0-9])")
-
-
-def _plain(text: str) -> str:
-    """Return a text without JSON escapes, so that each character is written in one way only."""
-    return json.dumps(json.loads(text), ensure_ascii=False) if "\\" in text else text

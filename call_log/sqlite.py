@@ -6,13 +6,11 @@ share it share memory.
 
 import contextlib
 import sqlite3
-import stat
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from call_log.store import SCHEMA_VERSION, RefusedError, Store, StoreError, UnusableError
+from call_log.store import SCHEMA_VERSION, Store, StoreError
 
 APPLICATION_ID = 0x4D436C67
 
@@ -20,8 +18,8 @@ _START_BUSY_S = 5.0
 _BUSY_MS = 400
 _SCRUB_BUSY_MS = 20
 
-_SCHEMA = """
-CREATE TABLE call_event (
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS call_event (
     id INTEGER PRIMARY KEY,
     reference_id TEXT NOT NULL,
     event TEXT NOT NULL,
@@ -37,12 +35,16 @@ CREATE TABLE call_event (
     body BLOB NOT NULL,
     UNIQUE (reference_id, event, sha256)
 ) STRICT;
-CREATE INDEX call_event_first_seen ON call_event (first_seen);
-CREATE TABLE purged_call (sha256 TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS call_event_first_seen ON call_event (first_seen);
+CREATE TABLE IF NOT EXISTS purged_call (sha256 TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
 """
-_DAMAGED = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-_Identity = tuple[int, int] | None
+# One statement, for another server may be making the tables.
+_OWNER = """
+SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
+FROM pragma_application_id, pragma_user_version
+"""
 
 
 class SqliteStore(Store):
@@ -51,32 +53,24 @@ class SqliteStore(Store):
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()  # whatever folder the process works in later
         self.place = str(self._path)
-        self._connection: sqlite3.Connection | None = None
-        self._identity: _Identity = None
-        self._side_files: dict[Path, _Identity] = {}
-        self._damaged = self._was_replaced = False
+        self._identities: dict[Path, object] = {}
+        self._was_replaced = False
 
     @property
     def spill_prefix(self) -> Path:
         """The log's own path: its files are next to it."""
         return self._path
 
-    def open(self, *, write: bool = True) -> None:
-        """Open the file; to write, create it if there is none."""
-        try:
-            with self._errors():
-                self._open(write=write)
-        except StoreError:
-            self.close()
-            raise
-
     def _open(self, *, write: bool) -> None:
-        if write:
-            self._make()
-        elif not self._path.exists():
-            raise UnusableError(f"{self.place}: there is no call log yet")
+        found = self._look()
+        if write and found[self._path] is None:
+            self._remove_side_files(found)
+            with contextlib.suppress(FileExistsError):
+                self._path.touch(0o600, exist_ok=False)
+        elif found[self._path] is None:
+            raise StoreError(f"{self.place}: there is no call log yet")
         if not self._path.is_file():
-            raise UnusableError(f"{self.place}: wanted a file, got a folder or a device")
+            raise StoreError(f"{self.place}: wanted a file, got a folder or a device")
         self._connection = connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode={'rw' if write else 'ro'}",
             uri=True,
@@ -86,92 +80,68 @@ class SqliteStore(Store):
         )
         self._check_owner(connection)
         if write:
-            for path in (self._path, *_side_files(self._path)):
-                _close_to_others(path)
             self._prepare(connection)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        self._identity = _identity(self._path)
-        self._side_files = _side_files(self._path)
+        self._identities = self._look()
 
-    def _make(self) -> None:
-        """Make the file if there is none, and remove the side files of a former one.
+    def _look(self) -> dict[Path, object]:
+        """Return which files are here: the two that SQLite keeps next to the log, then the log.
 
-        Another server may be making the file at the same time. It makes its side files after the
-        file, so those listed before the file was missing are the former one's, and only they go.
+        A server that makes a log makes its side files after it. So where the log is missing, those
+        found are a former one's.
         """
-        stale = _side_files(self._path)
-        if not self._path.exists():
-            _unlink(stale)
-            with contextlib.suppress(FileExistsError):
-                self._path.touch(0o600, exist_ok=False)
+        sides = (self._path.with_name(self._path.name + each) for each in ("-wal", "-shm"))
+        return {path: _identity(path) for path in (*sides, self._path)}
+
+    def _remove_side_files(self, identities: dict[Path, object]) -> None:
+        """Remove side files, but none that another server has made in their place.
+
+        SQLite leaves them behind when the file of a connection is no longer at its path, and would
+        take them for those of the next one.
+        """
+        for path, identity in identities.items():
+            if path != self._path and identity is not None and _identity(path) == identity:
+                path.unlink(missing_ok=True)
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
         """Refuse a file that is not a call log before anything in it is changed."""
-        connection.execute("BEGIN")  # waits for another server that is making the tables
-        ((owner,),) = connection.execute("PRAGMA application_id")
-        ((version,),) = connection.execute("PRAGMA user_version")
-        ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_schema")
-        connection.execute("COMMIT")
+        ((owner, version, tables),) = connection.execute(_OWNER)
         if owner != APPLICATION_ID and (owner or tables):
-            raise UnusableError(f"{self.place}: wanted a call log, got another program's database")
+            raise StoreError(f"{self.place}: wanted a call log, got another program's database")
         self._check_version(version)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        for path in self._look():  # a copy that was put here may be readable for others
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                path.chmod(0o600)
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
         with self.transaction():
-            ((owner,),) = connection.execute("PRAGMA application_id")
-            if owner != APPLICATION_ID:
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def close(self) -> None:
-        """Close the file."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
 
     def reconnect(self) -> bool:
-        """Open the file again: if it was replaced the new one, if it is missing a fresh one."""
-        with self._errors():
-            if self.file_replaced():
-                self._abandon()
-            self.close()
-            self.open()
-            self._check()
+        """Open the file again: if it was replaced the new one, if it is missing a fresh one.
+
+        What was written but perhaps not synced, as a sync failed, is synced here; this fails as
+        long as the disk does.
+        """
+        if self.file_replaced():
+            self._was_replaced = True
+            with contextlib.suppress(StoreError):
+                self._execute("PRAGMA wal_checkpoint(TRUNCATE)")  # completes the file that is away
+            with self._errors():
+                self._remove_side_files(self._identities)
+        super().reconnect()
+        self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
         was_replaced, self._was_replaced = self._was_replaced, False
         return was_replaced
 
-    def _abandon(self) -> None:
-        """Complete a file that was moved, and remove its side files from where the next one goes.
-
-        The next one would take that write-ahead log for its own. SQLite leaves both side files
-        behind when the file of a connection is no longer at its path.
-        """
-        self._was_replaced = True
-        with contextlib.suppress(StoreError):
-            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        _unlink(self._side_files)
-
-    def _check(self) -> None:
-        """Check the whole file after a fault that may have damaged it.
-
-        What was written but perhaps not synced is synced here; this fails as long as the disk does.
-        """
-        if self._damaged:
-            faults = self._execute("PRAGMA quick_check(1)")
-            if faults != [("ok",)]:
-                raise UnusableError(f"{self.place}: the file is damaged; replace it with a backup")
-            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._damaged = False
-
     def file_replaced(self) -> bool:
         """Whether the file was deleted, renamed or replaced."""
-        return self._connection is not None and _identity(self._path) != self._identity
+        opened = self._identities.get(self._path)
+        return self._connection is not None and _identity(self._path) != opened
 
     def erase_deleted(self, *, rewrite_up_to: float = 0) -> bool:
         """Empty the write-ahead log, in which deleted rows can still be read.
@@ -205,23 +175,21 @@ class SqliteStore(Store):
             raise
 
     def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        connection = self._connected()
         with self._errors():
-            return self._opened().execute(sql, values).fetchall()
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StoreError(f"{self.place}: the file is not open")
-        return self._connection
+            rows: list[Any] = connection.execute(sql, values).fetchall()
+        return rows
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except (sqlite3.IntegrityError, sqlite3.DataError):
+            raise  # it is a value's fault
         except sqlite3.Error as error:
             code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # of an extended code
-            self._damaged = self._damaged or code in _DAMAGED
-            kind, remedy = _FAULTS.get(code, (StoreError, _UNWRITABLE))
-            raise kind(f"{self.place}: {error}; {remedy}") from error
+            kind = BusyError if code == sqlite3.SQLITE_BUSY else StoreError
+            raise kind(f"{self.place}: {error}; {_REMEDIES.get(code, _UNWRITABLE)}") from error
         except OSError as error:
             raise StoreError(f"{self.place}: {error.strerror}; {_UNWRITABLE}") from error
 
@@ -231,26 +199,13 @@ class BusyError(StoreError):
 
 
 _UNWRITABLE = "the file and its folder have to be writable for the server"
-_REFUSED = "a value of the event cannot be stored"
-_FAULTS: dict[int, tuple[type[StoreError], str]] = {
-    sqlite3.SQLITE_NOTADB: (UnusableError, "set call_log to another file, or move this one away"),
-    sqlite3.SQLITE_BUSY: (BusyError, "another program has locked it for too long"),
-    sqlite3.SQLITE_LOCKED: (BusyError, "another program has locked it for too long"),
-    sqlite3.SQLITE_FULL: (StoreError, "free some space on the disk"),
-    sqlite3.SQLITE_IOERR: (StoreError, "look at the disk"),
-    sqlite3.SQLITE_CORRUPT: (StoreError, "look at the disk"),
-    sqlite3.SQLITE_TOOBIG: (RefusedError, _REFUSED),
-    sqlite3.SQLITE_CONSTRAINT: (RefusedError, _REFUSED),
-    sqlite3.SQLITE_MISMATCH: (RefusedError, _REFUSED),
+_REMEDIES = {
+    sqlite3.SQLITE_NOTADB: "set call_log to another file, or move this one away",
+    sqlite3.SQLITE_BUSY: "another program has locked it for too long",
+    sqlite3.SQLITE_FULL: "free some space on the disk",
+    sqlite3.SQLITE_IOERR: "look at the disk",
+    sqlite3.SQLITE_CORRUPT: "look at the disk",
 }
-
-
-def _close_to_others(path: Path) -> None:
-    """Make a file, such as a copy that was put here, readable for its owner only."""
-    with contextlib.suppress(FileNotFoundError, PermissionError):
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            path.chmod(mode & 0o700)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -271,32 +226,10 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
-def _identity(path: Path) -> _Identity:
+def _identity(path: Path) -> object:
     """Return what distinguishes a file from another at the same path; `None` if there is none."""
     try:
         found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _side_files(path: Path) -> dict[Path, _Identity]:
-    files = [path.with_name(path.name + each) for each in ("-wal", "-shm")]
-    return {each: _identity(each) for each in files}
-
-
-def _unlink(files: dict[Path, _Identity]) -> None:
-    """Unlink these very files, and none that another server makes in their place meanwhile.
-
-    It may do so between a look at a file and its unlinking, and would then write to a file
-    that is lost. So the file is renamed first, looked at, and put back if it is another one.
-    """
-    for path, identity in files.items():
-        if identity is not None and _identity(path) == identity:
-            aside = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
-            with contextlib.suppress(FileNotFoundError):
-                path.rename(aside)
-                if _identity(aside) == identity:
-                    aside.unlink()
-                else:
-                    aside.rename(path)

@@ -5,11 +5,11 @@ one database does in its own way is in `sqlite.py` and `postgresql.py`. Times ar
 since 1970, UTC. Only one thread may use a store at a time; any may call `abort`.
 """
 
-import contextlib
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -25,29 +25,14 @@ from phone import NoNumber, PhoneNumber
 Key = tuple[str, str, bytes]
 
 SCHEMA_VERSION = 1
-_compact = json.JSONEncoder(separators=(",", ":")).encode
 _parsed = lru_cache(json.loads)  # few replies differ
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _PAGE = 1_000
-_MAX_INSERTED = 200  # rows of twelve values each; databases limit the values of a statement
+MAX_KEPT = 200  # rows of twelve values each; databases limit the values of a statement
 
 
 class StoreError(Exception):
-    """The database fails; the message says where and why, and what to do."""
-
-
-class UnusableError(StoreError):
-    """The database is not a call log that this program can use, and is left as it is."""
-
-
-class RefusedError(StoreError):
-    """The database rejects a value; trying it again is of no use."""
-
-
-def fails_for_all(error: Exception) -> bool:
-    """Whether the database fails, and not just one event that it cannot take."""
-    return isinstance(error, StoreError) and not isinstance(error, RefusedError)
+    """The database fails, or is no log of ours; the message says where, why, and what to do."""
 
 
 class Row(NamedTuple):
@@ -74,6 +59,11 @@ class Row(NamedTuple):
         """What all deliveries of one event share."""
         return self.reference_id, self.event, self.sha256
 
+    def with_repeat(self, repeat: "Row") -> "Row":
+        """Return the row of both; the first reply stays."""
+        count = self.deliveries + repeat.deliveries
+        return self._replace(deliveries=count, last_seen=repeat.last_seen)
+
     @property
     def wire(self) -> Wire:
         """The reply to the first delivery."""
@@ -93,21 +83,19 @@ class Row(NamedTuple):
                 return events.PlayCompleted(self.reference_id, self.status or "")
             case events.CallCompleted.name:
                 return events.CallCompleted(self.reference_id)
-            case name:
-                return events.UnknownEvent(self.reference_id, name)
+        return events.UnknownEvent(self.reference_id, self.event)
 
 
 def row_of(delivery: Delivery, answer: Answer) -> Row:
     """Return the row of an event that was delivered once, with the reply to it."""
     event, seen = delivery.event, microseconds(delivery.received.utc)
-    incoming = event if isinstance(event, IncomingCall) else None
     return Row(
         event.reference_id,
         event.name,
         hashlib.sha256(delivery.body).digest(),
-        caller=_text(incoming.caller) if incoming else None,
-        dialled=_text(incoming.dialled) if incoming else None,
-        status=_status(event),
+        caller=_text(event.caller) if isinstance(event, IncomingCall) else None,
+        dialled=_text(event.dialled) if isinstance(event, IncomingCall) else None,
+        status=getattr(event, "status", getattr(event, "collected_digits", None) or None),
         reply=answer.command.to_json(),
         reason=answer.reason,
         first_seen=seen,
@@ -122,37 +110,24 @@ def anonymised(row: Row) -> Row:
 
     Of the reply, which may be a dial, only the method stays.
     """
-    reply = _compact({name: row.wire[name] for name in ("method",) if name in row.wire})
+    method = row.wire.get("method")
+    reply = json.dumps({"method": method} if method else {}, separators=(",", ":"))
     return row._replace(caller=None, dialled=None, status=None, reply=reply, body=b"")
 
 
 def microseconds(time: datetime) -> int:
     """Return a time as the log keeps it."""
-    return (time - _EPOCH) // _MICROSECOND
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def utc(time: int) -> datetime:
     """Return a time of the log as an aware one."""
-    return _EPOCH + time * _MICROSECOND
+    return _EPOCH + timedelta(microseconds=time)
 
 
 def fingerprint(reference_id: str) -> str:
     """Return what stays of a call that has been purged."""
     return hashlib.sha256(reference_id.encode()).hexdigest()
-
-
-def _status(event: Event) -> str | None:
-    """Return what a state depends on besides numbers: a dial's status, or the digits pressed."""
-    match event:
-        case events.DialCompleted(status=status):
-            return status
-        case (
-            events.SpeakCompleted(collected_digits=digits)
-            | events.PlayCompleted(collected_digits=digits)
-        ):
-            return digits or None
-        case _:
-            return None
 
 
 def _text(number: PhoneNumber | NoNumber) -> str:
@@ -169,44 +144,73 @@ def _number(text: str | None) -> PhoneNumber | NoNumber:
 _COLUMNS = ", ".join(Row._fields)
 _WITHOUT_BODY = _COLUMNS.removesuffix(", body")
 _VALUES = f"({', '.join('?' * len(Row._fields))})"
+# What was last seen at the very same time is the very same row: it was kept by a commit of which
+# only the answer was lost, or by a server that was ended while it read a file of saved events.
 _KEEP = f"""
 INSERT INTO call_event ({_COLUMNS}) VALUES %s
-ON CONFLICT (reference_id, event, sha256) DO UPDATE
-SET deliveries = call_event.deliveries + excluded.deliveries, last_seen = excluded.last_seen
+ON CONFLICT (reference_id, event, sha256) DO UPDATE SET
+    deliveries = call_event.deliveries + CASE
+        WHEN call_event.last_seen = excluded.last_seen THEN 0 ELSE excluded.deliveries END,
+    last_seen = excluded.last_seen
 """  # noqa: S608 - our own columns
 
 
 class Store(ABC):
-    """A call log in some database. Every method raises `StoreError` when the database fails."""
+    """A call log in some database. Every method raises `StoreError` when the database fails.
 
-    place: str
-    """Where the log is, to be shown to the operator: without a password."""
+    A value that the database does not take raises the driver's own error: trying again is of no
+    use, and other events are not concerned.
+    """
+
+    place: str  # to be shown to the operator: without a password
+    _connection: Any = None
 
     @property
     @abstractmethod
     def spill_prefix(self) -> Path:
         """The path with which the files of the log's backlog begin."""
 
-    @abstractmethod
     def open(self, *, write: bool = True) -> None:
-        """Connect, and create the tables if there are none. Raises `UnusableError` too."""
+        """Connect; to write, create the tables if there are none. Refuse what is no log of ours."""
+        try:
+            with self._errors():
+                self._open(write=write)
+        except StoreError:
+            self.close()
+            raise
 
     @abstractmethod
+    def _open(self, *, write: bool) -> None:
+        """Set the connection, and check what it leads to."""
+
     def close(self) -> None:
         """Disconnect; never raises."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(StoreError), self._errors():
+                connection.close()
+
+    def reconnect(self) -> bool:
+        """Connect again after a fault; return whether the log is another one now."""
+        self.close()
+        self.open()
+        return False
+
+    def _connected(self) -> Any:
+        if self._connection is None:
+            raise StoreError(f"{self.place}: not connected")
+        return self._connection
 
     @abstractmethod
-    def transaction(
-        self, reference_ids: Iterable[str] = ()
-    ) -> contextlib.AbstractContextManager[None]:
+    def _errors(self) -> AbstractContextManager[None]:
+        """Raise `StoreError` for the driver's errors, but for those of a value."""
+
+    @abstractmethod
+    def transaction(self, reference_ids: Iterable[str] = ()) -> AbstractContextManager[None]:
         """Do what is inside wholly or not at all; no other server decides on these calls meanwhile.
 
         What is read inside is read after the locks were taken, so it is what the others committed.
         """
-
-    @abstractmethod
-    def reconnect(self) -> bool:
-        """Connect again after a fault; return whether the log is another one now."""
 
     def abort(self) -> None:  # noqa: B027 - a file has nothing to cut off
         """Cut off a database that does not answer, if that is possible, from any thread."""
@@ -228,7 +232,7 @@ class Store(ABC):
 
     def _check_version(self, version: int) -> None:
         if version > SCHEMA_VERSION:
-            raise UnusableError(
+            raise StoreError(
                 f"{self.place}: wanted a call log of version {SCHEMA_VERSION} or older, got"
                 f" {version}; use the newer program that wrote it, or set another call_log"
             )
@@ -237,8 +241,8 @@ class Store(ABC):
         """Return all rows of some calls, in the order in which they came."""
         ids = list(reference_ids)
         columns = _COLUMNS if bodies else _WITHOUT_BODY
-        sql = f"SELECT id, {columns} FROM call_event WHERE reference_id IN ({_placeholders(ids)})"  # noqa: S608
         left_out = () if bodies else (b"",)
+        sql = f"SELECT id, {columns} FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
         # Sorted here: for an ORDER BY id a database may prefer to scan the whole log.
         return [Row(*values, *left_out) for _, *values in sorted(self._execute(sql, ids))]
 
@@ -253,23 +257,23 @@ class Store(ABC):
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls have been purged."""
         ids = {fingerprint(each): each for each in reference_ids}
-        if not ids:
-            return set()
-        sql = f"SELECT sha256 FROM purged_call WHERE sha256 IN ({_placeholders(ids)})"  # noqa: S608
+        sql = f"SELECT sha256 FROM purged_call WHERE sha256 IN ({_marks(ids)})"  # noqa: S608
         return {ids[found] for (found,) in self._execute(sql, list(ids))}
 
-    def keep(self, rows: Sequence[Row]) -> None:
-        """Insert rows; of a row that is there already, add the deliveries."""
+    def keep(self, rows: Iterable[Row], purged: Collection[str] = ()) -> None:
+        """Insert rows, of purged calls without personal data; count those that are there already.
+
+        A row that is kept again, with nothing new, is counted once.
+        """
         merged: dict[Key, Row] = {}
-        for each in rows:
-            first = merged.setdefault(each.key, each)
-            if first is not each:
-                count = first.deliveries + each.deliveries
-                merged[each.key] = first._replace(deliveries=count, last_seen=each.last_seen)
+        for row in rows:
+            each = anonymised(row) if row.reference_id in purged else row
+            first = merged.get(each.key)
+            merged[each.key] = first.with_repeat(each) if first else each
         kept = list(merged.values())
         # The driver lets other threads in at each statement, and then has to wait for its turn.
-        for begin in range(0, len(kept), _MAX_INSERTED):
-            some = kept[begin : begin + _MAX_INSERTED]
+        for begin in range(0, len(kept), MAX_KEPT):
+            some = kept[begin : begin + MAX_KEPT]
             self._execute(_KEEP % ", ".join([_VALUES] * len(some)), list(chain.from_iterable(some)))
 
     def newest(self) -> int | None:
@@ -289,7 +293,7 @@ class Store(ABC):
         sql = f"INSERT INTO purged_call (sha256) VALUES {rows} ON CONFLICT DO NOTHING"  # noqa: S608
         with self.transaction(ids):
             self._execute(sql, [fingerprint(each) for each in ids])
-            sql = f"DELETE FROM call_event WHERE reference_id IN ({_placeholders(ids)})"  # noqa: S608
+            sql = f"DELETE FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
             self._execute(sql, ids)
 
     def newest_calls(self, since: int = 0) -> Iterator[str]:
@@ -316,11 +320,11 @@ class Store(ABC):
         """Return the calls with a row of which a number, the reply or the body passes a test."""
         rows = self._newest("reference_id, dialled, caller, reply, body")
         return {
-            reference_id
-            for reference_id, dialled, caller, reply, body in rows
+            call
+            for call, dialled, caller, reply, body in rows
             if any(map(passes, (dialled or "", caller or "", reply, bytes(body).decode())))
         }
 
 
-def _placeholders(values: Iterable[object]) -> str:
+def _marks(values: Iterable[object]) -> str:
     return ", ".join("?" for _ in values)

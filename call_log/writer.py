@@ -21,18 +21,18 @@ jobs. It is never held during I/O; decisions are made under it, and do none.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from enum import Enum, auto
 from pathlib import Path
+from queue import SimpleQueue
 
 from call_log import backlog
-from call_log.backlog import Backlog, PendingRow
-from call_log.batch import MAX_JOBS, Job, JobQueue, decide_and_keep
+from call_log.backlog import Backlog, Condition
+from call_log.batch import Job, decide_and_keep, taken
 from call_log.memory import InMemoryCalls, Memory
 from call_log.purge import Purge
 from call_log.sqlite import SqliteStore
-from call_log.store import Store, StoreError, fails_for_all
+from call_log.store import Row, Store, StoreError
 from calls import A, CallState, CallStore, Delivery, LogUnavailable, Timestamp
 from events import CallCompleted, UnknownEvent
 
@@ -41,14 +41,6 @@ _TICK_S = 0.25
 _MAX_RETRIED_S = 0.2
 _MAX_TURN_S = 1.0
 _MAX_CLOSING_S = 1.0
-
-
-class Condition(Enum):
-    """How the log is doing."""
-
-    OK = auto()
-    FAILING = auto()  # requests do not wait for the writer
-    CATCHING_UP = auto()  # they do again, but some of the backlog is left
 
 
 class CallLog:
@@ -68,11 +60,9 @@ class CallLog:
     ) -> None:
         self._store, self._notify, self._clock = store, notify, clock
         self._lock = threading.Lock()
-        self._queue = JobQueue()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._batch: list[Job] = []
-        self._backlog = Backlog(backlog.MAX_BYTES)
-        self._condition = Condition.OK
-        self._unkept = self._dropped = 0
+        self._backlog = Backlog()
         self._must_reconnect = False
         self._turn_since: float | None = None
         self._close_by: float | None = None
@@ -101,7 +91,7 @@ class CallLog:
         # The log may begin to fail, or recover, right after this look. Then the job is queued for a
         # writer that fails, and is answered after half a second like any other; or it is in the
         # backlog, and is kept with the next turn.
-        if self._condition is Condition.FAILING:
+        if self._backlog.condition is Condition.FAILING:
             with self._lock:
                 self._defer(job)
         else:
@@ -115,33 +105,29 @@ class CallLog:
     def health(self) -> dict[str, object]:
         """Return whether what is answered is kept, and how much is not."""
         with self._lock:
-            is_ok = self._condition is Condition.OK
-            waiting = len(self._queue) + len(self._batch) + len(self._backlog)
+            is_ok = self._backlog.condition is Condition.OK
+            waiting = self._queue.qsize() + len(self._batch) + len(self._backlog)
             return {
                 "call_log": "ok" if is_ok else "failing",
                 "waiting_events": 0 if is_ok else waiting,
-                "answered_unkept": self._unkept,
-                "dropped_events": self._dropped,
+                "answered_unkept": self._backlog.unkept,
+                "dropped_events": self._backlog.dropped,
             }
 
     def close(self) -> int:
         """Keep what is pending, for a second or so, disconnect, and return how many are lost.
 
-        What is not kept by then is written to a file for the next start. A writer that hangs in the
-        database may keep its batch all the same: each row in the file notes what was tried, so that
-        the import counts nothing twice.
+        What is not kept by then is saved in a file for the next start. A writer that hangs in the
+        database may keep its batch all the same: the import counts nothing twice.
         """
         self._close_by = time.monotonic() + _MAX_CLOSING_S
-        self._queue.wake()
+        self._queue.put(None)  # the writer may be waiting for a job
         self._thread.join(2 * _MAX_CLOSING_S)
         self._closed.set()
         with self._lock:
-            for job in self._batch:
+            for job in self._batch + taken(self._queue, 0):
                 self._defer(job)
-            while len(self._queue):
-                for job in self._queue.take_batch(0):
-                    self._defer(job)
-            left, self._backlog, self._batch = self._backlog.copies(), Backlog(0), []
+            left, self._batch = self._backlog.take_all(), []
         return backlog.spill(self._store, left, self._notify) if left else 0
 
     def _watch(self) -> None:
@@ -163,82 +149,75 @@ class CallLog:
         """
         if job.is_complete:
             return
-        if not job.is_decided:
+        if job.answer is None and job.error is None:
             state = self._memory.state(job.reference_id)
-            job.decide_by(state)
-            after = job.state_after(state)
+            after = job.decide_by(state)
             if state.incoming is None and after.incoming:
                 after = replace(after, is_unread=True)
             self._memory.put(job.reference_id, after)
         if job.error is None and isinstance(job.delivery.event, CallCompleted | UnknownEvent):
             job.complete(LogUnavailable())
             return
-        self._unkept += job.error is None
+        self._backlog.unkept += job.error is None
         job.complete(job.error)
 
     def _defer(self, job: Job) -> None:
-        """Complete a job now and keep its row later; it is dropped if the backlog has no room."""
+        """Complete a job now and keep its row later."""
         self._answer_unkept(job)
-        if job.pending is not None and not self._backlog.add(job.pending):
-            self._dropped += 1
+        if job.pending is not None:
+            self._backlog.add(job.pending)
         job.pending = None
 
     def _fail(self, cause: str) -> None:
         with self._lock:
-            was_ok = self._condition is Condition.OK
-            self._condition = Condition.FAILING
+            was_ok = self._backlog.fail()
         if was_ok:
             self._notify(f"the call log is failing, events are held in memory: {cause}")
-
-    def _recover(self) -> None:
-        """Let requests wait for the writer again once the next turn can keep the whole backlog.
-
-        The log is ok when the backlog is empty; the queue, under load, hardly ever is.
-        """
-        with self._lock:
-            left = len(self._backlog)
-            if self._condition is Condition.FAILING and left < MAX_JOBS:
-                self._condition = Condition.CATCHING_UP
-            has_recovered = self._condition is Condition.CATCHING_UP and not left
-            if has_recovered:
-                self._condition = Condition.OK
-        if has_recovered:
-            self._notify("the call log has recovered, all events that were held are kept")
 
     def _run(self) -> None:
         """Keep what comes, and try again until it is kept."""
         while not self._may_close():
             try:
-                self._batch = self._queue.take_batch(0 if len(self._backlog) else _TICK_S)
+                self._batch = taken(self._queue, 0 if len(self._backlog) else _TICK_S)
                 self._turn()
             except Exception as error:  # noqa: BLE001 - without this thread nothing is kept
                 self._defer_batch(error)
                 time.sleep(_TICK_S)
         self._store.close()
 
+    def _may_close(self) -> bool:
+        is_done = not (self._queue.qsize() or len(self._backlog))
+        return self._close_by is not None and (is_done or time.monotonic() > self._close_by)
+
     def _defer_batch(self, error: Exception) -> None:
         """Answer the batch from memory, and have it kept later."""
         self._must_reconnect, self._turn_since = True, None
-        self._fail(str(error) if isinstance(error, StoreError) else type(error).__name__)
+        self._fail(_cause(error))
         with self._lock:
             for job in self._batch:
                 self._defer(job)
             self._batch = []
 
-    def _may_close(self) -> bool:
-        is_done = not (len(self._queue) or len(self._backlog))
-        return self._close_by is not None and (is_done or time.monotonic() > self._close_by)
-
     def _turn(self) -> None:
         """Do once all there is to do; the backlog goes first, the oldest rows of it."""
-        self._turn_since = time.monotonic()
+        started = self._turn_since = time.monotonic()
         if self._must_reconnect or self._store.file_replaced():
             self._reconnect()
-        with self._lock:
-            oldest = self._backlog.oldest()
-        self._keep_with_retry(oldest)
+        try:
+            self._keep_next()
+        except StoreError as first:
+            if time.monotonic() - started > _MAX_RETRIED_S:
+                raise
+            try:  # at once, after a quick failure such as a lost connection
+                self._reconnect()
+                self._keep_next()
+            except StoreError:
+                raise first from None  # it names the cause best
         self._batch = []
-        self._recover()
+        with self._lock:
+            has_recovered = self._backlog.recover()
+        if has_recovered:
+            self._notify("the call log has recovered, all events that were held are kept")
         self._purge_some()
         self._turn_since = None
 
@@ -261,48 +240,38 @@ class CallLog:
                 " kept in the file at this path, which was created if it was missing"
             )
 
-    def _keep_with_retry(self, oldest: list[PendingRow]) -> None:
-        """Keep the batch; after a quick failure, such as a lost connection, try again at once."""
-        started = time.monotonic()
-        try:
-            self._keep(oldest, self._batch)
-        except StoreError as first:
-            if time.monotonic() - started > _MAX_RETRIED_S:
-                raise
-            try:
-                self._reconnect()
-                self._keep(oldest, self._batch)
-            except StoreError:
-                raise first from None  # it names the cause best
+    def _keep_next(self) -> None:
+        with self._lock:
+            oldest = self._backlog.oldest()
+        self._keep(oldest, self._batch)
 
-    def _keep(self, rows: list[PendingRow], jobs: list[Job]) -> None:
+    def _keep(self, rows: Sequence[Row], jobs: Sequence[Job]) -> None:
         """Keep a batch; if the database cannot take some event, one by one and without that one."""
         now = self._clock()
         try:
             decide_and_keep(self._store, self._memory, rows, jobs, lock=self._lock, now=now)
-            with self._lock:
-                self._backlog.remove_kept(rows)
-        except Exception as error:
-            if fails_for_all(error):
-                raise
-            if len(rows) + len(jobs) == 1:
-                self._drop(rows, jobs, error)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a value
+            if len(rows) + len(jobs) > 1:
+                for row in rows:
+                    self._keep([row], [])
+                for job in jobs:
+                    self._keep([], [job])
                 return
-            for row in rows:
-                self._keep([row], [])
-            for job in jobs:
-                self._keep([], [job])
-
-    def _drop(self, rows: list[PendingRow], jobs: list[Job], error: Exception) -> None:
+            with self._lock:
+                for job in jobs:
+                    self._answer_unkept(job)
+                    job.pending = None
+                self._backlog.dropped += 1
+            self._notify(f"an event could not be kept and was dropped: {_cause(error)}")
         with self._lock:
-            for row in rows:
-                self._backlog.remove(row)
-            for job in jobs:
-                self._answer_unkept(job)
-                job.pending = None
-            self._dropped += 1
-        cause = error if isinstance(error, StoreError) else type(error).__name__
-        self._notify(f"an event could not be kept and was dropped: {cause}")
+            self._backlog.remove(rows)
+
+
+def _cause(error: Exception) -> str:
+    """Return what may be logged of an error: others than ours may quote somebody's number."""
+    return str(error) if isinstance(error, StoreError) else type(error).__name__
 
 
 def opened(

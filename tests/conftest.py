@@ -130,14 +130,19 @@ def notices() -> list[str]:
 
 
 @pytest.fixture
-def opened(log_url: str, clock: Clock, notices: list[str]) -> Iterator[Opener]:
+def opened(
+    log_url: str, clock: Clock, notices: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Opener]:
     """Return a function that opens the log of this test; what it opened is closed."""
+    monkeypatch.setattr(writer, "_TICK_S", 0.05)  # what is promised of it, real servers show
     with contextlib.ExitStack() as stack:
 
         def open_log(keep_days: int = 30, store: Store | None = None) -> CallLog:
             store = store or writer.store_of(log_url)
             log = CallLog(store, notices.append, keep_days=keep_days, clock=clock)
             stack.callback(log.close)
+            if isinstance(store, FaultyStore):
+                stack.callback(store.repair)  # before it is closed
             return log
 
         yield open_log

@@ -19,10 +19,11 @@ from call_logs import (
     numbered,
     rows,
 )
+from databases import one_database
 from helpers import START, Clock, eventually, payload, post
 
 import events
-from call_log import memory, writer
+from call_log import purge, writer
 from call_log.memory import InMemoryCalls, Memory
 from call_log.store import Store, row_of
 from calls import PURGED, UNKNOWN, CallState, Delivery
@@ -33,6 +34,7 @@ DIAL_WIRE = DIAL.command.to_wire()
 EVENT = IncomingCall(ID, PhoneNumber(facts.DIALLED), PhoneNumber(facts.CALLER))
 
 
+@one_database
 @pytest.mark.parametrize("ended", [False, True], ids=["going on", "completed"])
 def test_a_captured_request_of_an_earlier_process_is_refused_while_the_log_fails(
     servers: Servers, faulty: FaultyStore, clock: Clock, ended: bool
@@ -49,6 +51,7 @@ def test_a_captured_request_of_an_earlier_process_is_refused_while_the_log_fails
     assert app.get("/health", status=503).json["answered_unkept"] == 1
 
 
+@one_database
 def test_a_call_that_goes_on_is_known_to_the_next_process_while_the_log_fails(
     servers: Servers, faulty: FaultyStore, clock: Clock
 ) -> None:
@@ -64,6 +67,7 @@ def test_a_call_that_goes_on_is_known_to_the_next_process_while_the_log_fails(
     assert post(app, other) == facts.HANGUP
 
 
+@one_database
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("received_again", [False, True])
 def test_a_captured_request_of_a_call_that_another_process_forgot_is_refused_while_the_log_fails(
@@ -160,11 +164,12 @@ def test_purged_calls_are_known_up_to_a_limit(
     for begin in range(0, len(ids), 50):
         store.purge(ids[begin : begin + 50])
     assert Memory(store, clock()).purged([*ids, "another call"]) == set(ids)
-    monkeypatch.setattr(memory, "MAX_PURGED", 100)
+    monkeypatch.setattr(purge, "MAX_PURGED", 100)
     assert len(Memory(store, clock()).purged(ids)) == 100
     store.close()
 
 
+@one_database
 @pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=365)], ids=["back", "ahead"])
 def test_a_clock_that_jumps_changes_nothing_while_the_server_runs(
     servers: Servers, clock: Clock, jump: timedelta
@@ -177,6 +182,7 @@ def test_a_clock_that_jumps_changes_nothing_while_the_server_runs(
     assert post(app, INCOMING) == facts.HANGUP
 
 
+@one_database
 @pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=365)], ids=["back", "ahead"])
 def test_a_clock_that_jumped_before_a_restart_never_opens_the_window_wider(
     servers: Servers, clock: Clock, jump: timedelta
@@ -186,6 +192,7 @@ def test_a_clock_that_jumped_before_a_restart_never_opens_the_window_wider(
     assert post(servers.start(), INCOMING) == facts.HANGUP
 
 
+@one_database
 def test_a_clock_set_back_to_the_very_time_does_not_reopen_the_window(
     servers: Servers, clock: Clock
 ) -> None:
@@ -212,6 +219,7 @@ def to_the_very_time(clock: Clock) -> None:
     clock.utc = START + timedelta(seconds=30)
 
 
+@one_database
 @pytest.mark.parametrize("jump", [of(-1), of(365), to_the_very_time], ids=["-1", "365", "same"])
 @pytest.mark.parametrize("fails", [False, True], ids=["working", "failing"])
 def test_a_clock_that_jumped_before_the_start_never_opens_the_window_wider(
@@ -227,6 +235,7 @@ def test_a_clock_that_jumped_before_the_start_never_opens_the_window_wider(
     assert post(app, INCOMING) == facts.HANGUP
 
 
+@one_database
 @pytest.mark.parametrize("jump", [of(-1), of(365), to_the_very_time], ids=["-1", "365", "same"])
 @pytest.mark.parametrize("fails", [False, True], ids=["working", "failing"])
 def test_a_clock_that_jumps_after_the_start_never_opens_the_window_wider(
@@ -242,6 +251,7 @@ def test_a_clock_that_jumps_after_the_start_never_opens_the_window_wider(
     assert post(app, INCOMING) == facts.HANGUP
 
 
+@one_database
 def test_a_clock_that_was_behind_at_the_start_and_is_put_right_closes_the_window(
     servers: Servers, clock: Clock
 ) -> None:

@@ -92,7 +92,8 @@ def test_a_transaction_has_settings_of_its_own_whatever_a_neighbour_has_set(
         assert in_a_transaction(reader) == SPOILED | {
             "lock_timeout": "0",
             "statement_timeout": "0",
-            "idle_in_transaction_session_timeout": "0",
+            "idle_in_transaction_session_timeout": "4s",
+            "synchronous_commit": "on",
             "search_path": theirs["search_path"],
             "transaction_read_only": "on",
             "transaction_isolation": "read committed",

@@ -8,7 +8,7 @@ from pathlib import Path
 import facts
 import pytest
 from call_logs import DIAL, ID, INCOMING, Opener, Servers, deliver, numbered, rows
-from databases import behind_a_pooler_too
+from databases import behind_a_pooler_too, one_database
 from helpers import Clock, eventually, post
 
 import events
@@ -125,6 +125,7 @@ def test_a_purged_call_is_still_known_as_replayed(
         assert servers.lines.read()[-1]["reason"] == "replayed"
 
 
+@one_database
 def test_a_purged_call_leaves_nothing_in_memory_and_is_known_while_the_log_fails(
     opened: Opener, faulty: Store, log_url: str, clock: Clock
 ) -> None:
@@ -159,6 +160,7 @@ def test_calls_are_purged_after_their_days_and_not_before(
     assert len(rows(log_url)) == 1
 
 
+@one_database
 def test_a_purge_that_fails_is_reported_and_tried_again_later(
     opened: Opener,
     log_url: str,

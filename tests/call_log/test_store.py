@@ -3,8 +3,10 @@
 import json
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import facts
+import pytest
 from call_logs import (
     DIAL,
     ID,
@@ -19,7 +21,7 @@ from helpers import START, Clock
 
 import events
 from call_log import writer
-from call_log.store import Row, microseconds, row_of
+from call_log.store import Row, StoreError, microseconds, row_of
 from call_log.writer import CallLog
 from calls import Delivery
 from commands import Hangup
@@ -93,6 +95,23 @@ def test_of_many_events_that_are_kept_at_once_none_is_lost(log_url: str, clock: 
     one = row_of(Delivery(events.parse(INCOMING), INCOMING, clock()), DIAL)
     many = [one._replace(reference_id=f"call-{n}") for n in range(450)]
     assert kept_at_once(log_url, many) == many
+
+
+def test_a_row_that_a_database_does_not_take_is_no_fault_of_the_database(
+    log_url: str, clock: Clock
+) -> None:
+    """For others are still kept, and nobody has to connect anew."""
+    one = row_of(Delivery(events.parse(INCOMING), INCOMING, clock()), DIAL)
+    odd: Any = None
+    store = writer.store_of(log_url)
+    store.open()
+    with pytest.raises(Exception, match=r"(?i)not.null") as caught, store.transaction():
+        store.keep([one._replace(reply=odd)])
+    assert not isinstance(caught.value, StoreError)
+    with store.transaction():
+        store.keep([one])
+    assert store.rows([ID]) == [one]
+    store.close()
 
 
 @behind_a_pooler_too

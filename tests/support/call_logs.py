@@ -39,10 +39,14 @@ class FaultyStore:
         self.refuses: tuple[bytes, Exception] | None = None
         self.aborted = 0
 
-    def keep(self, rows: list[Row]) -> None:
+    def keep(self, rows: list[Row], purged: set[str]) -> None:
         if self.refuses is not None and any(self.refuses[0] in row.body for row in rows):
             raise self.refuses[1]
-        self.store.keep(rows)
+        self.store.keep(rows, purged)
+
+    def repair(self) -> None:
+        """Let it work again."""
+        self.fails, self.takes_s, self.commits_after_s = False, 0.0, 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)

@@ -37,6 +37,8 @@ POOLED = pytest.param(
 behind_a_pooler_too = pytest.mark.parametrize(
     "log_url", ["sqlite", POSTGRESQL, POOLED], indirect=True
 )
+one_database = pytest.mark.parametrize("log_url", ["sqlite"], indirect=True)
+"""For a test of what no database takes part in: others would only run the same again."""
 
 
 @pytest.fixture

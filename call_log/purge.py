@@ -1,6 +1,7 @@
 """Purges calls that have been kept for long enough: a few at a time, between events.
 
-Of a purged call only the SHA-256 of its id is kept, so that a captured request is still recognised.
+Of a purged call only the SHA-256 of its id is kept (`Store.purge`), so that a captured request is
+still recognised; `PurgedCalls` has them in memory.
 
 The wall clock says how old a call is, and may be wrong: after a boot until it is synchronised, or
 after a jump. It is trusted only once it has kept pace with the monotonic clock for ten minutes.

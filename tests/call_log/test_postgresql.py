@@ -196,7 +196,7 @@ def test_a_batch_of_calls_reads_nothing_of_others(url: str, write: bool) -> None
 
 def test_a_server_that_is_killed_has_kept_what_it_answered(tmp_path: Path, url: str) -> None:
     answered: list[tuple[str, str]] = []
-    for _ in range(10):
+    for _ in range(6):
         with ServerProcess(tmp_path, {"MASKING_CALL_LOG": url}) as server, Load(server) as load:
             time.sleep(0.2)
             server.kill()

@@ -197,7 +197,10 @@ def read(
         except ValueError as error:
             faults.append(f"{place}: {error}, got {_shown(value)}")
         except KeyError:
-            faults.append(f"{place}: unknown setting; wanted one of {', '.join(NAMES)}")
+            fault = f"unknown setting; wanted one of {', '.join(NAMES)}"
+            if name.upper() in (CUSTOMER_ID, API_KEY):
+                fault = f"wanted as the environment variable {name.upper()} only; remove it here"
+            faults.append(f"{place}: {fault}")
     values |= _secrets(environment, faults, serving=serving)
     if values.get("accept_digit") and "greeting" not in values:
         values["greeting"] = f"Press {values['accept_digit']} to take the call."
@@ -244,7 +247,8 @@ def _checked(name: str, value: object) -> object:
     """Return the value of a setting. Raises `ValueError`, or `KeyError` if there is none."""
     kind, check = _FIELDS[name]["kind"], _FIELDS[name]["check"]
     if type(value) is not kind:
-        raise ValueError(_TYPES[kind])
+        is_quoted = kind in (int, bool) and type(value) is str and _from_text(kind, value) != value
+        raise ValueError(_TYPES[kind] + (" without quotes" if is_quoted else ""))
     return check(value)
 
 
@@ -281,7 +285,7 @@ def _real_numbers(settings: Settings) -> list[str]:
     ours += [("virtual_numbers", number) for number in settings.virtual_numbers]
     return [
         f"{name}: wanted a fictional number as long as {API_KEY} is not set, got"
-        f" {phone.redact(each)}"
+        f" {phone.redact(each)}; set {CUSTOMER_ID} and {API_KEY}"
         for name, each in ours
         if each and not phone.is_fictional(each)
     ]

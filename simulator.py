@@ -49,10 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Plays TeleSign in a call, and checks what the server answers."
+        description="Play TeleSign in a call, and check what the server answers."
     )
     add = parser.add_argument
-    add("scenarios", nargs="*", help="scenarios, or all (default: connected and refused)")
+    usual = "scenarios, or all (default: connected and refused)"
+    add("scenarios", nargs="*", metavar="SCENARIO", help=usual)
     add("--url", type=_url, help="the customer event URL (default: the server here, or a new one)")
     add("--from", dest="caller", type=_caller, help="the caller's number (default: the scenario's)")
     add("--to", type=_number, help="the dialled number (default: the scenario's)")
@@ -64,13 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     event = "send the event in this file, marked as simulated"
     instead("--event", type=Path, metavar="FILE", help=event)
     calls = f"play N calls under load, on this machine (at most {load.MAX_CALLS:,})"
-    instead("--calls", type=_within(int, load.MAX_CALLS), metavar="N", help=calls)
+    instead("--calls", type=_within(int, 1, load.MAX_CALLS), metavar="N", help=calls)
     api = "serve TeleSign's session endpoint on this machine"
     instead("--api", action="store_true", help=api)
     rate = f"with --calls: calls per second (default: 50; at most {load.MAX_RATE:,})"
-    add("--rate", type=_within(float, load.MAX_RATE), default=50, metavar="R", help=rate)
+    add("--rate", type=_within(float, 0.01, load.MAX_RATE), default=50, metavar="R", help=rate)
     port = "with --api: the port (default: 8081)"
-    add("--port", type=int, default=8081, metavar="P", help=port)
+    add("--port", type=_within(int, 0, 65_535), default=8081, metavar="P", help=port)
     answers, units = session_endpoint.ANSWERS, session_endpoint.UNITS
     add("--answer", choices=answers, default="", help="with --api: always give this answer")
     unit = "with --api: the unit of the validity period (default: hours)"
@@ -97,15 +98,15 @@ def _caller(text: str) -> str:
     return _number(text) if text else ""  # withheld
 
 
-def _within(kind: Callable[[str], float], most: int) -> Callable[[str], float]:
-    """Return a type for an option: a number above 0 and up to `most`."""
+def _within(kind: Callable[[str], float], least: float, most: int) -> Callable[[str], float]:
+    """Return a type for an option: a number from `least` to `most`."""
 
     def read(text: str) -> float:
         with contextlib.suppress(ValueError):
             value = kind(text)
-            if 0 < value <= most:
+            if least <= value <= most:
                 return value
-        raise argparse.ArgumentTypeError(f"wanted a number up to {most}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"wanted a number, {least} to {most}, got {text!r}")
 
     return read
 
@@ -136,13 +137,17 @@ def _serve_api(options: argparse.Namespace) -> int:
     """Serve TeleSign's session endpoint until Ctrl-C, for the account of the environment."""
     signer = Signer.from_environment(os.environ)
     if not signer.key:
-        raise signature.KeyFormError("wanted a key to check requests with, got none")
+        raise signature.KeyFormError(
+            "wanted a key to check requests with, got none; set it and TELESIGN_CUSTOMER_ID"
+        )
     unit_s = session_endpoint.UNITS[options.unit]
     endpoint = session_endpoint.Endpoint(signer.customer_id, signer.key, unit_s, options.answer)
     try:
         server = session_endpoint.endpoint_server(endpoint, options.port)
-    except (OSError, OverflowError) as error:
-        print(f"--api: cannot listen on port {options.port}: {error}", file=sys.stderr)
+    except OSError as error:
+        address = f"127.0.0.1:{options.port}"
+        cause = f"{error.strerror}; name another port with --port"
+        print(f"--api: cannot listen on {address}: {cause}", file=sys.stderr)
         return 1
     with server, contextlib.suppress(KeyboardInterrupt):
         print(f"TeleSign's session endpoint: http://127.0.0.1:{server.server_port}", flush=True)

@@ -6,6 +6,7 @@ Of two writers at once the second waits. All of that can be rehearsed before the
 """
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -112,6 +113,8 @@ def _edit(path: Path, change: Callable[[list[str]], list[str]], *, rehearse: boo
                     return
     except OSError as error:
         message = f"{path}: cannot be written ({error.strerror}); it is unchanged"
+        if error.errno == errno.EACCES:
+            message += "; the user who runs this has to be able to write to its folder"
         raise AppendError(message) from None
     raise AppendError(f"{path}: another program keeps changing the file; nothing was changed")
 
@@ -131,8 +134,15 @@ def _read(path: Path) -> str:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AppendError(f"{path}: wanted a UTF-8 file to add to, got: {error}") from None
+    except FileNotFoundError:
+        remedy = "set allow_list to its path, or run this in its folder"
+        raise AppendError(f"{path}: wanted a CSV file, got none; {remedy}") from None
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror}); it is unchanged"
+        raise AppendError(message) from None
+    except UnicodeDecodeError:
+        remedy = "save the file as 'CSV UTF-8'"
+        raise AppendError(f"{path}: wanted UTF-8 text, got another encoding; {remedy}") from None
 
 
 def _replace(path: Path, text: str, stamp: Stamp) -> bool:

@@ -39,7 +39,10 @@ def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowLis
     except OSError as error:
         is_directory = isinstance(error, IsADirectoryError)
         got = "got a directory" if is_directory else f"got: {error.strerror}"
-        message = f"wanted a CSV file, {got}; set allow_list to its path"
+        remedy = "set allow_list to its path, or run this in its folder"
+        if isinstance(error, PermissionError):
+            remedy = "the user who runs this has to be able to read it"
+        message = f"wanted a CSV file, {got}; {remedy}"
         raise AllowListError([RowFault(0, message)], unreadable=True) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

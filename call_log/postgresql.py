@@ -154,7 +154,9 @@ class PostgresStore(Store):
         except (psycopg.DataError, psycopg.IntegrityError):
             raise  # it is a value's fault
         except psycopg.errors.UndefinedTable as error:
-            raise StoreError(f"{self.place}: there is no call log yet") from error
+            raise StoreError(
+                f"{self.place}: there is no call log yet; a server makes it"
+            ) from error
         except psycopg.Error as error:
             # Without a primary message it is the driver's own on the connection; no row is in it.
             message = error.diag.message_primary or f"{error}".partition("\n")[0]

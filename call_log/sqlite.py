@@ -68,7 +68,7 @@ class SqliteStore(Store):
             with contextlib.suppress(FileExistsError):
                 self._path.touch(0o600, exist_ok=False)
         elif found[self._path] is None:
-            raise StoreError(f"{self.place}: there is no call log yet")
+            raise StoreError(f"{self.place}: there is no call log yet; a server makes it")
         if not self._path.is_file():
             raise StoreError(f"{self.place}: wanted a file, got a folder or a device")
         self._connection = connection = sqlite3.connect(
@@ -198,7 +198,7 @@ class BusyError(StoreError):
     """Another connection has the file locked."""
 
 
-_UNWRITABLE = "the file and its folder have to be writable for the server"
+_UNWRITABLE = "the user who runs this has to be able to write to the file and its folder"
 _REMEDIES = {
     sqlite3.SQLITE_NOTADB: "set call_log to another file, or move this one away",
     sqlite3.SQLITE_BUSY: "another program has locked it for too long",

@@ -4,11 +4,13 @@ Takes plain rows and steps and knows nothing of events, routes or HTTP. rich fin
 width and encoding; without a terminal, or with NO_COLOR, the same text is printed plain.
 """
 
+import errno
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from textwrap import wrap
 from typing import TextIO
 
@@ -22,6 +24,7 @@ CALLER, TELESIGN, SERVER, CALLED = range(len(PARTIES))
 _MIN_WIDTH = 80
 _MAX_WIDTH = 120
 _MARGIN = 4
+_NOT_WRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _IN_ASCII = str.maketrans("│─", "|-")
 
 
@@ -58,14 +61,24 @@ def terminal(stream: TextIO | None = None) -> Console:
 
 
 def without_traceback(main: Callable[[], int]) -> int:
-    """Return the exit status of a program, also if Ctrl-C or a closed output ends it."""
+    """Return the exit status of a program, also if Ctrl-C or its output ends it.
+
+    The output may be closed, broken off by its reader, or a file on a disk that is full.
+    """
+    if sys.stdout is None:
+        # For as long as the program runs; so no other file becomes standard output.
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     try:
         status = main()
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"The output cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     return status
 

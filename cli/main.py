@@ -123,6 +123,7 @@ def _add_session(commands: _Commands) -> None:
     parser = pair.add_command(commands, "session", text)
     pair.add_people(parser)
     validity = "how long the session lasts, in the unit that TeleSign has set for your account"
-    parser.add_argument("--validity", type=int, metavar="N", required=True, help=validity)
+    a_month = pair.whole_number(30 * 24 * 3600)  # TeleSign's 720 hours, if the unit is seconds
+    parser.add_argument("--validity", type=a_month, metavar="N", required=True, help=validity)
     append = "add the routes of the session to the allow-list"
     parser.add_argument("--append", action="store_true", help=append)

@@ -6,6 +6,7 @@ nobody. What is to change is worked out in `allow_list.pairs`.
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -56,6 +57,17 @@ def add_people(parser: argparse.ArgumentParser) -> None:
     """Add the two numbers that `read_people` reads."""
     parser.add_argument("one", metavar="A", help="one person's number")
     parser.add_argument("other", metavar="B", help="the other person's number")
+
+
+def whole_number(most: int) -> Callable[[str], int]:
+    """Return the type of an option: a whole number, 1 to `most`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,10}", text, re.ASCII) or not 0 < int(text) <= most:
+            raise argparse.ArgumentTypeError(f"wanted a whole number, 1 to {most}, got {text!r}")
+        return int(text)
+
+    return read
 
 
 def read_people(settings: Settings, options: argparse.Namespace) -> People:

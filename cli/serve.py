@@ -120,7 +120,7 @@ def startup_banner(settings: Settings, allow_list: AllowList, port: int) -> str:
         (
             f"Masked calls on {address}{settings.event_path}",
             f"  requests    {requests}",
-            f"  allow-list  {settings.allow_list}, {rows}",
+            f"  allow-list  {Path(settings.allow_list).resolve()}, {rows}",
             f"  call log    {_call_log(settings)}",
             f"  health      {address}{HEALTH_PATH}",
             f"  next        {next_step}",

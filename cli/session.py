@@ -139,8 +139,8 @@ def _read(answer: requests.Response, people: People) -> MaskedSession:
         pass  # not what TeleSign documents
     raise SessionError(
         refusal
-        or f"wanted a session or a known refusal, got HTTP {answer.status_code} with status code"
-        f" {code!r:.40}; {MAY_EXIST}"
+        or f"wanted a session or a known refusal, got HTTP {answer.status_code} with"
+        f" {'no status code' if code is None else f'status code {code!r:.40}'}; {MAY_EXIST}"
     )
 
 

@@ -98,7 +98,7 @@ def _listen(app: Any, host: str, port: int, threads: int, limit: int) -> dict[in
         create_server(app, map=sockets, **settings)
     except (OSError, ValueError) as error:
         code = getattr(error, "errno", None)
-        cause = getattr(error, "strerror", None) or error
+        cause = getattr(error, "strerror", None) or f"{error}".rstrip(".")
         remedy = _REMEDIES.get(code or 0, "set host to a name or an address of this machine")
         raise ServeError(f"cannot listen on {host}:{port}: {cause}; {remedy}") from None
     return sockets

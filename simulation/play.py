@@ -95,7 +95,8 @@ def _print_result(out: Console, result: ScenarioResult) -> None:
     for number, exchange in enumerate(result.exchanges, start=1):
         mark = f"   (assumed: {exchange.assumed})" if exchange.assumed else ""
         console.print_wrapped(out, f"{number} > {exchange.sent}{mark}", "cyan")
-        console.print_wrapped(out, f"{number} < {exchange.status} {exchange.answer}", "green")
+        answer = f"{exchange.status} {exchange.answer}" if exchange.status else "no answer"
+        console.print_wrapped(out, f"{number} < {answer}", "green")
     text = f"{result.outcome.upper()}: {result.verdict}"
     console.print_wrapped(out, text, _STYLES[result.outcome])
     if result.to_do:

@@ -308,7 +308,7 @@ def test_without_a_key_a_pool_is_fictional_for_serving_only() -> None:
     real = {"MASKING_VIRTUAL_NUMBERS": "12025550160,18888888888"}
     assert faults_of(**real) == [
         "virtual_numbers: wanted a fictional number as long as TELESIGN_API_KEY is not set,"
-        " got ...8888"
+        " got ...8888; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY"
     ]
     assert faults_of(**real, **facts.KEYS) == []
     assert config.read("", real, serving=False)[1] == []
@@ -318,16 +318,18 @@ def test_faults_in_the_file_name_their_line(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text(
         "# port = 1\nhost = 5\n\nport = '8080'\nverify_signatures = 'false'\n"
-        "threads = true\ncolour = 1\n[table]\nport = 3\n"
+        "threads = true\ncolour = 1\nTELESIGN_API_KEY = 'secret'\n[table]\nport = 3\n"
     )
     names = ", ".join(config.NAMES)
     assert faults_in(path) == [
         f"{path}:2: host: wanted a text in quotes, got 5",
-        f"{path}:4: port: wanted a whole number, got '8080'",
-        f"{path}:5: verify_signatures: wanted true or false, got 'false'",
+        f"{path}:4: port: wanted a whole number without quotes, got '8080'",
+        f"{path}:5: verify_signatures: wanted true or false without quotes, got 'false'",
         f"{path}:6: threads: wanted a whole number, got True",
         f"{path}:7: colour: unknown setting; wanted one of {names}",
-        f"{path}:8: table: unknown setting; wanted one of {names}",
+        f"{path}:8: TELESIGN_API_KEY: wanted as the environment variable TELESIGN_API_KEY only;"
+        " remove it here",
+        f"{path}:9: table: unknown setting; wanted one of {names}",
     ]
 
 
@@ -367,7 +369,7 @@ def test_a_digit_to_accept_needs_a_greeting() -> None:
 def test_without_a_key_the_masking_id_of_the_settings_is_fictional() -> None:
     assert faults_of(MASKING_CALLER_ID_NUMBER="18888888888") == [
         "caller_id_number: wanted a fictional number as long as TELESIGN_API_KEY is not set,"
-        " got ...8888"
+        " got ...8888; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY"
     ]
     assert faults_of(MASKING_CALLER_ID_NUMBER="12025550100") == []
     assert faults_of(MASKING_CALLER_ID_NUMBER="18888888888", **facts.KEYS) == []

@@ -135,6 +135,11 @@ def test_load_prints_its_figures_and_exits_with_1_if_a_call_failed(
     assert run(capsys, "--url", NOWHERE, *options)[0] == 1
 
 
+def test_an_event_that_gets_no_answer_has_no_status(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = run(capsys, "connected", "--url", NOWHERE)
+    assert (code, "\n1 < no answer\nFAILED: wanted an answer" in out) == (1, True)
+
+
 # Where it is played
 
 
@@ -193,11 +198,17 @@ def test_where_another_program_has_the_port_a_server_is_started_or_says_why_not(
     ("arguments", "message"),
     [
         (["nonsense"], "unknown scenario 'nonsense'; see --list"),
-        (["--calls", "0"], "--calls: wanted a number up to 100000, got '0'"),
-        (["--calls", "100001"], "--calls: wanted a number up to 100000, got '100001'"),
-        (["--calls", "9", "--rate", "0"], "--rate: wanted a number up to 1000, got '0'"),
-        (["--calls", "9", "--rate", "1001"], "--rate: wanted a number up to 1000, got '1001'"),
-        (["--calls", "9", "--rate", "nan"], "--rate: wanted a number up to 1000, got 'nan'"),
+        (["--calls", "0"], "--calls: wanted a number, 1 to 100000, got '0'"),
+        (["--calls", "100001"], "--calls: wanted a number, 1 to 100000, got '100001'"),
+        (["--calls", "9", "--rate", "0"], "--rate: wanted a number, 0.01 to 1000, got '0'"),
+        (
+            ["--calls", "9", "--rate", "1001"],
+            "--rate: wanted a number, 0.01 to 1000, got '1001'",
+        ),
+        (
+            ["--calls", "9", "--rate", "nan"],
+            "--rate: wanted a number, 0.01 to 1000, got 'nan'",
+        ),
         (
             ["--calls", "9", "--url", "https://example.com/"],
             "--calls: wanted a --url on this machine, got 'https://example.com/'",
@@ -209,6 +220,7 @@ def test_where_another_program_has_the_port_a_server_is_started_or_says_why_not(
         (["--api", "busy"], "--api takes no scenarios"),
         (["--rate", "20"], "--rate needs --calls"),
         (["--port", "8082"], "--port needs --api"),
+        (["--api", "--port", "70000"], "--port: wanted a number, 0 to 65535, got '70000'"),
         (["--unit", "days"], "--unit needs --api"),
         (["--answer", "2702", "--calls", "9"], "--answer needs --api"),
         (["--digit", "12"], "--digit: invalid choice: '12'"),
@@ -248,7 +260,7 @@ def test_a_number_may_have_a_plus_and_an_empty_caller_is_a_withheld_one(
     ("key", "message"),
     [
         ("no key", "TELESIGN_API_KEY: wanted the key in base64"),
-        ("", "TELESIGN_API_KEY: wanted a key to check requests with, got none"),
+        ("", "TELESIGN_API_KEY: wanted a key to check requests with, got none; set it"),
     ],
 )
 def test_a_bad_or_missing_key_is_reported(
@@ -268,6 +280,9 @@ def test_a_bad_or_missing_key_is_reported(
 def test_a_port_that_cannot_be_had_is_reported(
     verified_server: ServerProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for port in verified_server.port, 70_000:
-        assert simulator.main(["--api", "--port", str(port)]) == 1
-        assert capsys.readouterr().err.startswith(f"--api: cannot listen on port {port}: ")
+    port = verified_server.port
+    assert simulator.main(["--api", "--port", str(port)]) == 1
+    assert capsys.readouterr().err == (
+        f"--api: cannot listen on 127.0.0.1:{port}: Address already in use;"
+        " name another port with --port\n"
+    )

@@ -49,9 +49,9 @@ def _command(commands: Any, name: str, text: str) -> ArgumentParser:
 def _add_calls(parser: ArgumentParser) -> None:
     add = parser.add_argument
     one = "show this call; six or more last characters will do"
-    add("reference_id", nargs="?", help=one)
+    add("reference_id", nargs="?", metavar="REFERENCE_ID", help=one)
     many = "how many calls to show (default: 50; with a filter, all that match)"
-    add("--last", type=_last, metavar="N", help=many)
+    add("--last", type=pair.whole_number(_MAX_LAST), metavar="N", help=many)
     number = "only calls that hold this number, or one that ends in these digits (four or more)"
     add("--number", type=number_or_end, help=f"{number}, in whatever role")
     add("--since", metavar="TIME", help=f"only calls from this time on: {_TIMES} (default: UTC)")
@@ -90,7 +90,7 @@ def _whole(text: str) -> PhoneNumber:
     try:
         return phone.parse(text)
     except phone.PhoneError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"{error}, got {phone.mask_digits(text)!r}") from None
 
 
 def number_or_end(text: str) -> str:
@@ -100,10 +100,5 @@ def number_or_end(text: str) -> str:
     try:
         return phone.parse(text)
     except phone.PhoneError as error:
-        raise argparse.ArgumentTypeError(f"{error}; or four or more last digits") from None
-
-
-def _last(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,10}", text) or not 0 < int(text) <= _MAX_LAST:
-        raise argparse.ArgumentTypeError(f"wanted a whole number, 1 to {_MAX_LAST}, got {text!r}")
-    return int(text)
+        got = f"got {phone.mask_digits(text)!r}"
+        raise argparse.ArgumentTypeError(f"{error}, or four or more last digits, {got}") from None

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     since, until = times.bounds(options, now)
     until = min(until or now, now)  # no day is empty that has not come yet
     if since is None or since >= until:
-        raise ConfigError([f"--since: wanted a time before --until and now, got {options.since!r}"])
+        raise ConfigError([f"--since: wanted a time before now, got {options.since!r}"])
     view = View(zone=times.zone_of(options))
     try:
         with stored.reading(settings) as log:

@@ -72,6 +72,9 @@ def bounds(options: argparse.Namespace, now: datetime) -> tuple[datetime | None,
     if faults:
         raise ConfigError(faults)
     since, until = found
+    if since and until and since >= until:
+        got = f"got {options.since!r} and {options.until!r}"
+        raise ConfigError([f"--since: wanted a time before --until, {got}"])
     return since, until
 
 

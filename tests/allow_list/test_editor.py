@@ -118,8 +118,11 @@ def test_a_file_with_faults_is_left_as_it_is(path: Path) -> None:
             b"to,destination\n12025550100,12025550111\n",
             "csv:1: wanted the columns from, caller_id_number, expires in the header",
         ),
-        (b"to\xff", "wanted a UTF-8 file to add to"),
-        (None, "wanted a UTF-8 file to add to, got: .*No such file"),
+        (b"to\xff", "wanted UTF-8 text, got another encoding; save the file as 'CSV UTF-8'"),
+        (
+            None,
+            "wanted a CSV file, got none; set allow_list to its path, or run this in its folder",
+        ),
     ],
 )
 def test_a_file_that_has_no_place_for_routes_is_refused_beforehand(
@@ -269,10 +272,12 @@ def test_a_folder_that_cannot_be_written_keeps_its_file(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "touch", no)
-    with pytest.raises(
-        AppendError, match=r"cannot be written \(Permission denied\); it is unchanged"
-    ):
+    with pytest.raises(AppendError) as caught:
         append(path)
+    assert str(caught.value) == (
+        f"{path}: cannot be written (Permission denied); it is unchanged;"
+        " the user who runs this has to be able to write to its folder"
+    )
     assert path.read_text() == facts.ALLOW_LIST
 
 

@@ -262,7 +262,22 @@ def test_only_a_line_end_ends_a_comment(odd: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(AllowListError) as caught:
         read(tmp_path / "none.csv")
-    message = "wanted a CSV file, got: No such file or directory; set allow_list to its path"
+    remedy = "set allow_list to its path, or run this in its folder"
+    message = f"wanted a CSV file, got: No such file or directory; {remedy}"
+    assert caught.value.faults == [(0, message)]
+
+
+def test_a_file_that_may_not_be_read_is_a_fault_of_rights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", no)
+    with pytest.raises(AllowListError) as caught:
+        read(tmp_path / "list.csv")
+    remedy = "the user who runs this has to be able to read it"
+    message = f"wanted a CSV file, got: Permission denied; {remedy}"
     assert caught.value.faults == [(0, message)]
 
 

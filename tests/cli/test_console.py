@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import ROOT
@@ -166,3 +167,24 @@ def test_a_closed_output_gives_no_traceback(command: str) -> None:
     )
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+@pytest.mark.parametrize("command", ["app.py check", "simulator.py --list"])
+def test_output_to_a_full_disk_is_one_clear_line(command: str) -> None:
+    ended = in_shell(f"{sys.executable} {command} >/dev/full")
+    message = "The output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", message)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a Unix shell")
+@pytest.mark.parametrize("command", ["app.py check", "simulator.py --list"])
+def test_without_an_output_the_status_is_as_usual(command: str) -> None:
+    ended = in_shell(f"{sys.executable} {command} >&-")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def in_shell(line: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )

@@ -104,8 +104,15 @@ def test_the_settings_file_may_be_named_before_or_after_the_command(
         (["calls", "--last", "9" * 30], "wanted a whole number, 1 to"),
         (["calls", "--last", "0"], "wanted a whole number, 1 to"),
         (["calls", "--since", "soon"], "--since: wanted today, yesterday, a span before now"),
-        (["calls", "--number", "12"], "wanted a country code and digits"),
-        (["session", facts.RIDER, facts.DRIVER, "--validity", "1h"], "--validity: invalid int"),
+        (["calls", "--number", "12"], "or four or more last digits, got '12'"),
+        (["calls", "--since", "1h", "--until", "2h"], "before --until, got '1h' and '2h'"),
+        (["report", "--since", "1h", "--until", "2h"], "before --until, got '1h' and '2h'"),
+        (["forget", "0012025550145"], "such as 12025550100, got '*********0145'"),
+        (["why", "somebody"], "such as 12025550100, got 'somebody'"),
+        (
+            ["session", facts.RIDER, facts.DRIVER, "--validity", "1h"],
+            "--validity: wanted a whole number, 1 to 2592000, got '1h'",
+        ),
     ],
 )
 def test_a_wrong_value_of_an_option_is_explained(

@@ -248,7 +248,8 @@ def test_a_list_that_is_not_there_is_told(path: Path, capsys: Captured) -> None:
     path.unlink()
     status, out, err = run(capsys, "unpair", A, B)
     assert (status, out) == (1, "")
-    assert err.startswith("unpair: allowlist.csv: wanted a UTF-8 file to add to, got: ")
+    remedy = "set allow_list to its path, or run this in its folder"
+    assert err == f"unpair: allowlist.csv: wanted a CSV file, got none; {remedy}\n"
 
 
 def test_what_stays_of_a_byte_order_mark_stays_first(path: Path, capsys: Captured) -> None:

@@ -1,5 +1,7 @@
 """The banner of the server; tests/whole/test_start.py starts and stops it as a user does."""
 
+from pathlib import Path
+
 import facts
 import pytest
 from helpers import read_list, settings_of
@@ -27,7 +29,7 @@ def test_an_open_server_is_said_to_be_open() -> None:
     assert lines["first"] == "Masked calls on http://127.0.0.1:8080/"
     assert lines["requests"] == "NOT VERIFIED: anybody who finds the address is answered"
     assert lines["next"].startswith("set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY")
-    assert lines["allow-list"] == "allowlist.csv, rows: 4"
+    assert lines["allow-list"] == f"{Path.cwd()}/allowlist.csv, rows: 4"
     assert lines["health"] == "http://127.0.0.1:8080/health"
 
 
@@ -47,7 +49,7 @@ def test_keys_that_are_not_used_are_pointed_out() -> None:
 
 def test_an_empty_list_is_pointed_out() -> None:
     lines = banner(settings_of(), "to,destination\n")
-    assert lines["allow-list"] == "allowlist.csv, rows: 0 (every call is refused)"
+    assert lines["allow-list"] == f"{Path.cwd()}/allowlist.csv, rows: 0 (every call is refused)"
 
 
 def test_an_ipv6_address_is_in_brackets() -> None:

@@ -427,7 +427,8 @@ def test_faults_of_the_list_are_shown_in_place_of_its_rows(
     allow_list.unlink()
     (fault,) = texts(inspector.get("/routes").html.select(".faults li"))
     assert fault.endswith(
-        "wanted a CSV file, got: No such file or directory; set allow_list to its path"
+        "wanted a CSV file, got: No such file or directory;"
+        " set allow_list to its path, or run this in its folder"
     )
 
 
@@ -510,7 +511,7 @@ def test_without_a_log_the_pages_say_how_to_make_calls_and_make_none(
         "To make some, start the server with make run in one window and play two calls with"
         " make call in another."
     )
-    no_log = f"{tmp_path}/calls.db: there is no call log yet."
+    no_log = f"{tmp_path}/calls.db: there is no call log yet; a server makes it."
     page = inspector.get("/")
     assert texts(page.html.select("#calls")) == [f"There are no calls yet. {make} {no_log}"]
     assert inspector.get(page.html.find(id="calls")["data-live"]).html.find(class_="none")

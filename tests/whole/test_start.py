@@ -58,7 +58,7 @@ def test_the_sample_starts_without_a_key_and_says_so_loudly(tmp_path: Path) -> N
     assert server.stderr.read_text() == (
         f"Masked calls on http://127.0.0.1:{server.port}/\n"
         "  requests    NOT VERIFIED: anybody who finds the address is answered\n"
-        "  allow-list  allowlist.csv, rows: 4\n"
+        f"  allow-list  {tmp_path}/allowlist.csv, rows: 4\n"
         f"  call log    {tmp_path}/calls.db, kept for 30 days\n"
         f"  health      http://127.0.0.1:{server.port}/health\n"
         "  next        set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before you serve"
@@ -133,7 +133,7 @@ def test_a_list_that_is_not_there_is_one_clear_line(
         "",
         "The server did not start:\n"
         "  allowlist.csv: wanted a CSV file, got: No such file or directory;"
-        " set allow_list to its path\n",
+        " set allow_list to its path, or run this in its folder\n",
     )
 
 
@@ -172,6 +172,7 @@ def test_a_host_that_is_not_here_is_one_clear_line(host: str, tmp_path: Path) ->
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"The server did not start: cannot listen on {host}:0: ")
     assert ended.stderr.endswith("; set host to a name or an address of this machine\n")
+    assert ".;" not in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 

@@ -370,7 +370,9 @@ def test_an_unknown_reference_id_is_no_call(ask: Any) -> None:
 def test_reading_needs_a_log_and_makes_none(ask: Any, tmp_path: Path) -> None:
     ended = ask("calls")
     assert ended.returncode == 1
-    assert ended.stderr == f"calls: {tmp_path}/calls.db: there is no call log yet\n"
+    assert (
+        ended.stderr == f"calls: {tmp_path}/calls.db: there is no call log yet; a server makes it\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

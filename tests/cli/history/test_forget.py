@@ -98,7 +98,10 @@ def test_what_is_no_number_is_not_forgotten(ask: Any) -> None:
 def test_forgetting_needs_a_log_and_makes_none(ask: Any, tmp_path: Path) -> None:
     ended = ask("forget", facts.CALLER)
     assert ended.returncode == 1
-    assert ended.stderr == f"forget: {tmp_path}/calls.db: there is no call log yet\n"
+    assert (
+        ended.stderr
+        == f"forget: {tmp_path}/calls.db: there is no call log yet; a server makes it\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

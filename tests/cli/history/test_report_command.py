@@ -300,9 +300,9 @@ def test_an_empty_log_has_a_report_of_no_call(ask: Any) -> None:
     [
         ("--since soon", "wanted today, yesterday, a span before now"),
         ("--since 999999999d", "wanted today, yesterday, a span before now"),
-        ("--since today --until 2d", "wanted a time before --until and now, got 'today'"),
-        ("--since today --until today", "wanted a time before --until and now, got 'today'"),
-        ("--since 2026-12-01", "wanted a time before --until and now, got '2026-12-01'"),
+        ("--since today --until 2d", "wanted a time before --until, got 'today' and '2d'"),
+        ("--since today --until today", "wanted a time before --until, got 'today' and 'today'"),
+        ("--since 2026-12-01", "wanted a time before now, got '2026-12-01'"),
     ],
 )
 def test_a_time_that_cannot_be_read_is_a_fault(words: str, said: str, ask: Any) -> None:

@@ -51,6 +51,7 @@ from routing import AllowListError, Decision, decide
 from serving.event_log import EventLog
 from signature import SignatureError
 
+SETTINGS_FILE = Path("config.toml")
 MAX_BODY_BYTES = 65_536
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
@@ -249,7 +250,7 @@ def read_settings(
 
     `path` names the file, which must exist; with `None`, `config.toml` is read if it exists.
     """
-    file = path or Path("config.toml")
+    file = path or SETTINGS_FILE
     text, faults = "", []
     try:
         text = file.read_text(encoding="utf-8-sig")

@@ -6,13 +6,12 @@ of what the others draw with.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from app import load, now
+from app import now
 from cli import pair
 from cli.history import options as history
 from config import ConfigError
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is None:
             from cli import serve
 
-            return serve.run(*load(options.config, os.environ))
+            return serve.run(options.config)
         from cli import console
 
         return console.without_traceback(lambda: _run(options))

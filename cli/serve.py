@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from allow_list import reader
-from allow_list.reload import LiveAllowList
-from app import create_app, now, open_log, row_defaults
+from app import SETTINGS_FILE, create_app, load, now, open_log, row_defaults
 from call_log import writer
 from call_log.store import StoreError
 from config import HEALTH_PATH, Settings
@@ -23,16 +22,19 @@ from serving.event_log import EventLog
 from serving.server import ServeError
 
 
-def run(settings: Settings, allow_list: LiveAllowList) -> int:
+def run(settings_file: Path | None) -> int:
     """Serve until SIGTERM or Ctrl-C; reload the allow-list when it changes, and on SIGHUP.
 
-    Returns the exit status: 1 if the server cannot start, or events were lost at the end.
+    Returns the exit status: 1 if the server cannot start, or events were lost at the end. Raises
+    `ConfigError`.
     """
+    settings, allow_list = load(settings_file, os.environ)
     _open_standard_files()
     event_log = EventLog()
 
     def print_banner(port: int) -> None:
-        print(startup_banner(settings, allow_list.current, port), file=sys.stderr, flush=True)
+        text = startup_banner(settings, settings_file or SETTINGS_FILE, allow_list.current, port)
+        print(text, file=sys.stderr, flush=True)
 
     try:
         calls = open_log(settings, event_log)
@@ -110,16 +112,18 @@ def _open_standard_files() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def startup_banner(settings: Settings, allow_list: AllowList, port: int) -> str:
+def startup_banner(settings: Settings, file: Path, allow_list: AllowList, port: int) -> str:
     """Return what is served where and to whom, and what to do next."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{port}"
     rows = f"rows: {len(allow_list)}" + ("" if len(allow_list) else " (every call is refused)")
     requests, next_step = _requests_and_next_step(settings)
+    settings_from = file.resolve() if file.exists() else f"no {file}: environment and defaults"
     return "\n".join(
         (
             f"Masked calls on {address}{settings.event_path}",
             f"  requests    {requests}",
+            f"  settings    {settings_from}",
             f"  allow-list  {Path(settings.allow_list).resolve()}, {rows}",
             f"  call log    {_call_log(settings)}",
             f"  health      {address}{HEALTH_PATH}",

@@ -12,9 +12,11 @@ from cli.serve import startup_banner
 ROUTES = read_list(facts.ALLOW_LIST)
 
 
-def banner(settings: config.Settings, text: str = facts.ALLOW_LIST) -> dict[str, str]:
+def banner(
+    settings: config.Settings, text: str = facts.ALLOW_LIST, file: Path = Path("config.toml")
+) -> dict[str, str]:
     """Return the lines of the banner by their first word."""
-    lines = startup_banner(settings, read_list(text), 8080).splitlines()
+    lines = startup_banner(settings, file, read_list(text), 8080).splitlines()
     return {line.split()[0]: line[14:] for line in lines[1:]} | {"first": lines[0]}
 
 
@@ -50,6 +52,13 @@ def test_keys_that_are_not_used_are_pointed_out() -> None:
 def test_an_empty_list_is_pointed_out() -> None:
     lines = banner(settings_of(), "to,destination\n")
     assert lines["allow-list"] == f"{Path.cwd()}/allowlist.csv, rows: 0 (every call is refused)"
+
+
+def test_the_settings_file_is_named_or_said_to_be_missing(tmp_path: Path) -> None:
+    file = tmp_path / "other.toml"
+    assert banner(settings_of(), file=file)["settings"] == f"no {file}: environment and defaults"
+    file.touch()
+    assert banner(settings_of(), file=file)["settings"] == str(file)
 
 
 def test_an_ipv6_address_is_in_brackets() -> None:

@@ -58,6 +58,7 @@ def test_the_sample_starts_without_a_key_and_says_so_loudly(tmp_path: Path) -> N
     assert server.stderr.read_text() == (
         f"Masked calls on http://127.0.0.1:{server.port}/\n"
         "  requests    NOT VERIFIED: anybody who finds the address is answered\n"
+        "  settings    no config.toml: environment and defaults\n"
         f"  allow-list  {tmp_path}/allowlist.csv, rows: 4\n"
         f"  call log    {tmp_path}/calls.db, kept for 30 days\n"
         f"  health      http://127.0.0.1:{server.port}/health\n"

@@ -13,6 +13,10 @@ import phone
 from commands import MAX_CALL_SECONDS
 from phone import PhoneNumber
 
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]\d\d(:\d\d){0,2}(\.\d{1,6})?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
+)
+
 
 def unambiguous_number(text: str, *, home_country_code: str) -> PhoneNumber:
     """Return a phone number where events get a home country code.
@@ -56,5 +60,4 @@ def nothing(_text: str) -> NoReturn:
 
 def shown(text: str) -> str:
     """Return a refused text as a message shows it: of a number the last four digits only."""
-    is_date = re.match("[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]|$)", text)
-    return repr(text if is_date else phone.mask_digits(text))
+    return repr(text if _TIME.fullmatch(text) else phone.mask_digits(text))

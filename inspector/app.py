@@ -47,7 +47,8 @@ def create_app(pages: Pages, token: str) -> Bottle:
 def _admit(token: str) -> None:
     """Let a request pass that has the cookie; exchange the token of an address for it."""
     port = request.environ["SERVER_PORT"]
-    if request.environ.get("HTTP_HOST", "").lower() not in {f"{host}:{port}" for host in _HOSTS}:
+    hosts = {f"{host}:{port}" for host in _HOSTS} | set(_HOSTS if port == "80" else ())
+    if request.environ.get("HTTP_HOST", "").lower() not in hosts:
         raise HTTPError(403, _ELSEWHERE)
     if request.method not in ("GET", "HEAD"):
         raise HTTPError(405, "These pages can only be read.", Allow="GET, HEAD")
@@ -57,13 +58,22 @@ def _admit(token: str) -> None:
         answer = redirect(request.path, query)
         answer.set_cookie(cookie, token, path="/", httponly=True, samesite="strict")
         raise answer
-    if not _is_same(request.get_cookie(cookie, ""), token):
+    if not any(_is_same(text, token) for text in _cookies(cookie)):
         raise HTTPError(403, _ELSEWHERE)
     request.environ["inspector.is_admitted"] = True
 
 
+def _cookies(name: str) -> list[str]:
+    """Return the values of a cookie; other programs on this machine set cookies of any form."""
+    # Python's parser raises for the names of some, and leaves out what stands behind others.
+    pairs = request.environ.get("HTTP_COOKIE", "").split(";")
+    found = (each.strip().partition("=") for each in pairs)
+    return [text for each, _, text in found if each == name]
+
+
 def _query() -> dict[str, str]:
-    return dict(parse_qsl(request.query_string, keep_blank_values=True, errors="replace"))
+    text = request.query_string.replace("%00", "")  # PostgreSQL takes no NUL
+    return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
 
 
 def _is_same(text: str, token: str) -> bool:

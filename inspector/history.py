@@ -33,8 +33,8 @@ def is_missing(error: StoreError) -> bool:
 class Question:
     """Which calls an address asks for: its filters, and the place in the log to begin before.
 
-    `values` are the filters as links carry them: of a number the end only, unless in full. `faults`
-    say what cannot be read.
+    `values` are the filters as the form and links have them: of a number the end only, and of what
+    cannot be read no number either, unless in full. `faults` say what cannot be read.
     """
 
     sought: Sought
@@ -64,7 +64,8 @@ def question(query: Mapping[str, str], settings: Settings, now: datetime, shown:
             try:
                 read[name], values[name] = convert(text), text
             except (argparse.ArgumentTypeError, ValueError):
-                faults.append(f"{name}: wanted {wanted}, got {shown.typed(text)}")
+                values[name] = shown.typed(text)
+                faults.append(f"{name}: wanted {wanted}, got {values[name]}")
     number, reason, home = read.get("number"), read.get("reason"), settings.home_country_code
     if number and not shown.full:
         number = values["number"] = number[-_SHOWN_DIGITS:]

@@ -1,13 +1,14 @@
 """The pages: each is a function of an address's parameters, the log, the list and the time."""
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from bottle import HTTPError, HTTPResponse, template
 
@@ -38,12 +39,13 @@ NO_CALL = "The log holds no such call: it may have been purged."
 
 _VIEWS = [str(Path(__file__).parent / "views")]
 _ROUTES = 100
+_ANSWERS = 100
 
 
 def redirect(path: str, values: Mapping[str, str]) -> HTTPResponse:
     """Return an answer that leads to another address."""
-    query = urlencode(values)
-    return HTTPResponse("", 303, {"Location": f"{path}?{query}" if query else path})
+    address, query = quote(path), urlencode(values)
+    return HTTPResponse("", 303, {"Location": f"{address}?{query}" if query else address})
 
 
 class Pages:
@@ -54,8 +56,8 @@ class Pages:
     ) -> None:
         self._settings, self._clock, self._shown = settings, clock, Shown(full=full)
         self._read_list = lru_cache(maxsize=1)(lambda _: read_list())
-        # What a form asked, by a key that stands in the address in place of the numbers.
-        self._answers: dict[str, tuple[IncomingCall, Decision, str]] = {}
+        # What the form asked, by a key that stands in the address in place of the numbers.
+        self._answers = deque[tuple[str, tuple[IncomingCall, Decision, str]]](maxlen=_ANSWERS)
 
     def page(self, name: str, **values: Any) -> str:
         """Return a page by the name of its template."""
@@ -69,7 +71,7 @@ class Pages:
         """Return the page of the last calls; with `part`, only what changes in it."""
         now, shown = self._clock().utc, self._shown
         asked = history.question(query, self._settings, now, shown)
-        if asked.values.get("number", "") != query.get("number", "") and not asked.faults:
+        if any(query[name].strip() != text for name, text in asked.values.items()):
             raise redirect("/", asked.values)
         calls, older, no_log = list[CallRecord](), 0, ""
         try:
@@ -86,7 +88,6 @@ class Pages:
             no_log=no_log,
             asked=asked,
             is_newest=asked.before == LAST,
-            typed={name: shown.typed(query[name]) for name in query},
         )
 
     def call(self, query: Mapping[str, str]) -> str:
@@ -128,29 +129,36 @@ class Pages:
         """Return the page of the list, and how a call that was asked about would be answered."""
         now, begin = self._clock(), place(query.get("begin", ""), 0)
         rows, faults, count = [], [], 0
+        if query.keys() & {"from", "to"}:
+            raise redirect("/routes", self._explain(query, now))
         try:
             allow_list = self._list()
-            if "to" in query:
-                key = secrets.token_urlsafe(6)
-                caller = query.get("from", "")
-                self._answers[key] = explained(caller, query["to"], self._settings, allow_list, now)
-                raise redirect("/routes", {"answer": key})
             count = len(allow_list)
             for route in islice(allow_list, begin, begin + _ROUTES):
                 row = PersonRow(route, refusal_of(route, allow_list, now.utc))
                 rows.append((route, state(row, now.utc)))
         except AllowListError as error:
-            faults = [
-                self._shown.sentence(each.at(self._settings.allow_list)) for each in error.faults
-            ]
+            faults = [each.at(self._settings.allow_list) for each in error.faults]
         return self.page(
             "routes",
             rows=rows,
             begin=begin,
+            back=max(begin - _ROUTES, 0),
             count=count,
             faults=faults,
-            answer=self._answers.get(query.get("answer", "")),
+            answer=dict(self._answers).get(query.get("answer", "")),
         )
+
+    def _explain(self, query: Mapping[str, str], now: Timestamp) -> dict[str, str]:
+        """Keep how a call would be answered; return the key to it, none if the list has faults."""
+        try:
+            allow_list = self._list()
+        except AllowListError:
+            return {}
+        caller, dialled = (query.get(name, "") for name in ("from", "to"))
+        key = secrets.token_urlsafe(6)
+        self._answers.append((key, explained(caller, dialled, self._settings, allow_list, now)))
+        return {"answer": key}
 
     def report(self, query: Mapping[str, str]) -> str:
         """Return the page of the figures that `report` prints."""

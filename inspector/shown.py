@@ -61,8 +61,8 @@ def _masked(value: Any, name: str = "") -> Any:
             return {phone.mask_digits(key): _masked(each, key) for key, each in value.items()}
         case list():
             return [_masked(each, name) for each in value]
-        case str() if name == "collected_digits":  # may be a card's number
-            return "*" * len(value)
+        case str() | int() | float() if name == "collected_digits":  # may be a card's number
+            return "*" * len(str(value))
         case str() if _TIME.fullmatch(value):
             return value
         case _:

@@ -1,7 +1,7 @@
 """The calls of a log from any place back to older ones: a part at a time, however long the log is.
 
-A place is an `id` of a row, which grows with the time. A call stands where the newest of its events
-does that are looked for, and so on one page only.
+A place is an `id` of a row, as they were kept one after the other. A call stands where the newest
+of its events does that are looked for, and so on one page only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +14,10 @@ MAX_EVENTS, MAX_TEXTS = 100_000, 20_000
 
 LAST = 2**62
 
+# `+ 0` lets a database go through the events of the time, not through all others by `id`. By time
+# the first and the last may be others: a clock may have been set back.
+_OF_TIME = "SELECT {}(id + 0) FROM call_event WHERE first_seen >= ? AND first_seen < ?"
+_OF_ALL = "SELECT {}(id) FROM call_event"
 _STEP = 1_000
 _TEXTS = "dialled, caller, reply, body"
 _NO_TEXTS = "'', '', '', ''"
@@ -62,10 +66,15 @@ class NewestCalls:
 
     def _bounds(self) -> tuple[int, int]:
         """Return the places of the first and the last event of the time; 1 and 0 if none is."""
-        sql = "SELECT id FROM call_event WHERE first_seen {} ? ORDER BY first_seen {} LIMIT 1"
-        first = self._store._execute(sql.format(">=", ""), [self._sought.since])
-        last = self._store._execute(sql.format("<", "DESC"), [self._sought.until])
-        return (first[0][0], last[0][0]) if first and last else (1, 0)
+        since, until = self._sought.since, self._sought.until
+        first = self._end("min", [since, until] if since else [])
+        last = self._end("max", [since, until] if until < LAST else [])
+        return (1, 0) if first is None or last is None else (first, last)
+
+    def _end(self, which: str, times: Sequence[int]) -> int | None:
+        sql = _OF_TIME if times else _OF_ALL
+        found: int | None = self._store._execute(sql.format(which), times)[0][0]
+        return found
 
     def _rows(self, where: str, values: Sequence[object]) -> Iterator[tuple[int, str]]:
         """Yield place and call of the events that are looked for, the newest first."""

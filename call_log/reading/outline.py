@@ -51,7 +51,8 @@ def outlines(store: Store, since: int) -> Iterator[EventOutline]:
     long answer comes sooner, and in parts it is not all in memory.
     """
     sql = f"SELECT {_COLUMNS} FROM call_event WHERE {_COUNTED}"  # noqa: S608
-    bounds = "SELECT min(id), max(id) FROM call_event WHERE first_seen >= ?"
+    # `+ 0` lets a database find them by the index of times, not by going through all others.
+    bounds = "SELECT min(id + 0), max(id + 0) FROM call_event WHERE first_seen >= ?"
     ((first, last),) = store._execute(bounds, [since])
     if first is None:
         return

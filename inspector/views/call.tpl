@@ -93,7 +93,7 @@
 </dl>
 % if values["legs"]:
 <h2 id="legs">Legs</h2>
-<table aria-labelledby="legs">
+<table aria-labelledby="legs" class="legs">
 <thead><tr><th scope="col">Direction</th><th scope="col">From</th><th scope="col">To</th><th scope="col" class="wide">Created</th>
 <th scope="col" class="wide">Answered</th><th scope="col" class="wide">Ended</th></tr></thead>
 <tbody>

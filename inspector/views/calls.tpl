@@ -11,7 +11,7 @@
 % end
 </div>
 <form class="filters" action="/" method="get">
-<label>Number<input name="number" value="{{typed.get("number", "")}}" placeholder="last four digits" autocomplete="off" inputmode="tel"></label>
+<label>Number<input name="number" value="{{asked.values.get("number", "")}}" placeholder="last four digits" autocomplete="off" inputmode="tel"></label>
 % for name, label, choices in (("disposition", "Disposition", Disposition), ("reason", "Reason", Reason)):
 <label>{{label}}<select name="{{name}}">
 <option value="">any</option>
@@ -24,10 +24,10 @@
 % end
 </select></label>
 % end
-<label>Since<input name="since" value="{{typed.get("since", "")}}" placeholder="today, 2h, 2026-11-23" autocomplete="off"></label>
-<label>Before<input name="until" value="{{typed.get("until", "")}}" placeholder="yesterday, 2026-11-24" autocomplete="off"></label>
+<label>Since<input name="since" value="{{asked.values.get("since", "")}}" placeholder="today, 2h, 2026-11-23" autocomplete="off"></label>
+<label>Until<input name="until" value="{{asked.values.get("until", "")}}" placeholder="yesterday, 2026-11-24" autocomplete="off"></label>
 <div class="buttons"><button>Filter</button>
-% if asked.values or asked.faults:
+% if asked.values:
 <a href="/">Clear</a>
 % end
 </div>

@@ -49,7 +49,7 @@
 % end
 <p class="more">Rows {{f"{begin + bool(rows):,} to {begin + len(rows):,} of {count:,}"}}
 % if begin:
-<a href="/routes?begin={{max(begin - 100, 0)}}">Back</a>
+<a href="/routes?begin={{back}}">Back</a>
 % end
 % if begin + len(rows) < count:
 <a href="/routes?begin={{begin + len(rows)}}">More</a>

@@ -59,6 +59,8 @@ def test_an_expiry_may_be_in_any_zone(text: str, zone: timezone) -> None:
         ("2027-01-31T18:00:00", "2027-01-31T18:00:00"),
         ("12025550123", "*******0123"),
         ("1202-5550-123", "****-***0-123"),
+        ("2027-01-31 12025550123", "****-**-** *******0123"),
+        ("2027-01-31 +1 202 555 0123", "****-**-** +* *** *** 0123"),
     ],
 )
 def test_an_expiry_without_a_zone_or_meaning_is_refused_and_shown_without_a_number(

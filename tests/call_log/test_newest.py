@@ -83,6 +83,25 @@ def test_calls_are_sought_by_time_reason_and_text(store: Store) -> None:
         assert found == listed, sought
 
 
+@pytest.mark.usefixtures("five_calls")
+def test_calls_are_found_though_a_clock_was_wrong_for_a_while(store: Store, clock: Clock) -> None:
+    for name, seconds in (
+        ("ahead", 86_400),
+        ("right", -86_400),
+        ("behind", -86_400),
+        ("last", 86_400),
+    ):
+        clock.sleep(seconds)
+        keep(store, clock, name, "incoming_call")
+    listed = ["last", "behind", "right", "ahead", "four", "five", "one", "three", "two"]
+    assert pages(store, Sought(), 10) == [listed]
+    start = microseconds(START)
+    today = [each for each in listed if each not in ("ahead", "behind")]
+    assert pages(store, Sought(start, start + 3_600_000_000), 10) == [today]
+    assert pages(store, Sought(until=start), 10) == [["behind"]]
+    assert pages(store, Sought(since=start + 3_600_000_000), 10) == [["ahead"]]
+
+
 def test_an_empty_log_has_no_calls(store: Store) -> None:
     assert pages(store, Sought(), 10) == [[]]
 

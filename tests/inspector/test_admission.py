@@ -78,29 +78,70 @@ def test_the_token_is_compared_in_constant_time(
     assert compared == [TOKEN.encode()] * 2
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:80", "localhost:80", "LOCALHOST:80", "[::1]:80"])
-def test_this_machine_has_these_names(inspector: Any, host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("127.0.0.1:8090", "8090"),
+        ("localhost:8090", "8090"),
+        ("LOCALHOST:8090", "8090"),
+        ("[::1]:8090", "8090"),
+        ("127.0.0.1", "80"),  # a browser leaves out this one
+        ("localhost:80", "80"),
+    ],
+)
+def test_this_machine_has_these_names(inspector: Any, host: str, port: str) -> None:
     inspector.cookiejar.clear()
-    cookie = {"Cookie": f"inspector_80={TOKEN}"}
-    inspector.get("/static/style.css", headers=cookie, extra_environ={"HTTP_HOST": host})
+    cookie = {"Cookie": f"inspector_{port}={TOKEN}"}
+    environ = {"HTTP_HOST": host, "SERVER_PORT": port}
+    inspector.get("/static/style.css", headers=cookie, extra_environ=environ)
 
 
 @pytest.mark.parametrize(
     "host",
     [
         "evil.example",
-        "evil.example:80",
+        "evil.example:8090",
         "127.0.0.1",
-        "127.0.0.1:81",
-        "127.0.0.1.evil.example:80",
+        "127.0.0.1:80",
+        "127.0.0.1.evil.example:8090",
     ],
 )
 def test_a_request_to_another_name_is_refused_though_it_has_the_cookie(
     inspector: Any, host: str
 ) -> None:
-    for headers, path in [({"Cookie": f"inspector_80={TOKEN}"}, "/"), ({}, f"/?token={TOKEN}")]:
-        environ = {"HTTP_HOST": host}
+    environ = {"HTTP_HOST": host, "SERVER_PORT": "8090"}
+    for headers, path in [({"Cookie": f"inspector_8090={TOKEN}"}, "/"), ({}, f"/?token={TOKEN}")]:
         assert refused(inspector.get(path, headers=headers, extra_environ=environ, status="*"))
+
+
+@pytest.mark.parametrize(
+    "others",
+    ["a/b=c; ", 'seen={"a": 1}; ', 'x="open; ', "inspector_80=old; ", "caf\xe9; ", ";;= ;"],
+)
+def test_cookies_of_other_programs_on_this_machine_do_not_matter(
+    inspector: Any, others: str
+) -> None:
+    inspector.cookiejar.clear()
+    for cookies in f"{others}inspector_80={TOKEN}", f"inspector_80={TOKEN}; {others}":
+        assert (
+            inspector.get("/static/style.css", headers={"Cookie": cookies}, status="*").status_int
+            == 200
+        )
+    assert refused(inspector.get("/", headers={"Cookie": others}, status="*"))
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/call/", "/call/"),
+        ("//evil.example/", "/evil.example/"),
+        ("/%5Cevil.example/", "/%5Cevil.example/"),
+        ("/%0D%0AX-Evil:1", "/%0D%0AX-Evil%3A1"),
+    ],
+)
+def test_the_token_leads_nowhere_else(make_inspector: Any, path: str, location: str) -> None:
+    answer = make_inspector().get(f"{path}?token={TOKEN}", status=303)
+    assert answer.headers["Location"] == location
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])

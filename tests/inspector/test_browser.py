@@ -12,6 +12,7 @@ from typing import Any
 
 import facts
 import pytest
+import requests
 from helpers import ROOT, eventually
 from inspecting import inspecting
 from processes import ServerProcess
@@ -109,3 +110,27 @@ def test_a_call_appears_by_itself_and_is_opened_and_filtered(
             for width in 360, 1400:
                 look(browser, width)
         assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+
+
+def test_no_text_of_telesigns_makes_a_page_wider_than_its_window(
+    browser: Chrome, tmp_path: Path
+) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    leg = {"direction": "d" * 100, "status": "s" * 200, "ended_on_utc": "2026-11-23T12:00:00Z"}
+    with inspecting(tmp_path) as (address, _), ServerProcess(tmp_path) as server:
+        for event, data in [
+            ("incoming_call", {"to": facts.DIALLED, "from": facts.CALLER}),
+            ("dial_completed", {"status": "x" * 300}),
+            ("e" * 64, {"m" * 200: "y" * 300}),
+            ("call_completed", leg | {"audio_recording_file_name": "r" * 200}),
+        ]:
+            body = {"event": event, "reference_id": "i" * 128, "data": data}
+            assert requests.post(server.url, json=body, timeout=20).status_code == 200
+        browser.get(address)
+        for width in 360, 1400:
+            look(browser, width)
+        browser.find_element(By.CSS_SELECTOR, "#calls tbody a").click()
+        for summary in browser.find_elements(By.TAG_NAME, "summary"):
+            summary.click()
+        for width in 360, 1400:
+            look(browser, width)

@@ -102,6 +102,7 @@ def odd_call(deliver: Deliver) -> None:
     post(deliver, "incoming_call", to=facts.DIALLED, **{"from": "+1 (202) 555-0123"})
     post(deliver, "dial_completed", status=f"busy, says {number}")
     post(deliver, "speak_completed", collected_digits="4111111111111111")
+    post(deliver, "play_completed", collected_digits=[2468, 2468.5, {"collected_digits": "2468"}])
     post(deliver, f"event-{number}", "odd", **{number: int(number)}, list=[float(number), number])
     post(deliver, "call_completed", created_on_utc="2026-11-23T12:00:00.123456Z", duration=9)
 
@@ -176,15 +177,40 @@ def test_a_filter_that_cannot_be_read_is_said_and_shows_no_call(
     inspector: Any, deliver: Deliver, query: str, fault: str
 ) -> None:
     deliver("one", "incoming_call")
-    page = inspector.get(f"/?{query}")
+    answer = inspector.get(f"/?{query}")
+    page = answer.follow() if answer.status_int == 303 else answer
     assert texts(page.html.select(".fault")) == [fault]
     assert page.html.find("table") is None
     assert facts.CALLER not in page.text
 
 
-def test_a_number_in_full_leaves_the_address(inspector: Any) -> None:
-    answer = inspector.get("/?number=%2B1+202+555+0123&disposition=failed", status=303)
-    assert answer.headers["Location"] == "/?number=0123&disposition=failed"
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("number=%2B1+202+555+0123&disposition=failed", "number=0123&disposition=failed"),
+        ("number=12025550123&since=soon", "number=0123&since=soon"),
+        ("number=x12025550123&reason=expired", "number=x%2A%2A%2A%2A%2A%2A%2A0123&reason=expired"),
+        ("until=12025550123", "until=%2A%2A%2A%2A%2A%2A%2A0123"),
+    ],
+)
+def test_a_number_in_full_leaves_the_address(inspector: Any, query: str, left: str) -> None:
+    answer = inspector.get(f"/?{query}", status=303)
+    assert answer.headers["Location"] == f"/?{left}"
+    answer.follow(status=200)
+
+
+def test_the_form_keeps_the_filters(inspector: Any) -> None:
+    query = {
+        "number": "0123",
+        "disposition": "failed",
+        "reason": "expired",
+        "since": "2026-11-23T18:00:00",
+        "until": "2026-11-24",
+    }
+    page = inspector.get("/", query, status=200)
+    fields = {each["name"]: each.get("value") for each in page.html.select(".filters input")}
+    chosen = {each.parent["name"]: each["value"] for each in page.html.select("[selected]")}
+    assert fields | chosen == query
 
 
 def test_older_calls_are_on_further_pages_each_call_on_one(
@@ -240,6 +266,7 @@ def test_no_page_shows_a_number_in_full(
         shown = {each for each in digits for number in NUMBERS if number in each}
         assert shown <= MASKING_IDS, address
         assert "4111111111111111" not in page.text
+        assert "2468" not in page.text
 
 
 NUMBERS = {
@@ -330,11 +357,14 @@ def test_a_call_is_drawn_and_told_event_by_event(inspector: Any, deliver: Delive
     assert [leg[:3] for leg in legs] == [["outbound", "...0199", "...0111"]]
 
 
+@pytest.mark.parametrize(
+    "log_url", ["sqlite", pytest.param("postgresql", marks=needs_postgresql)], indirect=True
+)
 def test_a_call_that_is_not_in_the_log_has_no_page(inspector: Any, deliver: Deliver) -> None:
     deliver("one", "incoming_call")
     text = "404 Not Found The log holds no such call: it may have been purged."
-    assert main(inspector.get("/call/?id=two", status=404)) == text
-    assert main(inspector.get("/call/", status=404)) == text
+    for address in "/call/?id=two", "/call/", "/call/?id=%00", "/call/?id=%ED%A0%80":
+        assert main(inspector.get(address, status=404)) == text
 
 
 def test_what_is_left_of_a_purged_call_has_a_page(
@@ -419,9 +449,10 @@ def test_faults_of_the_list_are_shown_in_place_of_its_rows(
 ) -> None:
     allow_list.write_text(f"to,destination\nx,\n{facts.DIALLED},{facts.CALLER}99999\n")
     page = inspector.get("/routes")
-    assert [each.partition(" wanted")[0] for each in texts(page.html.select(".faults li"))] == [
-        f"{allow_list}:2: to:",
-        f"{allow_list}:3: destination:",
+    wanted = "wanted a country code and digits, 7 to 15 in all, such as 12025550100"
+    assert texts(page.html.select(".faults li")) == [
+        f"{allow_list}:2: to: {wanted}, got 'x'",
+        f"{allow_list}:3: destination: {wanted}, got '************9999'",
     ]
     assert "Traceback" not in page.text
     allow_list.unlink()
@@ -478,6 +509,26 @@ def test_a_call_that_has_not_happened_is_explained(inspector: Any) -> None:
 
 def test_an_answer_that_is_not_known_is_not_shown(inspector: Any) -> None:
     assert inspector.get("/routes?answer=x").html.select(".answer") == []
+
+
+def test_of_many_answers_the_last_hundred_are_kept(inspector: Any) -> None:
+    asked = {"from": facts.CALLER, "to": facts.DIALLED}
+    kept = [inspector.get("/routes", asked).headers["Location"] for _ in range(101)]
+    shown = [bool(inspector.get(each).html.select(".answer")) for each in kept]
+    assert shown == [False, *[True] * 100]
+
+
+@pytest.mark.parametrize("missing", ["from", "to"])
+def test_numbers_leave_the_address_whatever_is_asked(
+    inspector: Any, allow_list: Path, missing: str
+) -> None:
+    asked = {"from": facts.CALLER, "to": facts.DIALLED}
+    del asked[missing]
+    assert "?answer=" in inspector.get("/routes", asked, status=303).headers["Location"]
+    allow_list.write_text("to\nx\n")
+    answer = inspector.get("/routes", asked, status=303)
+    assert answer.headers["Location"] == "/routes"
+    assert len(answer.follow().html.select(".faults li")) == 1
 
 
 def test_the_report_shows_the_figures_as_a_chart_and_in_tables(

@@ -18,11 +18,12 @@ from enum import Enum, auto
 from itertools import islice
 from pathlib import Path
 
-from call_log.store import MAX_KEPT, Key, Row, Store, StoreError
+from call_log.store import MAX_KEPT, Key, Row, Store, StoreError, utc
 
 MAX_BYTES = 32 * 2**20
 
 _ROW_BYTES = 1_000  # what a row takes without its body
+_MAX_KEPT_BYTES = 2**20
 
 
 class Condition(Enum):
@@ -77,7 +78,7 @@ class Backlog:
 
     def oldest(self) -> list[Row]:
         """Return the rows to be kept next; they stay here until they are removed."""
-        return list(islice(self._rows.values(), MAX_KEPT))
+        return _first(self._rows.values())
 
     def remove(self, rows: Iterable[Row]) -> None:
         """Remove rows as they were when they were taken; a repeat that came meanwhile stays."""
@@ -91,6 +92,18 @@ class Backlog:
         """Return and remove all rows."""
         rows, self._rows, self._room = list(self._rows.values()), {}, 0
         return rows
+
+
+def _first(rows: Iterable[Row]) -> list[Row]:
+    """Return the first rows: as many as any database keeps within its time for a statement."""
+    some: list[Row] = []
+    room = _MAX_KEPT_BYTES
+    for row in islice(rows, MAX_KEPT):
+        room -= _size(row)
+        if some and room < 0:
+            break
+        some.append(row)
+    return some
 
 
 def _size(row: Row) -> int:
@@ -143,8 +156,9 @@ def import_spilled(store: Store, notify: Callable[[str], None]) -> None:
 
 def _import_file(store: Store, path: Path) -> int:
     rows = [_row(line) for line in path.read_bytes().splitlines()]
-    for begin in range(0, len(rows), MAX_KEPT):
-        some = rows[begin : begin + MAX_KEPT]
+    left = rows
+    while some := _first(left):
+        left = left[len(some) :]
         ids = {row.reference_id for row in some}
         with store.transaction(ids):
             store.keep(some, store.purged(ids))
@@ -162,7 +176,14 @@ def _row(line: bytes) -> Row:
     values = json.loads(line)
     values["sha256"] = bytes.fromhex(values["sha256"])
     values["body"] = base64.b64decode(values["body"], validate=True)
-    return Row(*(values[name] for name in Row._fields))
+    row = Row(*(values[name] for name in Row._fields))
+    # What would raise at each start once it was in the log raises now.
+    row.to_event()
+    row.wire.keys()
+    row.body.decode()
+    utc(row.first_seen)
+    utc(row.last_seen)
+    return row
 
 
 def _write_synced(path: Path, content: bytes) -> None:

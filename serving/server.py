@@ -227,7 +227,11 @@ class _Connections:
 
     def close(self) -> None:
         """Stop the threads, wait for those that are not stuck, and close every connection."""
-        self.listeners[0].task_dispatcher.shutdown(timeout=_MAX_THREADS_END_S)  # of all listeners
+        dispatcher = self.listeners[0].task_dispatcher  # the same one for all listeners
+        dispatcher.set_thread_count(0)  # waitress's `shutdown` would wait by the wall clock
+        by_s = time.monotonic() + _MAX_THREADS_END_S
+        while dispatcher.threads and time.monotonic() < by_s:
+            time.sleep(0.01)
         wasyncore.close_all(self._sockets)
 
 

@@ -503,6 +503,15 @@ def test_who_sets_only_a_digit_gets_a_greeting_that_asks_for_it() -> None:
     assert (settings.greeting, faults) == ("Press 7 to take the call.", [])
 
 
+def test_a_password_in_a_url_is_not_shown() -> None:
+    url = "postgresql://us:secret@db.example/calls"
+    settings, faults = config.read("", {"MASKING_CALL_LOG": url})
+    assert faults == []
+    assert "secret" not in repr(settings)
+    _, (fault,) = config.read("", {"MASKING_CALL_LOG": f"{url} "})
+    assert fault.endswith(", got ...@db.example/calls '")
+
+
 def test_secrets_are_not_shown() -> None:
     settings, _ = config.read("", facts.KEYS)
     shown = repr(settings)

@@ -259,7 +259,7 @@ def test_only_a_line_end_ends_a_comment(odd: str, tmp_path: Path) -> None:
     assert len(read(path)) == 0
 
 
-def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_fault_that_may_pass(tmp_path: Path) -> None:
     with pytest.raises(AllowListError) as caught:
         read(tmp_path / "none.csv")
     remedy = "set allow_list to its path, or run this in its folder"
@@ -279,6 +279,7 @@ def test_a_file_that_may_not_be_read_is_a_fault_of_rights(
     remedy = "the user who runs this has to be able to read it"
     message = f"wanted a CSV file, got: Permission denied; {remedy}"
     assert caught.value.faults == [(0, message)]
+    assert caught.value.unreadable
 
 
 def test_a_file_in_another_encoding_is_a_fault_with_its_line(tmp_path: Path) -> None:

@@ -288,6 +288,27 @@ def test_a_file_with_a_fault_is_not_read_again_until_it_changes(
     assert reads == 2
 
 
+def test_another_version_with_the_same_fault_is_reported_again(checked: Checked) -> None:
+    """Whoever has just saved it waits for a line."""
+    checked.path.write_text("to,destination\n12025550166,x\n")
+    (notice,) = checked.check()
+    checked.path.write_text("to,destination\n12025550166,x\n# and more\n")
+    assert checked.check() == [notice]
+
+
+def test_a_change_to_the_same_length_in_the_same_second_is_noticed(tmp_path: Path) -> None:
+    path, second_ns = tmp_path / "list", 1_800_000_000 * 10**9
+    path.write_text("one")
+    os.utime(path, ns=(0, second_ns))
+    read: Any = path.read_text
+    listed: Any = LiveAllowList(path, read)
+    path.write_text("two")
+    os.utime(path, ns=(0, second_ns + 1_000))
+    for _ in range(3):
+        listed.check(lambda _: None, requested=False)
+    assert listed.current == "two"
+
+
 def test_a_file_that_is_still_being_written_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text("a")

@@ -1,5 +1,6 @@
 """The backlog while the log fails: each delivery once, within bounds, and not lost by a stop."""
 
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -130,6 +131,33 @@ def test_a_repeat_that_comes_while_its_row_is_being_kept_stays() -> None:
     assert waiting._room == backlog.MAX_BYTES
 
 
+LARGE = [row(f"call-{n}", body=(f"{n:06}" * 10_000).encode()) for n in range(200)]
+
+
+def test_large_events_are_kept_a_few_at_a_time() -> None:
+    """A database gives up a statement that takes too long, and would do so again and again."""
+    waiting = Backlog()
+    for each in LARGE:
+        waiting.add(each)
+    assert waiting.oldest() == LARGE[:17]
+    waiting.add(row("small"))
+    waiting.remove(LARGE)
+    assert waiting.oldest() == [row("small")]
+
+
+def test_large_events_come_from_a_file_too(opened: Opener, log_url: str) -> None:
+    opened().close()
+    path = saved(log_url, [each._replace(body=noise(each.body)) for each in LARGE])
+    opened().close()
+    assert counted(log_url) == Counter({1: 200})
+    assert not path.exists()
+
+
+def noise(text: bytes) -> bytes:
+    """Return a text of the same length that no database can compress."""
+    return random.Random(text).randbytes(len(text) // 2).hex().encode()
+
+
 @pytest.mark.usefixtures("impatient")
 def test_an_orderly_stop_while_the_log_fails_loses_nothing(
     opened: Opener,
@@ -199,6 +227,7 @@ def test_what_can_be_written_nowhere_is_counted_and_reported(
         "events LOST: 20; neither the call log nor a file next to it could be written"
         " (No space left on device)"
     )
+    assert unkept_files(faulty.store.spill_prefix.parent) == []  # nor half of one
 
 
 def full(*_: object) -> None:
@@ -280,7 +309,24 @@ def test_servers_that_import_a_file_at_once_keep_it_once(stopped: Path, log_url:
 @one_database
 @pytest.mark.parametrize(
     "bad",
-    [b"a letter to the family\n", b"[]\n", b'{"sha256":"","body":""}\n', b'{"reference_id":"x'],
+    [
+        b"a letter to the family\n",
+        b"[]\n",
+        b'{"sha256":"","body":""}\n',
+        b'{"reference_id":"x',
+        *(
+            backlog._line(row("odd", **values))
+            for values in (
+                {"caller": "a friend of mine"},
+                {"caller": ""},
+                {"reply": "no JSON"},
+                {"reply": "[]"},
+                {"body": b"\xff"},
+                {"first_seen": 2**62},
+                {"last_seen": 2**62},
+            )
+        ),
+    ],
 )
 def test_a_file_with_a_line_that_is_no_event_stays_as_it_is_and_is_reported(
     stopped: Path, opened: Opener, log_url: str, notices: list[str], bad: bytes
@@ -351,5 +397,33 @@ def test_files_of_other_logs_are_left_alone(
 
 
 def test_a_body_is_saved_byte_for_byte() -> None:
-    body = random.Random(1).randbytes(1_000)
+    body = "".join(map(chr, range(0x3000))).encode()
     assert backlog._row(backlog._line(row(body=body))) == row(body=body)
+
+
+def test_a_saved_file_and_its_name_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop is often followed by that of the machine."""
+    synced: dict[tuple[int, int], int] = {}
+
+    def sync(fd: int) -> None:
+        found = os.fstat(fd)
+        synced[found.st_dev, found.st_ino] = found.st_size
+
+    monkeypatch.setattr(os, "fsync", sync)
+    path = saved(f"sqlite:///{tmp_path}/calls.db", [row()])
+    file, folder = path.stat(), tmp_path.stat()
+    assert synced.get((file.st_dev, file.st_ino)) == file.st_size
+    assert (folder.st_dev, folder.st_ino) in synced
+
+
+def test_any_name_of_a_log_may_be_that_of_a_saved_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/calls [1]*.db"
+    path = saved(url, [row()])
+    store = writer.store_of(url)
+    store.open()
+    backlog.import_spilled(store, print)
+    store.close()
+    assert counted(url) == Counter({1: 1})
+    assert not path.exists()

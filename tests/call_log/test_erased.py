@@ -84,3 +84,20 @@ def test_what_is_purged_between_calls_that_stay_is_nowhere_in_the_file(
     log.close()
     assert not in_the_files(tmp_path, b"12025550142")
     assert in_the_files(tmp_path, b"12025550123")
+
+
+def test_what_a_killed_server_had_purged_is_nowhere_in_the_files_after_a_start(
+    tmp_path: Path, clock: Clock
+) -> None:
+    killed, store = [writer.store_of(f"sqlite:///{tmp_path / 'calls.db'}") for _ in range(2)]
+    killed.open()
+    body = b'{"from":"12025550142"}'
+    row = Row("call", "x", b"1", None, None, None, "{}", None, 1, 1, 1, body)
+    with killed.transaction():
+        killed.keep([row])
+    killed.purge(["call"])
+    assert in_the_files(tmp_path, b"12025550142")
+    log = CallLog(store, print, keep_days=30, clock=clock)
+    assert not in_the_files(tmp_path, b"12025550142")
+    log.close()
+    killed.close()

@@ -1,11 +1,15 @@
 """Serving by itself, also on a system that lacks much: every connection gets its answers."""
 
+import itertools
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from helpers import eventually, payload, processor_s
@@ -215,6 +219,59 @@ def test_a_wall_clock_that_jumps_back_keeps_no_connection_open() -> None:
         other.sendall(post("/jump/-86400"))
         assert answers(other, 1) == [b"/jump/-86400"]
         assert everything(half) == b""
+
+
+def test_a_wall_clock_that_goes_back_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even of a server of which a request never ends."""
+    answered = threading.Event()
+    sockets = _listen(lambda *_: [], "127.0.0.1", 0, threads=1, limit=100)
+    connections = _Connections(sockets, 100, print)
+    connections.listeners[0].task_dispatcher.add_task(SimpleNamespace(service=answered.wait))
+    closing = threading.Thread(target=connections.close, daemon=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "time", map(float, itertools.count(1_800_000_000, -1)).__next__)
+        closing.start()
+        closing.join(5)
+        is_over = not closing.is_alive()
+    answered.set()
+    assert is_over
+
+
+def test_a_stop_answers_also_on_connections_that_are_not_accepted_yet() -> None:
+    def app(_: object, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
+
+    sockets = _listen(app, "127.0.0.1", 0, threads=1, limit=100)
+    connections = _Connections(sockets, 100, print)
+    with connect(int(connections.listeners[0].effective_port)) as client:
+        client.sendall(post("/"))
+        connections.drain()
+        connections.close()
+        assert everything(client).endswith(b"done")
+
+
+def test_at_the_limit_who_has_waited_longest_and_for_a_second_makes_room() -> None:
+    """Three connections at most: the limit counts what listens and what wakes the loop too."""
+    notices: list[str] = []
+    sockets = _listen(lambda *_: [], "127.0.0.1", 0, threads=0, limit=5)
+    connections = _Connections(sockets, 5, notices.append)
+    waited: dict[Any, int] = {}
+    left = []
+    with ExitStack() as stack:
+        for waited_s in -60, 3, 4, -60, -60:
+            stack.enter_context(connect(int(connections.listeners[0].effective_port)))
+            connections._accept()
+            newest = connections._all()[-1]
+            newest.since_s, waited[newest] = newest.since_s - waited_s, waited_s
+            connections._next_sweep_s = 0.0
+            connections.sweep()
+            left.append([waited[each] for each in connections._all()])
+    wasyncore.close_all(sockets)
+    assert left == [[-60], [-60, 3], [-60, 3], [-60, -60], [-60, -60, -60]]
+    assert len(notices) == 1
 
 
 def late(*parts: bytes) -> str:

@@ -196,7 +196,8 @@ def test_closed_standard_files_are_not_taken_by_sockets(tmp_path: Path) -> None:
     process = subprocess.Popen(
         ["sh", "-c", f"exec {sys.executable} {ROOT}/app.py <&- >&-"],
         cwd=tmp_path,
-        env={**os.environ, "MASKING_PORT": str(port)},
+        # SQLite would open them itself.
+        env={**os.environ, "MASKING_PORT": str(port), "MASKING_CALL_LOG": ""},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -209,6 +210,9 @@ def test_closed_standard_files_are_not_taken_by_sockets(tmp_path: Path) -> None:
             headers={"Content-Type": "application/json"},
             timeout=10,
         )
-        assert answer.json() == facts.DIAL
+        opened = [Path(f"/proc/{process.pid}/fd/{fd}").resolve() for fd in range(2)]
         process.terminate()
         assert process.wait(timeout=10) == 0
+    assert answer.json() == facts.DIAL
+    if sys.platform == "linux":
+        assert opened == [Path(os.devnull)] * 2

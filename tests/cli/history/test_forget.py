@@ -67,6 +67,28 @@ def test_every_way_to_write_a_number_is_found(log_url: str, written: str) -> Non
     store.close()
 
 
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"caller": "12025550123"},
+        {"caller": "bad 0012025550123"},
+        {"dialled": "12025550123"},
+        {"reply": '{"method":"dial","params":{"to":"12025550123"}}'},
+    ],
+    ids=["caller", "SIP address", "dialled", "destination"],
+)
+def test_a_number_is_found_in_every_part_of_a_row(log_url: str, held: dict[str, Any]) -> None:
+    """A destination is in no event until the call has ended."""
+    store = writer.store_of(log_url)
+    store.open()
+    row = Row("one", "incoming_call", b"1", None, None, None, "{}", None, 1, 1, 1, b"{}")
+    other = {name: text.replace("23", "24") for name, text in held.items()}
+    with store.transaction(["one", "two"]):
+        store.keep([row._replace(**held), row._replace(reference_id="two", **other)])
+    assert store.calls_where(finds(phone.parse(facts.CALLER), "1")) == {"one"}
+    store.close()
+
+
 def test_what_is_forgotten_is_nowhere_in_the_files(tmp_path: Path) -> None:
     """Also between other calls, in pages that were split, and while the server runs."""
     with ServerProcess(tmp_path) as server:

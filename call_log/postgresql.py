@@ -97,6 +97,12 @@ class PostgresStore(Store):
             client_encoding="utf8",
             application_name="masked-calls",
         )
+        encoding = self._connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":  # which might not take every text of an event
+            raise StoreError(
+                f"{self.place}: wanted a database in UTF8, got one in {encoding}; create another"
+                " with ENCODING 'UTF8'"
+            )
         with self.transaction():
             if write:
                 # Two servers that start at once must not both create the tables.

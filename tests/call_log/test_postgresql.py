@@ -170,6 +170,22 @@ def test_a_connection_that_hangs_is_aborted(tmp_path: Path, cluster: Cluster, wh
     assert set(kept(where)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
 
 
+@needs_programs
+def test_a_database_in_another_encoding_is_refused(tmp_path: Path, cluster: Cluster) -> None:
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE DATABASE old ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
+    where = cluster.url.removesuffix("postgres") + "old"
+    server = ServerProcess(tmp_path, {"MASKING_CALL_LOG": where})
+    with pytest.raises(AssertionError, match="did not start"), server:
+        pass
+    assert server.stderr.read_text() == (
+        "The server did not start: PostgreSQL old on 127.0.0.1: wanted a database in UTF8, got one"
+        " in LATIN1; create another with ENCODING 'UTF8'\n"
+    )
+
+
 @pytest.mark.parametrize("write", [True, False], ids=["to write", "to read"])
 def test_a_batch_of_calls_reads_nothing_of_others(url: str, write: bool) -> None:
     """Also where the database knows nothing of a table yet, as after a backup was put back."""

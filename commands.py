@@ -12,6 +12,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import phone
@@ -42,7 +43,12 @@ class _Command(ABC):
 
     def to_json(self) -> str:
         """Return the command as it is sent and stored: compact JSON in ASCII."""
-        return _compact(self.to_wire())
+        return _json(self)
+
+
+@lru_cache  # a server sends the same few commands again and again
+def _json(command: _Command) -> str:
+    return _compact(command.to_wire())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,7 @@ from enum import StrEnum
 
 from calls import ANSWERED
 from commands import Wire
-from events import (
-    CallCompleted,
-    CallLeg,
-    DialCompleted,
-    Event,
-    IncomingCall,
-)
+from events import CallCompleted, CallLeg, DialCompleted, Event, IncomingCall
 from phone import NoNumber, PhoneNumber
 
 MAX_CALL = timedelta(hours=4, minutes=10)

@@ -7,16 +7,17 @@ number, and none holds a path, the text of an exception or a version.
     loop (serving.server)   reads requests, sends answers
       worker thread         receive_event: verifies, parses, waits for the call log
         log writer          decides and records in one transaction, then lets the worker answer
-        event log's writer  writes the line; nobody waits for it
+        lines' writer        writes the line; nobody waits for it
 
 The decision is made inside the transaction that records it: two processes on one call log would
 otherwise give two different dials for one call.
 
-`python app.py` is the command line of `cli/main.py`; another WSGI server runs `app:application`.
+`python app.py` serves, by `serving/start.py`; with a command it is a tool, by `tools/main.py`.
+Another WSGI server runs `app:application`.
 """
 
 if __name__ == "__main__":
-    from cli import prerequisites
+    from serving import prerequisites
 
     prerequisites.check()  # first: the imports below find out what is missing
 
@@ -28,30 +29,27 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 from bottle import Bottle, HTTPError, HTTPResponse, request
 
-import config
 import events
 import signature
-from allow_list import reader
-from allow_list.reader import RowDefaults
 from allow_list.reload import LiveAllowList
-from call_log import writer
 from call_log.store import StoreError
 from calls import CallState, CallStore, Delivery, LogUnavailable, Timestamp
 from commands import Command
 from config import HEALTH_PATH, ConfigError, Settings, prompts
 from events import EventError
-from routing import AllowListError, Decision, decide
-from serving.event_log import EventLog
+from routing import Decision, decide
+from serving import start
+from serving.lines import Lines
+from serving.sources import load, now, open_log
+from serving.start import server_parser
 from signature import SignatureError
 
-SETTINGS_FILE = Path("config.toml")
 MAX_BODY_BYTES = 65_536
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
@@ -71,11 +69,6 @@ _STATUS = {
 _HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
 
 
-def now() -> Timestamp:
-    """Return the present time on both clocks."""
-    return Timestamp(datetime.now(UTC), time.monotonic())
-
-
 @dataclass
 class Handlers:
     """Handles the requests of one server: events and health."""
@@ -83,7 +76,7 @@ class Handlers:
     settings: Settings
     allow_list: LiveAllowList
     calls: CallStore
-    event_log: EventLog
+    lines: Lines
     clock: Callable[[], Timestamp]
 
     def __post_init__(self) -> None:
@@ -109,7 +102,7 @@ class Handlers:
         delivery = Delivery(event, body, self.clock())
         self._last_event = delivery.received.utc
         call, decision = self.calls.answer(delivery, lambda call: self._decide(delivery, call))
-        self.event_log.event(event, call, decision, time.perf_counter() - started)
+        self.lines.event(event, call, decision, time.perf_counter() - started)
         return _reply(decision.command)
 
     def health(self) -> HTTPResponse:
@@ -128,7 +121,7 @@ class Handlers:
             "routes": len(self.allow_list.current),
             "allow_list": "stale" if stale else "ok",
         }
-        return _answer(_compact(facts | log | self.event_log.counts()), 503 if failing else 200)
+        return _answer(_compact(facts | log | self.lines.counts()), 503 if failing else 200)
 
     def _decide(self, delivery: Delivery, call: CallState) -> Decision:
         allow_list = self.allow_list.current
@@ -139,7 +132,7 @@ def create_app(
     settings: Settings,
     allow_list: LiveAllowList,
     calls: CallStore,
-    event_log: EventLog,
+    lines: Lines,
     *,
     clock: Callable[[], Timestamp] = now,
 ) -> Bottle:
@@ -147,35 +140,35 @@ def create_app(
 
     The answer to an event depends on what `calls` holds of its call, and is recorded there.
     """
-    handlers = Handlers(settings, allow_list, calls, event_log, clock)
+    handlers = Handlers(settings, allow_list, calls, lines, clock)
     app = Bottle()
-    app.default_error_handler = partial(_answer_bottle_error, event_log)
-    receive_event = partial(_answer_errors, event_log, handlers.receive_event)
+    app.default_error_handler = partial(_answer_bottle_error, lines)
+    receive_event = partial(_answer_errors, lines, handlers.receive_event)
     app.route(settings.event_path, "POST", receive_event)
-    app.route(HEALTH_PATH, "GET", partial(_answer_errors, event_log, handlers.health))
+    app.route(HEALTH_PATH, "GET", partial(_answer_errors, lines, handlers.health))
     return app
 
 
-def _answer_errors(event_log: EventLog, handler: Callable[[], HTTPResponse]) -> HTTPResponse:
+def _answer_errors(lines: Lines, handler: Callable[[], HTTPResponse]) -> HTTPResponse:
     """Return the answer of a handler; log an exception and answer with its HTTP status."""
     try:
         if not _is_exact_path(request.environ):
             raise EventError("not_found", _NO_SUCH_PAGE)
         return handler()
     except (EventError, SignatureError, LogUnavailable) as error:
-        event_log.rejected(error.word, error.cause)
+        lines.rejected(error.word, error.cause)
         return _refusal(error.word)
     except Exception as error:  # noqa: BLE001 - the sender waits for an answer
-        event_log.failed(error)
+        lines.failed(error)
         return _refusal("internal")
 
 
-def _answer_bottle_error(event_log: EventLog, error: HTTPError) -> HTTPResponse:
+def _answer_bottle_error(lines: Lines, error: HTTPError) -> HTTPResponse:
     """Return our answer to a path or a method that Bottle has no route for."""
     words = {404: "not_found", 405: "method_not_allowed"}
     is_exact = _is_exact_path(request.environ)
     word = words.get(error.status_code, "internal") if is_exact else "not_found"
-    event_log.rejected(word, "refused by Bottle" if word == "internal" else _NO_SUCH_PAGE)
+    lines.rejected(word, "refused by Bottle" if word == "internal" else _NO_SUCH_PAGE)
     refusal = _refusal(word)
     if word == "method_not_allowed":
         refusal.set_header("Allow", error.get_header("Allow"))
@@ -236,77 +229,38 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
         raise EventError("unsupported_media_type", cause)
 
 
-def row_defaults(settings: Settings) -> RowDefaults:
-    """Return the defaults that the settings give to rows of the allow-list."""
-    return RowDefaults(
-        settings.caller_id_number, settings.max_call_duration, settings.home_country_code
-    )
-
-
-def read_settings(
-    path: Path | None, environment: Mapping[str, str], *, serving: bool = True
-) -> tuple[Settings, list[str]]:
-    """Return the settings and their faults; see `config.read`.
-
-    `path` names the file, which must exist; with `None`, `config.toml` is read if it exists.
-    """
-    file = path or SETTINGS_FILE
-    text, faults = "", []
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        if path or not isinstance(error, FileNotFoundError):
-            faults = [f"{file}: wanted a settings file, got: {error.strerror}"]
-    except UnicodeDecodeError:
-        faults = [f"{file}: wanted UTF-8 text, got another encoding; save it again as UTF-8"]
-    settings, more = config.read(text, environment, file=str(file), serving=serving)
-    return settings, faults + more
-
-
-def load(
-    path: Path | None, environment: Mapping[str, str], *, serving: bool = True
-) -> tuple[Settings, LiveAllowList]:
-    """Return settings and allow-list. Raises `ConfigError` with the faults of both at once.
-
-    Without `serving`, real numbers need no key: looking at a list answers nobody.
-    """
-    settings, faults = read_settings(path, environment, serving=serving)
-    file, defaults = Path(settings.allow_list), row_defaults(settings)
-    read = partial(reader.read, file, defaults, only_fictional=settings.only_fictional)
-    try:
-        live = LiveAllowList(file, read)
-    except AllowListError as error:
-        faults += [fault.at(settings.allow_list) for fault in error.faults]
-    if faults:
-        raise ConfigError(faults)
-    return settings, live
-
-
-def open_log(settings: Settings, event_log: EventLog) -> CallStore:
-    """Open the call log of these settings. Raises `StoreError` if it cannot be used."""
-    keep_days = settings.keep_days
-    return writer.opened(settings.call_log, event_log.notice, keep_days=keep_days, clock=now)
-
-
 def __getattr__(name: str) -> Bottle:
     """Build `application` when another WSGI server asks for it, so that an import reads nothing."""
     if name != "application":
         raise AttributeError(name)
-    event_log = EventLog()
+    lines = Lines()
     try:
         settings, allow_list = load(None, os.environ)
-        calls = open_log(settings, event_log)
+        calls = open_log(settings, lines.notice)
     except (ConfigError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(3) from None  # gunicorn ends, instead of starting worker after worker
     atexit.register(calls.close)  # first: a worker may be stopped at any time from now on
     if not settings.verified:
-        event_log.notice("requests are NOT VERIFIED: anybody who finds the address is answered")
-    allow_list.watch(event_log.notice)
-    return create_app(settings, allow_list, calls, event_log)
+        lines.notice("requests are NOT VERIFIED: anybody who finds the address is answered")
+    allow_list.watch(lines.notice)
+    return create_app(settings, allow_list, calls, lines)
+
+
+def main() -> int:
+    """Serve, or run the command that the command line names; return the exit status."""
+    options, words = server_parser(add_help=False).parse_known_args()
+    if not words:
+        return start.run(create_app, options.config)
+    try:
+        from tools import main as tools
+    except ModuleNotFoundError as error:
+        if error.name != "tools":
+            raise
+        server_parser().parse_args()  # helps, or names the word that it does not know
+        return 2
+    return tools.main()
 
 
 if __name__ == "__main__":
-    from cli import main
-
-    sys.exit(main.main())
+    sys.exit(main())

@@ -5,7 +5,7 @@ separate readings of TeleSign's documents have to agree. `--help` lists the opti
 """
 
 if __name__ == "__main__":
-    from cli import prerequisites
+    from serving import prerequisites
 
     prerequisites.check()  # first, as what is missing is found by the imports that follow
 
@@ -19,11 +19,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import signature
-from cli import console, http_client
-from simulation import load, play, scenarios, session_endpoint
-from simulation.call import Signer
-from simulation.play import ServerStartError, Target
-from simulation.scenarios import ScenarioError
+from tools import console, http_client
+from tools.simulation import load, play, scenarios, session_endpoint
+from tools.simulation.call import Signer
+from tools.simulation.play import ServerStartError, Target
+from tools.simulation.scenarios import ScenarioError
 
 _ONLY_WITH = {"rate": "calls", "port": "api", "answer": "api", "unit": "api"}
 

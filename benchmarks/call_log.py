@@ -18,12 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from app import now
 from benchmarks import figures, servers
 from benchmarks.figures import Figure
 from call_log import writer
 from call_log.memory import Memory
 from call_log.store import Row
+from serving.sources import now
 
 EVENTS, SYNC_MS = 8_000, 10
 KEPT = 1_000_000

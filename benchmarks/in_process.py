@@ -24,7 +24,8 @@ from benchmarks.figures import Figure
 from benchmarks.peers import bare_bottle
 from benchmarks.servers import ROOT
 from call_log.memory import InMemoryCalls
-from serving.event_log import EventLog
+from serving import sources
+from serving.lines import Lines
 
 BATCH, ROUNDS = 300, 100
 
@@ -59,8 +60,8 @@ def environs(name: str) -> Iterator[Environ]:
 def product(lines_fd: int) -> Any:
     """Return the product's callable on the sample, verified, with its lines in a file."""
     environment = {"MASKING_ALLOW_LIST": str(ROOT / "allowlist.csv"), **wire.KEYS}
-    settings, live = app.load(Path(os.devnull), environment)
-    return app.create_app(settings, live, InMemoryCalls(), EventLog(lines_fd))
+    settings, live = sources.load(Path(os.devnull), environment)
+    return app.create_app(settings, live, InMemoryCalls(), Lines(lines_fd))
 
 
 def seconds_each(callable_: Callable[..., Any], batch: Sequence[Environ]) -> float:

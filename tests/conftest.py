@@ -18,8 +18,8 @@ from command_line import of, run_here
 from databases import POSTGRESQL, TEST_DATABASE, postgresql_url
 from helpers import (
     Clock,
-    Lines,
     MakeApp,
+    PrintedLines,
     live,
     settings_of,
     web,
@@ -32,7 +32,7 @@ from call_log import writer
 from call_log.memory import InMemoryCalls
 from call_log.store import Store
 from call_log.writer import CallLog
-from cli import main
+from tools import main
 
 # What the tests and their servers ask of each other goes by no proxy.
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
@@ -77,8 +77,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def lines(tmp_path: Path) -> Iterator["Lines"]:
-    with Lines(tmp_path / "lines") as opened:
+def lines(tmp_path: Path) -> Iterator["PrintedLines"]:
+    with PrintedLines(tmp_path / "lines") as opened:
         yield opened
 
 
@@ -103,16 +103,14 @@ def log_url(
 
 
 @pytest.fixture
-def make_app(clock: Clock, lines: Lines) -> MakeApp:
+def make_app(clock: Clock, lines: PrintedLines) -> MakeApp:
     """Return a function that makes the app, without a socket, for some settings and a list."""
 
     def make(text: str = facts.ALLOW_LIST, **values: str) -> Any:
         settings = settings_of(**values)
         defaults = {"caller_id_number": settings.caller_id_number}
         calls = InMemoryCalls()
-        return web(
-            create_app(settings, live(text, **defaults), calls, lines.event_log, clock=clock)
-        )
+        return web(create_app(settings, live(text, **defaults), calls, lines.writer, clock=clock))
 
     return make
 
@@ -154,15 +152,15 @@ def faulty(log_url: str) -> Any:  # passes for a store
 
 
 @pytest.fixture
-def servers(opened: Opener, clock: Clock, lines: Lines) -> Servers:
+def servers(opened: Opener, clock: Clock, lines: PrintedLines) -> Servers:
     return Servers(opened, clock, lines)
 
 
 @pytest.fixture
-def deliver(log_url: str, clock: Clock, lines: Lines) -> Iterator[Any]:
+def deliver(log_url: str, clock: Clock, lines: PrintedLines) -> Iterator[Any]:
     """Return a function that delivers events of a call to a server on the log of this test."""
     kept = CallLog(writer.store_of(log_url), print, keep_days=3650, clock=clock)
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), kept, lines.event_log, clock=clock))
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), kept, lines.writer, clock=clock))
 
     def post_events(call: str, *names: str, **instead: str) -> None:
         """Post these events of a call; `CALLER="..."` puts another number in place of that fact."""

@@ -10,8 +10,8 @@ import facts
 import pytest
 from helpers import (
     Clock,
-    Lines,
     MakeApp,
+    PrintedLines,
     eventually,
     live,
     payload,
@@ -77,9 +77,9 @@ def test_health_counts_what_happened(make_app: MakeApp, clock: Clock) -> None:
     }
 
 
-def test_health_of_a_server_with_a_key(lines: Lines) -> None:
+def test_health_of_a_server_with_a_key(lines: PrintedLines) -> None:
     settings, _ = config.read("", facts.KEYS)
-    app = web(create_app(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.event_log))
+    app = web(create_app(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.writer))
     assert app.get("/health").json["signatures"] == "verified"
     assert app.post("/", b"", status=401).json == {"error": "unauthorized"}
     assert app.get("/health").json["last_event"] is None
@@ -87,21 +87,23 @@ def test_health_of_a_server_with_a_key(lines: Lines) -> None:
     assert app.get("/health").json["last_event"] is not None
 
 
-def test_health_is_not_ok_with_a_list_that_is_not_current(lines: Lines, tmp_path: Path) -> None:
+def test_health_is_not_ok_with_a_list_that_is_not_current(
+    lines: PrintedLines, tmp_path: Path
+) -> None:
     file = tmp_path / "allowlist.csv"
     file.write_text(facts.ALLOW_LIST)
     listed = LiveAllowList(file, lambda: read_list(file.read_text()))
-    app = web(create_app(settings_of(), listed, InMemoryCalls(), lines.event_log))
+    app = web(create_app(settings_of(), listed, InMemoryCalls(), lines.writer))
     found = []
     for text in "broken\n", facts.ALLOW_LIST:
         file.write_text(text)
-        listed.check(lines.event_log.notice, requested=True)
+        listed.check(lines.writer.notice, requested=True)
         health = app.get("/health").json
         found.append((health["status"], health["allow_list"], health["routes"]))
     assert found == [("stale", "stale", 4), ("ok", "ok", 4)]
 
 
-def test_while_the_call_log_fails_senders_get_503_and_when_to_retry(lines: Lines) -> None:
+def test_while_the_call_log_fails_senders_get_503_and_when_to_retry(lines: PrintedLines) -> None:
     class Failing(InMemoryCalls):
         def answer(self, *_: Any, **__: Any) -> Any:
             raise LogUnavailable
@@ -109,12 +111,12 @@ def test_while_the_call_log_fails_senders_get_503_and_when_to_retry(lines: Lines
         def health(self) -> dict[str, object]:
             return {"call_log": "failing"}
 
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Failing(), lines.event_log))
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Failing(), lines.writer))
     refused = app.post("/", CALL, content_type="application/json", status=503)
     assert (refused.json, refused.headers["Retry-After"]) == ({"error": "log_unavailable"}, "5")
     health = app.get("/health", status=503)
     assert (health.json["status"], health.headers["Retry-After"]) == ("degraded", "5")
-    assert lines.event_log.counts()["rejected"] == {"log_unavailable": 1}
+    assert lines.writer.counts()["rejected"] == {"log_unavailable": 1}
 
 
 def test_a_secret_path_is_the_only_one(make_app: MakeApp) -> None:
@@ -206,8 +208,8 @@ class Failing(InMemoryCalls):
         raise KeyError(NUMBER)
 
 
-def test_an_unexpected_error_is_logged_without_its_values(lines: Lines) -> None:
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Failing(), lines.event_log))
+def test_an_unexpected_error_is_logged_without_its_values(lines: PrintedLines) -> None:
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Failing(), lines.writer))
     answer = app.post("/", CALL, content_type="application/json", status=500)
     assert answer.json == {"error": "internal"}
     (line,) = lines.read()
@@ -218,7 +220,7 @@ def test_an_unexpected_error_is_logged_without_its_values(lines: Lines) -> None:
 
 
 def test_a_line_says_how_many_milliseconds_the_answer_took(
-    make_app: MakeApp, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    make_app: MakeApp, lines: PrintedLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.perf_counter", iter([1000.0, 1000.0123]).__next__)
     post(make_app(), CALL)

@@ -12,8 +12,8 @@ from helpers import ROOT
 import config
 import phone
 import signature
-from app import read_settings
 from config import Settings
+from serving.sources import read_settings
 
 KEY = signature.decode_key(facts.API_KEY)
 OTHER_KEY = signature.decode_key(facts.OTHER_API_KEY)

@@ -15,7 +15,7 @@ from raw_servers import raw_server, saying
 from scripted_server import scripted_server, well_but
 
 import simulator
-from simulation.scenarios import SCENARIOS
+from tools.simulation.scenarios import SCENARIOS
 
 NOWHERE = "http://127.0.0.1:9/"
 

@@ -12,15 +12,16 @@ from typing import Any
 import facts
 import pytest
 import requests
-from helpers import Lines, live, payload, post, settings_of, signed, web
+from helpers import PrintedLines, live, payload, post, settings_of, signed, web
 from processes import ServerProcess
 
 from allow_list import reader
 from allow_list.reader import RowDefaults
 from allow_list.reload import LiveAllowList
-from app import create_app, load
+from app import create_app
 from call_log.memory import InMemoryCalls
 from routing import AllowListError, RowFault
+from serving.sources import load
 
 OTHER_LIST = "to,destination\n12025550166,12025550167\n"
 TWO_SECONDS = 2.0
@@ -196,9 +197,9 @@ def test_without_a_key_a_list_with_a_real_number_is_not_loaded(
 
 
 def test_a_call_of_a_removed_row_is_refused_and_a_live_one_left_alone(
-    checked: Checked, lines: Lines
+    checked: Checked, lines: PrintedLines
 ) -> None:
-    app = web(create_app(settings_of(), checked.live, InMemoryCalls(), lines.event_log))
+    app = web(create_app(settings_of(), checked.live, InMemoryCalls(), lines.writer))
     other = payload("incoming_call").replace(facts.REFERENCE_ID.encode(), b"other")
     assert post(app, payload("incoming_call")) == facts.DIAL
     assert post(app, payload("dial_completed_answered"))["method"] == "speak"

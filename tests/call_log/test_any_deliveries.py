@@ -11,7 +11,7 @@ from typing import Any
 import facts
 import pytest
 from databases import needs_postgresql, postgresql_url
-from helpers import Clock, Lines, live, payload, settings_of, web
+from helpers import Clock, PrintedLines, live, payload, settings_of, web
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -47,7 +47,7 @@ class AnyDeliveries(RuleBasedStateMachine):
         self.stack = contextlib.ExitStack()
         folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.its_url = self.stack.enter_context(self.url(folder))
-        self.lines = self.stack.enter_context(Lines(folder / "lines"))
+        self.lines = self.stack.enter_context(PrintedLines(folder / "lines"))
         self.clock = Clock()
         self.delivered: Counter[tuple[str, str, bytes]] = Counter()
         self.first: dict[tuple[str, str, bytes], Any] = {}
@@ -64,7 +64,7 @@ class AnyDeliveries(RuleBasedStateMachine):
             self.logs[server].close()
         log = CallLog(writer.store_of(self.its_url), print, keep_days=30, clock=self.clock)
         listed = live(facts.ALLOW_LIST)
-        app = create_app(settings_of(), listed, log, self.lines.event_log, clock=self.clock)
+        app = create_app(settings_of(), listed, log, self.lines.writer, clock=self.clock)
         self.logs[server : server + 1], self.apps[server : server + 1] = [log], [web(app)]
 
     @rule(

@@ -34,7 +34,7 @@ from call_log.backlog import Backlog
 from call_log.store import Row, Store, StoreError, anonymised, microseconds, row_of
 from call_log.writer import CallLog
 from calls import PURGED, Delivery, LogUnavailable
-from cli import main
+from tools import main
 
 NOW = Clock()()
 

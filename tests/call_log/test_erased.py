@@ -7,7 +7,7 @@ from pathlib import Path
 import facts
 import pytest
 from command_line import in_the_files, of
-from helpers import Clock, Lines, eventually, live, settings_of, web
+from helpers import Clock, PrintedLines, eventually, live, settings_of, web
 
 from app import create_app
 from call_log import purge, writer
@@ -17,14 +17,14 @@ from call_log.writer import CallLog
 
 @pytest.mark.faults
 def test_what_is_purged_is_nowhere_in_the_files(
-    tmp_path: Path, clock: Clock, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: Clock, lines: PrintedLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("call_log.writer._TICK_S", 0.01)  # fifty calls are purged at each
     numbers = [f"1202555{n:04}" for n in range(100, 200)]
     path = tmp_path / "calls.db"
     store = writer.store_of(f"sqlite:///{path}")
     log = CallLog(store, print, keep_days=30, clock=clock)
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), log, lines.event_log, clock=clock))
+    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), log, lines.writer, clock=clock))
     for n in range(3000):
         body = of(f"call-{n * 7919 % 3001}", "incoming_call")
         body = body.replace(b"12025550123", numbers[n % 100].encode())

@@ -19,10 +19,10 @@ from pooler import SPOILED, Pooler, needs_pgbouncer, neighbour, pooled, shown, s
 from processes import Load, ServerProcess
 
 import events
-from call_log.records import finds
 from call_log.store import Row, StoreError, row_of
 from calls import Delivery
 from phone import PhoneNumber
+from records import finds
 
 psycopg: Any = pytest.importorskip("psycopg")
 postgres_store: Any = pytest.importorskip("call_log.postgresql")

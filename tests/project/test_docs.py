@@ -21,7 +21,7 @@ import config
 import phone
 from allow_list.rows import COLUMNS
 from routing import Reason
-from simulation.scenarios import SCENARIOS
+from tools.simulation.scenarios import SCENARIOS
 
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import facts
-from helpers import SUPPORT, Clock, Lines, live, payload, settings_of, web
+from helpers import SUPPORT, Clock, PrintedLines, live, payload, settings_of, web
 from processes import ServerProcess
 
 import events
@@ -79,7 +79,7 @@ class Servers:
 
     opened: Opener
     clock: Clock
-    lines: Lines
+    lines: PrintedLines
 
     def start(self, allow_list: str = facts.ALLOW_LIST, **values: str) -> Any:
         return self.start_on(None, allow_list, **values)
@@ -89,7 +89,7 @@ class Servers:
     ) -> Any:
         """Start it on this store, which may be a faulty one."""
         settings, listed, log = settings_of(**values), live(allow_list), self.opened(store=store)
-        return web(create_app(settings, listed, log, self.lines.event_log, clock=self.clock))
+        return web(create_app(settings, listed, log, self.lines.writer, clock=self.clock))
 
 
 INCOMING = payload("incoming_call")

@@ -11,7 +11,7 @@ import facts
 import pytest
 from helpers import ROOT, Clock, payload
 
-from cli import main
+from tools import main
 
 Ended = subprocess.CompletedProcess[str]
 

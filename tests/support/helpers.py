@@ -19,7 +19,7 @@ from allow_list import reader
 from allow_list.reload import LiveAllowList
 from calls import Timestamp
 from routing import AllowList
-from serving.event_log import EventLog
+from serving.lines import Lines
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -87,24 +87,24 @@ class Clock:
             self.monotonic_s += seconds
 
 
-class Lines:
-    """An event log that writes JSON lines to a file, and what it wrote."""
+class PrintedLines:
+    """Lines that are written as JSON to a file, and what it wrote."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._file = path, path.open("wb")
-        self.event_log = EventLog(self._file.fileno(), readable=False)
+        self.writer = Lines(self._file.fileno(), readable=False)
 
-    def __enter__(self) -> "Lines":
+    def __enter__(self) -> "PrintedLines":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.event_log.close()
+        self.writer.close()
         self._file.close()
 
     def read(self) -> list[dict[str, Any]]:
         """Return every line so far: a line is written a moment after it is told."""
         mark = f"read at {time.monotonic_ns()}"
-        self.event_log.notice(mark)
+        self.writer.notice(mark)
         assert eventually(lambda: mark in self._path.read_text())
         lines = [json.loads(line) for line in self._path.read_text().splitlines()]
         return [line for line in lines if not line.get("notice", "").startswith("read at ")]

@@ -12,14 +12,14 @@ from typing import Any
 
 import facts
 from command_line import of
-from helpers import ROOT, Clock, Lines, eventually, live, settings_of, web
+from helpers import ROOT, Clock, PrintedLines, eventually, live, settings_of, web
 
 from allow_list import reader
 from app import create_app as create_server
 from call_log import writer
 from call_log.writer import CallLog
-from inspector.app import create_app
-from inspector.pages import Pages
+from tools.inspector.pages import Pages
+from tools.inspector.web import create_app
 
 TOKEN = "a-token-of-the-tests"
 
@@ -43,12 +43,12 @@ def admitted(app: Any) -> Any:
 class Deliver:
     """Delivers events of a call to a server on the log of this test, one a second."""
 
-    def __init__(self, log_url: str, clock: Clock, lines: Lines) -> None:
+    def __init__(self, log_url: str, clock: Clock, lines: PrintedLines) -> None:
         self._clock, notices = clock, list[str]()
         store = writer.store_of(log_url)
         self._log = CallLog(store, notices.append, keep_days=3650, clock=clock)
         settings, rows = settings_of(), live(facts.ALLOW_LIST)
-        self._app = web(create_server(settings, rows, self._log, lines.event_log, clock=clock))
+        self._app = web(create_server(settings, rows, self._log, lines.writer, clock=clock))
         self.close = self._log.close
 
     def __call__(self, call: str, *names: str) -> None:

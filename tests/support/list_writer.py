@@ -7,10 +7,10 @@ from pathlib import Path
 import facts
 from helpers import START, read_list
 
-from allow_list import editor
 from commands import Dial
 from phone import PhoneNumber
 from routing import Route
+from tools.list_editor import editor
 
 
 def pair(number: int) -> list[Route]:

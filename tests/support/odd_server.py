@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import app
 from call_log import writer
 from call_log.batch import Job
 from call_log.sqlite import SqliteStore
 from call_log.writer import CallLog
 from calls import A, CallState, Delivery
-from cli import main
 
 
 class EarlyLog(CallLog):
@@ -36,4 +36,4 @@ if os.environ["ODD"] == "early":
     ours.CallLog = EarlyLog
 else:
     ours.SqliteStore = UnsyncedStore
-sys.exit(main.main([]))
+sys.exit(app.main())

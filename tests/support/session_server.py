@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from simulation.session_endpoint import endpoint_server
+from tools.simulation.session_endpoint import endpoint_server
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import facts
 from helpers import START, payload
 
 import events
-from call_log.records import StoredEvent
+from records import StoredEvent
 
 
 def event(

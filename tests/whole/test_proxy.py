@@ -35,7 +35,7 @@ from request_table import BAD, GOOD, Answer, Bad, ask, ask_over, whole
 
 from app import MAX_BODY_BYTES
 from serving import server
-from simulation.scenarios import SCENARIOS
+from tools.simulation.scenarios import SCENARIOS
 
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
 OPENSSL = shutil.which("openssl")

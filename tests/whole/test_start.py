@@ -14,7 +14,8 @@ import requests
 from helpers import ROOT, payload, signed
 from processes import ServerProcess
 
-from cli import main
+from app import create_app
+from serving.start import run as serve
 
 CALL = payload("incoming_call")
 REAL_LIST = "to,destination\n12025550100,18888888888\n"
@@ -110,7 +111,7 @@ def test_all_faults_of_settings_and_list_come_at_once(
     monkeypatch.setenv("TELESIGN_API_KEY", "")
     (tmp_path / "my.toml").write_text("port = 'x'\nallow_list = 'my.csv'\n")
     (tmp_path / "my.csv").write_text("to,destination\n12025550100,x\n,12025550111\n")
-    assert main.main(["--config", "my.toml"]) == 2
+    assert serve(create_app, Path("my.toml")) == 2
     assert capsys.readouterr() == (
         "",
         "The server did not start:\n"
@@ -129,7 +130,7 @@ def test_a_list_that_is_not_there_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main.main([]) == 2
+    assert serve(create_app, None) == 2
     assert capsys.readouterr() == (
         "",
         "The server did not start:\n"

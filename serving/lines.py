@@ -1,0 +1,209 @@
+"""Writes the lines of the server: one for each event on standard output, and counts for `/health`.
+
+Numbers appear by their last four digits only. On a terminal a line is text to read, elsewhere a
+JSON object. One thread formats and writes the lines, several at a time: no answer waits for its
+line, and output that is closed or blocked delays nothing. A line that cannot be written is dropped
+and counted.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import queue
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import phone
+from calls import CallState
+from events import DialCompleted, Event, IncomingCall, UnknownEvent
+from phone import NoNumber, PhoneNumber
+from routing import Decision
+
+MAX_WAITING_LINES = 4_000
+
+_GATHER_S = 0.01
+_MAX_CLOSING_S = 0.5
+_REPEAT_S = 10.0
+_MAX_STATUS_LENGTH = 64
+_MAX_NOTICE_LENGTH = 500
+
+_Members = dict[str, Any]
+# When it was logged, and what gives its members: called by the writer thread, so that a request
+# does not wait for that.
+_Line = tuple[float, Callable[[], _Members]]
+_json = json.JSONEncoder().encode
+
+
+def _event_members(event: Event, call: CallState, decision: Decision, seconds: float) -> _Members:
+    """Return what the line of an event says; `call` is the state of its call before it."""
+    # TeleSign chooses the name of an unknown event, and a status: either may hold a number.
+    name = phone.mask_digits(event.name) if isinstance(event, UnknownEvent) else event.name
+    members: _Members = {"event": name, "reference_id": event.reference_id}
+    incoming = event if isinstance(event, IncomingCall) else call.incoming
+    if incoming is not None:
+        members["caller"] = _redact(incoming.caller)
+        members["dialled"] = _redact(incoming.dialled)
+    if isinstance(event, DialCompleted) and event.status is not None:
+        members["status"] = phone.mask_digits(event.status)[:_MAX_STATUS_LENGTH]
+    members["reply"] = decision.command.name
+    if decision.reason is not None:
+        members["reason"] = decision.reason
+    members["ms"] = round(seconds * 1000, 2)
+    return members
+
+
+def _redact(number: PhoneNumber | NoNumber) -> str:
+    return number.value if isinstance(number, NoNumber) else phone.redact(number)
+
+
+def _as_json(members: _Members, now: float) -> str:
+    time_utc = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+    return _json({"time": time_utc.replace("+00:00", "Z"), **members})
+
+
+def _as_text(members: _Members, now: float) -> str:
+    """Return a line to read, with the operator's local time."""
+    return f"{time.strftime('%H:%M:%S', time.localtime(now))} {_text(members)}"
+
+
+def _text(members: _Members) -> str:
+    match members:
+        case {"event": event, "reference_id": call, "reply": reply, "ms": ms}:
+            numbers = f"{members['caller']} -> {members['dialled']}" if "caller" in members else ""
+            answer = f"{reply} {members.get('reason', '')}".rstrip()
+            status = json.dumps(members["status"]) if "status" in members else ""
+            line = f"{event:<18} {numbers:<18} {answer:<14} {ms:>6} ms {call[-8:]} {status}"
+            return line.rstrip()
+        case {"rejected": word, "cause": cause, "more_before": more}:
+            others = f"; {more} more since the last line" if more else ""
+            return f"rejected: {word} ({cause}{others})"
+        case {"error": name, "where": where}:
+            return f"error: {name} at {where}"
+        case _:
+            return f"notice: {members['notice']}"
+
+
+class Lines:
+    """Writes lines to a file descriptor (default: standard output).
+
+    `readable` chooses text or JSON (default: text on a terminal). Any thread may use it.
+    """
+
+    def __init__(self, fd: int = 1, *, readable: bool | None = None) -> None:
+        self._fd = fd
+        readable = os.isatty(fd) if readable is None else readable
+        self._format = _as_text if readable else _as_json
+        # The lock guards the counts and `_last_shown`; the queue needs none.
+        self._lock = threading.Lock()
+        self._events, self._rejected = Counter[str](), Counter[str]()
+        self._errors = self._dropped = 0
+        self._last_shown: dict[tuple[str, str], tuple[float, int]] = {}
+        self._waiting: queue.SimpleQueue[_Line | None] = queue.SimpleQueue()
+        self._line_end = b""  # written first: ends a line of which only a part was written
+        self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def counts(self) -> dict[str, object]:
+        """Return the counts since the start; they hold no number and no name but our own."""
+        with self._lock:
+            return {
+                "events": dict(sorted(self._events.items())),
+                "rejected": dict(sorted(self._rejected.items())),
+                "errors": self._errors,
+                "dropped_lines": self._dropped,
+            }
+
+    def event(self, event: Event, call: CallState, decision: Decision, seconds: float) -> None:
+        """Log and count an event that was answered; `call` is its state before the event."""
+        with self._lock:
+            self._events["unknown" if isinstance(event, UnknownEvent) else event.name] += 1
+        self._enqueue(partial(_event_members, event, call, decision, seconds))
+
+    def rejected(self, word: str, cause: str) -> None:
+        """Count a rejected request and log it: at most one line for each cause in ten seconds."""
+        now = time.monotonic()
+        with self._lock:
+            self._rejected[word] += 1
+            last, count = self._last_shown.get((word, cause), (-_REPEAT_S, 0))
+            if now - last < _REPEAT_S:
+                self._last_shown[word, cause] = last, count + 1
+                return
+            self._last_shown[word, cause] = now, 0
+        self._enqueue(partial(dict, rejected=word, cause=cause, more_before=count))
+
+    def failed(self, error: BaseException) -> None:
+        """Log and count an unexpected exception: its type and place; its text may hold a number."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        with self._lock:
+            self._errors += 1
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        self._enqueue(partial(dict, error=type(error).__name__, where=where))
+
+    def notice(self, text: str) -> None:
+        """Log a sentence about the server itself."""
+        self._enqueue(partial(dict, notice=text[:_MAX_NOTICE_LENGTH]))
+
+    def close(self) -> None:
+        """Write what waits, for at most half a second; a line that is logged later is lost."""
+        self._waiting.put(None)
+        self._thread.join(_MAX_CLOSING_S)
+
+    def _enqueue(self, members: Callable[[], _Members]) -> None:
+        # Threads that check at the same time may each add a line above the limit: as many lines as
+        # there are threads, which is as good a limit.
+        if self._waiting.qsize() < MAX_WAITING_LINES:
+            self._waiting.put((time.time(), members))
+        else:
+            self._drop(1)
+
+    def _drop(self, lines: int) -> None:
+        with self._lock:
+            self._dropped += lines
+
+    def _run(self) -> None:
+        """Write lines until `None` is in the queue, with one system call for all that gathered.
+
+        This thread alone takes from the queue and writes, so lines keep their order, and nothing
+        but the counts needs the lock. It may block in a write for ever: then the queue fills up and
+        requests go on, each at the cost of a dropped line. It is a daemon, and `close` waits for it
+        no longer than `_MAX_CLOSING_S`, so a blocked output does not keep the process alive either.
+        """
+        closing = False
+        while not closing:
+            gathered = [self._waiting.get()]
+            time.sleep(_GATHER_S)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    gathered.append(self._waiting.get_nowait())
+            closing = None in gathered
+            self._write("".join(self._formatted(*each) for each in gathered if each is not None))
+
+    def _formatted(self, now: float, members: Callable[[], _Members]) -> str:
+        try:
+            return self._format(members(), now) + "\n"
+        except Exception:  # noqa: BLE001 - it would end the thread, and every later line be lost
+            self._drop(1)
+            return ""
+
+    def _write(self, text: str) -> None:
+        data = self._line_end + text.encode("utf-8", "backslashreplace")
+        while data:
+            try:
+                written = os.write(self._fd, data)
+            except BlockingIOError:  # another process has made the output non-blocking
+                time.sleep(_GATHER_S)
+                continue
+            except OSError:
+                self._drop(data.removeprefix(self._line_end).count(b"\n"))
+                return
+            self._line_end = b"" if data[written - 1 : written] == b"\n" else b"\n"
+            data = data[written:]

@@ -1,0 +1,136 @@
+"""Starts the server: opens what it works with, serves, and says what is served to whom.
+
+The options of the server are here too, so that it needs none of the tools.
+"""
+
+import os
+import signal
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from allow_list.reload import LiveAllowList
+from call_log import writer
+from call_log.store import StoreError
+from calls import CallStore
+from config import HEALTH_PATH, ConfigError, Settings
+from routing import AllowList
+from serving import server
+from serving.lines import Lines
+from serving.server import ServeError
+from serving.sources import SETTINGS_FILE, load, open_log
+
+VERSION = "0.2.0"
+
+CreateApp = Callable[[Settings, LiveAllowList, CallStore, Lines], Any]
+
+
+def server_parser(*, add_help: bool = True) -> ArgumentParser:
+    """Return the parser of what the server itself understands."""
+    parser = ArgumentParser(
+        description="Connect phone calls through masking numbers."
+        " Without a command, run the webhook server.",
+        add_help=add_help,
+    )
+    parser.add_argument("--version", action="version", version=f"masked-calls {VERSION}")
+    add_settings_file(parser)
+    return parser
+
+
+def add_settings_file(parser: ArgumentParser, **more: Any) -> None:
+    """Add the option that names the settings file."""
+    text = "the settings file (default: config.toml, if it exists)"
+    parser.add_argument("--config", type=Path, metavar="FILE", help=text, **more)
+
+
+def run(create_app: CreateApp, settings_file: Path | None) -> int:
+    """Serve until SIGTERM or Ctrl-C; reload the allow-list when it changes, and on SIGHUP.
+
+    Returns the exit status: 1 if the server cannot start, or events were lost at the end; 2 for
+    faults in the settings or the allow-list.
+    """
+    try:
+        settings, allow_list = load(settings_file, os.environ)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    _open_standard_files()
+    lines = Lines()
+
+    def print_banner(port: int) -> None:
+        text = startup_banner(settings, settings_file or SETTINGS_FILE, allow_list.current, port)
+        print(text, file=sys.stderr, flush=True)
+
+    try:
+        calls = open_log(settings, lines.notice)
+        try:
+            allow_list.watch(lines.notice)
+            if hasattr(signal, "SIGHUP"):
+                signal.signal(signal.SIGHUP, lambda *_: allow_list.request_reload())
+            server.serve(
+                create_app(settings, allow_list, calls, lines),
+                host=settings.host,
+                port=settings.port,
+                threads=settings.threads,
+                on_listening=print_banner,
+                on_rejected=lambda: lines.rejected(
+                    "bad_request", "unreadable, too large or cut off"
+                ),
+                notify=lines.notice,
+            )
+        finally:
+            lost = calls.close()
+    except (StoreError, ServeError) as error:
+        print(f"The server did not start: {error}", file=sys.stderr)
+        return 1
+    lines.notice("stopped")
+    return 1 if lost else 0
+
+
+def _open_standard_files() -> None:
+    """Open standard input and output if they are closed, or a socket would take their numbers."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def startup_banner(settings: Settings, file: Path, allow_list: AllowList, port: int) -> str:
+    """Return what is served where and to whom, and what to do next."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"http://{host}:{port}"
+    rows = f"rows: {len(allow_list)}" + ("" if len(allow_list) else " (every call is refused)")
+    requests, next_step = _requests_and_next_step(settings)
+    settings_from = file.resolve() if file.exists() else f"no {file}: environment and defaults"
+    return "\n".join(
+        (
+            f"Masked calls on {address}{settings.event_path}",
+            f"  requests    {requests}",
+            f"  settings    {settings_from}",
+            f"  allow-list  {Path(settings.allow_list).resolve()}, {rows}",
+            f"  call log    {_call_log(settings)}",
+            f"  health      {address}{HEALTH_PATH}",
+            f"  next        {next_step}",
+        )
+    )
+
+
+def _requests_and_next_step(settings: Settings) -> tuple[str, str]:
+    if settings.verified:
+        return (
+            f"signatures are verified; keys: {len(settings.api_keys)}",
+            f"give TeleSign's support https://<your tunnel>{settings.event_path}",
+        )
+    next_step = "set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before you serve real numbers"
+    if settings.api_keys:
+        next_step = "remove verify_signatures = false, so that requests are verified with your keys"
+    return "NOT VERIFIED: anybody who finds the address is answered", next_step
+
+
+def _call_log(settings: Settings) -> str:
+    if not settings.call_log:
+        return "NONE: no calls are kept, and a restart forgets those in progress"
+    return f"{writer.store_of(settings.call_log).place}, kept for {settings.keep_days} days"

@@ -1,0 +1,73 @@
+"""What a Python lacks is told in one sentence; and what may stand before and after a command."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+from serving.start import VERSION
+from tools import main
+
+PROGRAMS = ("app.py", "simulator.py")
+
+
+def run(program: str, before: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program after some lines of Python that change what it finds."""
+    code = f"import runpy, sys\n{before}\nsys.argv = {[program, *words]!r}\n"
+    code += f"sys.path.insert(0, {str(ROOT)!r})\n"
+    code += f"runpy.run_path({str(ROOT / program)!r}, run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_python_that_is_too_old_is_told_of_in_one_sentence(program: str) -> None:
+    ended = run(program, "sys.version_info = (3, 10, 18, 'final', 0)")
+    wanted = f"wanted Python 3.11 or newer, got 3.10 ({sys.executable})\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", wanted)
+
+
+@pytest.mark.parametrize("file", [*PROGRAMS, "serving/prerequisites.py", "serving/__init__.py"])
+def test_what_an_old_python_reads_before_that_it_can_parse(file: str) -> None:
+    ast.parse((ROOT / file).read_text(), feature_version=(3, 7))
+
+
+@pytest.mark.parametrize(
+    ("program", "package", "words"),
+    [
+        ("app.py", "bottle", ["check"]),
+        ("app.py", "phonenumbers", ["check"]),
+        ("simulator.py", "rich", ["--list"]),
+    ],
+)
+def test_a_package_that_is_missing_is_told_of_in_one_sentence(
+    program: str, package: str, words: list[str], tmp_path: Path
+) -> None:
+    list_file = tmp_path / "allowlist.csv"
+    list_file.write_text((ROOT / "allowlist.csv").read_text())
+    gone = f"sys.modules[{package!r}] = None\nimport os\nos.chdir({str(tmp_path)!r})"
+    ended = run(program, gone, *words)
+    begin = f"wanted the package {package}, got none in {sys.executable}; run .venv/bin/python"
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(begin), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_another_error_has_its_traceback() -> None:
+    broken = "import argparse\nargparse.ArgumentParser = None"
+    ended = run("app.py", broken)
+    assert "TypeError" in ended.stderr
+
+
+def test_the_version_is_that_of_the_newest_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"masked-calls {VERSION}\n")
+    newest = re.search(r"^## ([0-9.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == VERSION

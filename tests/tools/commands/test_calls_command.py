@@ -1,0 +1,561 @@
+"""`calls`: what it shows of the log, and that no number is shown in full unless asked for."""
+
+import csv
+import io
+import json
+import re
+import time
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from call_logs import DIAL
+from command_line import deliver_some_calls, ids, of
+from databases import EACH_DATABASE, log_in_sqlite
+from helpers import START, Clock, payload
+
+import events
+from call_log import writer
+from call_log.store import Row, microseconds, row_of
+from calls import Delivery
+from commands import Hangup, NoAction
+from routing import Decision, Reason
+
+log_url = log_in_sqlite
+
+
+@EACH_DATABASE
+def test_the_last_calls_as_json(deliver: Any, ask: Any, clock: Clock) -> None:
+    deliver_some_calls(deliver, clock)
+    answer = ask("calls", "--json")
+    assert answer.returncode == 0
+    assert ids(answer) == ["=1+1", "end-only", "refused", "busy", "answered"]
+    assert json.loads(answer.stdout)[-1] == {
+        "reference_id": "answered",
+        "simulated": False,
+        "state": "ended",
+        "disposition": "answered",
+        "caller": "...0123",
+        "dialled": "...0100",
+        "destination": "...0111",
+        "masking_id": facts.MASKING_ID,
+        "decision": "dial",
+        "reason": None,
+        "dial_status": "answered",
+        "created": "2026-03-15T06:48:22.151Z",
+        "answered": "2026-03-15T06:48:24.151Z",
+        "ended": "2026-03-15T06:48:28.151Z",
+        "duration_s": 6,
+        "wait_s": 1.0,
+        "talk_s": 4.0,
+        "collected": "*",
+        "recordings": [],
+        "deliveries": 4,
+        "legs": [
+            {
+                "direction": "outbound",
+                "from_number": "...0199",
+                "to_number": "...0111",
+                "created": "2026-03-15T06:48:22.151Z",
+                "answered": "2026-03-15T06:48:24.151Z",
+                "ended": "2026-03-15T06:48:28.151Z",
+                "duration_s": 6,
+                "recording": None,
+            }
+        ],
+    }
+
+
+TABLE = """\
+UTC             id ends   caller    dialled  wait  talk  what became of it
+--------------  --------  --------  -------  ----  ----  --------------------
+03-15 06:48:22  end-only                     0:02  0:04  ...0111 answered
+11-23 12:00:04  aits-ABC  ...0123   ...0100  0:01        ...0111 in progress
+11-23 12:00:03  withheld  withheld  ...0100              ...0111 in progress
+11-23 12:00:02  refused   ...0123   ...0177              not_listed
+11-23 12:00:00  busy      ...0123   ...0100              ...0111 failed: busy
+"""
+
+
+def test_the_last_calls_as_a_table(deliver: Any, ask: Any) -> None:
+    deliver("busy", "incoming_call", "dial_completed_busy")
+    deliver("refused", "incoming_call_not_listed")
+    deliver("withheld", "incoming_call_withheld")
+    deliver("waits-ABC", "incoming_call", "dial_completed_answered")
+    deliver("end-only", "call_completed")
+    assert ask("calls").stdout == TABLE
+
+
+def test_numbers_are_shown_in_full_only_when_asked_for(
+    deliver: Any, ask: Any, clock: Clock
+) -> None:
+    deliver_some_calls(deliver, clock)
+    hidden = {facts.CALLER, facts.DIALLED, facts.DESTINATION}
+    forms = ["", "answered --json"]
+    for form in forms:
+        words = form.split()
+        assert not any(number in ask("calls", *words).stdout for number in hidden), form
+        full = ask("calls", "--full", *words).stdout
+        assert all(number in full for number in hidden), form
+
+
+def keep(url: str, rows: list[Row]) -> None:
+    store = writer.store_of(url)
+    store.open()
+    with store.transaction():
+        store.keep(rows)
+    store.close()
+
+
+CARD = "4012888888881881"
+SAID = "+1 (202) 555-0142"  # by TeleSign, where nobody expects a number
+REVEALING = [
+    {"event": f"moved_to_{SAID}", "data": {"who": SAID}},
+    {"event": "dial_completed", "data": {"status": f"moved to {SAID}"}},
+    {"event": "speak_completed", "data": {"collected_digits": CARD}},
+    {"event": "play_completed", "data": {"collected_digits": "42"}},
+    {
+        "event": "call_completed",
+        "data": {
+            "created_on_utc": "2026-03-15T06:48:22",
+            "direction": f"from {SAID}",
+            "to": SAID,
+            "from": SAID,
+            "duration": 12025550142,
+            "audio_recording_file_name": f"0e12025550142f_{SAID}_①②⓪②⑤⑤⑤⓪①④②_1773557302.wav",
+        },
+    },
+]
+
+
+@pytest.fixture
+def revealing(log_url: str, clock: Clock) -> str:
+    """The id of a call whose every text holds a number."""
+    bodies = [json.dumps({"reference_id": "revealing", **each}).encode() for each in REVEALING]
+    deliveries = [Delivery(events.parse(body), body, clock()) for body in bodies]
+    keep(log_url, [row_of(each, Decision(NoAction())) for each in deliveries])
+    return "revealing"
+
+
+def decoded(text: str) -> str:
+    """Return the digits of a text, whatever is between them, and JSON's escapes undone."""
+    text = re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), text)
+    return "".join(str(unicodedata.digit(each)) for each in text if each.isdigit())
+
+
+@pytest.mark.parametrize("form", ["", "--json", "--csv"])
+@pytest.mark.parametrize("which", [[], ["revealing"]], ids=["the last calls", "one call"])
+def test_no_text_of_telesign_shows_a_number_unless_asked_for(
+    revealing: str, ask: Any, form: str, which: list[str]
+) -> None:
+    words = [*which, *form.split()]
+    shown = decoded(ask("calls", *words).stdout)
+    for hidden in ("555014", "888888", "177355"):
+        assert hidden not in shown
+    full = ask("calls", "--full", *words).stdout
+    assert (SAID in full and CARD in full) == (form != "" or which != [])
+    assert revealing[-8:] in full
+
+
+def test_a_redacted_text_keeps_its_shape(revealing: str, ask: Any) -> None:
+    (call,) = json.loads(ask("calls", revealing, "--json").stdout)
+    recording = "*e***********f_+* (***) ***-****_***********_******7302.wav"
+    assert call["recordings"] == [recording]
+    assert call["collected"] == "*" * len(CARD + "42")
+    assert call["duration_s"] is None
+    assert [each["event"] for each in call["events"]] == [
+        "moved_to_+* (***) ***-0142",
+        *(each["event"] for each in REVEALING[1:]),
+    ]
+    (leg,) = call["legs"]
+    assert leg["direction"] == "from +* (***) ***-0142"
+    assert leg["from_number"] == leg["to_number"] == "...0142"
+    assert leg["recording"] == recording
+    (row,) = csv.DictReader(io.StringIO(ask("calls", revealing, "--csv").stdout))
+    assert row["recordings"] == recording
+    assert row["collected"] == call["collected"]
+    drawn = ask("calls", revealing).stdout
+    assert f"collected      {call['collected']}" in drawn
+    assert "from +* (***) ***-0142, ...0142 to ...0142" in drawn
+
+
+def test_one_call_as_a_ladder_and_its_record(deliver: Any, ask: Any) -> None:
+    deliver("one", "incoming_call", "incoming_call", "dial_completed_busy")
+    shown = ask("calls", "one").stdout
+    cells = [line.replace("|", " ").replace("│", " ").split() for line in shown.splitlines()]
+    words = [" ".join(line) for line in cells]
+    assert words[0] == "Caller TeleSign Server Called"
+    for expected in (
+        "...0123 dials",
+        "incoming_call (2",
+        "last 12:00:01)",
+        "rings ...0111,",
+        "busy",
+        "12:00:02",
+        "disposition failed",
+        "masking id 12025550199",
+        "deliveries 3",
+    ):
+        assert any(expected in line for line in words), (expected, shown)
+    (drawn,) = json.loads(ask("calls", "one", "--json", "--full").stdout)
+    assert [(each["event"], each["deliveries"]) for each in drawn["events"]] == [
+        ("incoming_call", 2),
+        ("dial_completed", 1),
+    ]
+    assert drawn["events"][0]["answer"] == facts.DIAL
+    assert drawn["events"][0]["body"] == json.loads(of("one", "incoming_call"))
+
+
+def test_the_calls_as_csv_that_no_spreadsheet_calculates(
+    deliver: Any, ask: Any, clock: Clock
+) -> None:
+    deliver_some_calls(deliver, clock)
+    for call in "+1", "-1", "@sum":
+        deliver(call, "incoming_call_not_listed")
+    table = list(csv.DictReader(io.StringIO(ask("calls", "--csv").stdout)))
+    assert [row["reference_id"] for row in table][:4] == ["'@sum", "'-1", "'+1", "'=1+1"]
+    assert table[-1]["disposition"] == "answered"
+    assert table[-1]["talk_s"] == "4.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("--last 2", ["=1+1", "end-only"]),
+        ("--disposition answered", ["end-only", "answered"]),
+        ("--disposition refused", ["refused"]),
+        ("--disposition failed", ["busy"]),
+        ("--number 12025550177", ["refused"]),
+        ("--number +1(202)555-0123", ["refused", "busy", "answered"]),
+        ("--number 12025550111", ["=1+1", "end-only", "busy", "answered"]),
+        ("--number 12025550142", []),
+        ("--number 0177", ["refused"]),
+        ("--number ...0177", ["refused"]),
+        ("--number 5550177", ["refused"]),
+        ("--number 2025550177", ["refused"]),
+        ("--number 550199", ["end-only", "busy", "answered"]),
+        ("--number 0142", []),
+        ("--reason not_listed", ["refused"]),
+        ("--reason loop", []),
+        ("--since today", ["=1+1", "refused"]),
+        ("--since yesterday --until today", ["busy"]),
+        ("--since 25h", ["=1+1", "refused", "busy"]),
+        ("--since 90m", ["=1+1", "refused"]),
+        ("--until 7d", ["end-only", "answered"]),
+        ("--since 2026-11-24", ["=1+1", "refused"]),
+        ("--until 2026-11-23", ["end-only", "answered"]),
+        ("--since 2026-11-24T13:00:00+01:00 --last 1", ["=1+1"]),
+    ],
+)
+def test_filters_leave_out_the_other_calls(
+    deliver: Any, ask: Any, clock: Clock, words: str, found: list[str]
+) -> None:
+    deliver_some_calls(deliver, clock)
+    assert ids(ask("calls", "--json", *words.split())) == found
+
+
+OLDER = "calls: older calls are not shown; a larger --last shows more\n"
+
+
+@pytest.fixture
+def many(log_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty-seven calls, of which every third was refused."""
+    rows = []
+    for n in range(67):
+        body = of(f"call-{n}", "incoming_call")
+        decision = DIAL if n % 3 else Decision(Hangup(), Reason.NOT_LISTED)
+        rows.append(row_of(Delivery(events.parse(body), body, clock()), decision))
+        clock.sleep(1)
+    keep(log_url, rows)
+    monkeypatch.setattr("tools.history.stored._PAGE", 7)
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    ("words", "shown", "are_older"),
+    [
+        ("", 50, True),
+        ("--last 66", 66, True),
+        ("--last 67", 67, False),
+        ("--last 999", 67, False),
+        ("--since 2026-11-23", 67, False),
+        ("--since 2026-11-23 --last 50", 50, True),
+        ("--disposition refused", 23, False),
+        ("--disposition refused --last 22", 22, True),
+        ("--disposition refused --last 23", 23, False),
+        ("--since 2026-11-23T12:01:06 --last 1", 1, False),
+        ("--since 2026-11-25", 0, False),
+    ],
+)
+def test_how_many_calls_are_shown_and_whether_there_are_older_ones(
+    ask: Any, words: str, shown: int, are_older: bool
+) -> None:
+    answer = ask("calls", "--json", *words.split())
+    calls = [n for n in reversed(range(67)) if "refused" not in words or n % 3 == 0]
+    assert ids(answer) == [f"call-{n}" for n in calls[:shown]]
+    assert answer.stderr == (OLDER if are_older else "")
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize("form", ["", "--csv"])
+def test_every_format_shows_all_that_pass_a_filter(ask: Any, form: str) -> None:
+    for words, shown in (([], 50), (["--since", "2026-11-23"], 67)):
+        answer = ask("calls", *form.split(), *words)
+        assert len(re.findall(r"call-[0-9]+", answer.stdout)) == shown
+        assert answer.stderr == (OLDER if shown < 67 else "")
+
+
+@pytest.mark.usefixtures("deliver")
+def test_an_empty_log_is_said_to_be_empty(ask: Any) -> None:
+    nothing = "no calls: none is in the log, or none passes (--simulated: simulated ones as well)\n"
+    assert ask("calls").stdout == nothing
+    assert ask("calls", "--json").stdout == "[]\n"
+
+
+@pytest.mark.parametrize("filter_", ["--last 3", "--number 0123", "--since today"])
+def test_one_call_and_filters_are_not_asked_for_at_once(ask: Any, filter_: str) -> None:
+    answer = ask("calls", "call-1", *filter_.split())
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr == (
+        "calls: fix these first:\n  wanted a reference id or filters, got both\n"
+    )
+
+
+A_MILLION = """
+WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < 999999)
+INSERT INTO call_event
+    (reference_id, event, sha256, reply, first_seen, last_seen, deliveries, body)
+SELECT printf('call-%032d', n / 4), printf('event-%d', n % 4), CAST(n AS BLOB), ?, ? + n, ? + n,
+    1, ? FROM numbers
+"""
+
+
+@pytest.mark.load
+def test_a_million_events_are_searched_in_a_third_of_a_second(log_url: str, ask: Any) -> None:
+    store = writer.store_of(log_url)
+    store.open()
+    store._execute("PRAGMA synchronous = OFF")
+    with store.transaction():
+        seen = microseconds(START)
+        values = [json.dumps(facts.DIAL), seen, seen, payload("incoming_call")]
+        store._execute(A_MILLION, values)
+    store.close()
+    ask("calls", "--json", "--last", "1")  # imports what it needs
+    for words, shown in [
+        ([], 50),
+        (["--since", "2026-11-01", "--last", "50"], 50),
+        ([f"call-{777:032}"], 1),
+    ]:
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            answer = ask("calls", "--json", *words)
+            times.append(time.perf_counter() - started)
+        assert len(ids(answer)) == shown
+        assert min(times) < 0.3, times
+
+
+@pytest.mark.usefixtures("deliver")
+def test_an_unknown_reference_id_is_no_call(ask: Any) -> None:
+    answer = ask("calls", "nowhere")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr == (
+        "calls: wanted the reference id of a call in the log, or its last 6 or more characters,"
+        " got 'nowhere'\n"
+    )
+
+
+def test_reading_needs_a_log_and_makes_none(ask: Any, tmp_path: Path) -> None:
+    ended = ask("calls")
+    assert ended.returncode == 1
+    assert (
+        ended.stderr == f"calls: {tmp_path}/calls.db: there is no call log yet; a server makes it\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["calls", "report", "live-check", "forget 12025550123"])
+def test_no_command_reads_a_log_that_is_not_kept(
+    ask: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("MASKING_CALL_LOG", "")
+    Path("allowlist.csv").write_text(facts.ALLOW_LIST)
+    answer = ask(*command.split())
+    assert (answer.returncode, answer.stdout) == (1, "")
+    name = command.split(maxsplit=1)[0]
+    assert answer.stderr == f"{name}: call_log is empty, so no call is kept\n"
+
+
+def test_the_calls_are_shown_though_the_allow_list_is_faulty(deliver: Any, ask: Any) -> None:
+    deliver("one", "incoming_call")
+    Path("allowlist.csv").write_text("to,who\n")
+    assert ids(ask("calls", "--json")) == ["one"]
+
+
+def test_the_table_of_the_longest_reason_fits_on_80_columns(
+    log_url: str, ask: Any, deliver: Any, clock: Clock
+) -> None:
+    deliver("one", "incoming_call", "dial_completed_answered", "call_completed")
+    body = of(f"SIMULATED{'F' * 23}", "incoming_call_withheld")
+    longest = Decision(Hangup(), Reason.CALLER_IS_DESTINATION)
+    keep(log_url, [row_of(Delivery(events.parse(body), body, clock()), longest)])
+    shown = ask("calls", "--simulated").stdout.splitlines()
+    assert len(shown) == 2 + 2 + 1
+    assert max(map(len, shown)) <= 80
+    assert "caller_is_destination" in "".join(shown)
+    assert shown[-1] == "* simulated"
+
+
+def test_calls_of_long_ago_are_shown_with_their_year(deliver: Any, ask: Any, clock: Clock) -> None:
+    deliver("one", "incoming_call")
+    clock.sleep(86_400 * 300)
+    assert "\n2026-11-23 12:00:00  one" in ask("calls").stdout
+
+
+SIMULATED = "SIMULATED0123456789ABCDEF0123456"
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("", ["real"]),
+        ("--simulated", [SIMULATED, "real"]),
+        ("--number 12025550123", ["real"]),
+        ("--number 12025550123 --simulated", [SIMULATED, "real"]),
+        (SIMULATED, [SIMULATED]),
+        ("ABCDEF0123456", [SIMULATED]),
+    ],
+)
+def test_simulated_calls_are_shown_where_they_are_asked_for_and_marked(
+    deliver: Any, ask: Any, words: str, found: list[str]
+) -> None:
+    deliver("real", "incoming_call")
+    deliver(SIMULATED, "incoming_call")
+    answer = ask("calls", "--json", *words.split())
+    assert ids(answer) == found
+    assert [each["simulated"] for each in json.loads(answer.stdout)] == [
+        each == SIMULATED for each in found
+    ]
+
+
+def test_a_simulated_call_is_marked_in_every_form(deliver: Any, ask: Any) -> None:
+    deliver(SIMULATED, "incoming_call")
+    assert "  F0123456*  " in ask("calls", "--simulated").stdout
+    assert "simulated      yes" in ask("calls", SIMULATED).stdout
+    (row,) = csv.DictReader(io.StringIO(ask("calls", SIMULATED, "--csv").stdout))
+    assert row["simulated"] == "true"
+
+
+ALIKE = ["0" * 20 + each for each in ("AAAA11112222", "BBBB11112222", "CCCC_%112222")]
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "said"),
+    [
+        (ALIKE[0], ALIKE[:1], ""),
+        ("AAAA11112222", ALIKE[:1], ""),
+        ("_%112222", ALIKE[2:], ""),
+        ("11112222", [], "2 calls in the log end in '11112222': give more of the reference id"),
+        ("112222", [], "3 calls in the log end in '112222': give more of the reference id"),
+        ("12222", [], "got '12222'"),
+        ("short", ["short"], ""),
+        ("a11112222", [], "got 'a11112222'"),
+    ],
+)
+def test_a_call_is_named_by_the_end_of_its_reference_id(
+    deliver: Any, ask: Any, name: str, found: list[str], said: str
+) -> None:
+    for each in (*ALIKE, "short"):
+        deliver(each, "incoming_call", "dial_completed_busy")
+    answer = ask("calls", name, "--json")
+    if found:
+        assert (answer.returncode, ids(answer)) == (0, found)
+    else:
+        assert (answer.returncode, answer.stdout) == (1, "")
+        assert answer.stderr.endswith(f"{said}\n")
+
+
+def test_the_raw_status_of_a_dial_and_the_wait_are_in_every_form(deliver: Any, ask: Any) -> None:
+    deliver("busy", "incoming_call", "dial_completed_busy")
+    deliver("answered", "incoming_call", "dial_completed_answered")
+    rows = list(csv.DictReader(io.StringIO(ask("calls", "--csv").stdout)))
+    shown = [(row["dial_status"], row["wait_s"]) for row in rows]
+    assert shown == [("answered", "1.0"), ("busy", "")]
+    assert "dial status    busy" in ask("calls", "busy").stdout
+    assert "wait           1.0 s" in ask("calls", "answered").stdout
+
+
+def test_a_status_that_holds_a_number_is_redacted(revealing: str, ask: Any) -> None:
+    (call,) = json.loads(ask("calls", revealing, "--json").stdout)
+    assert call["dial_status"] == "moved to +* (***) ***-0142"
+    (call,) = json.loads(ask("calls", revealing, "--json", "--full").stdout)
+    assert call["dial_status"] == f"moved to {SAID}"
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of this machine cannot be set")
+def test_local_times_say_their_zone_as_utc_does(
+    deliver: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver("one", "incoming_call")
+    shown = {}
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "TEST-05:30")
+        time.tzset()
+        for words in ("", "one", "one --json", "--since 17:30", "--until 17:30", "--until today"):
+            shown[words] = ask("calls", "--local", *words.split()).stdout
+    time.tzset()
+    assert shown[""].startswith("UTC+05:30 ")
+    assert "\n11-23 17:30:00  one " in shown[""]
+    assert " 17:30:00 " in shown["one"]
+    assert "times          UTC+05:30\n" in shown["one"]
+    assert json.loads(shown["one --json"])[0]["created"] == "2026-11-23T17:30:00.000+05:30"
+    assert " one " in shown["--since 17:30"]
+    assert " one " not in shown["--until 17:30"] + shown["--until today"]
+    assert ask("calls").stdout.startswith("UTC ")
+    assert "times          UTC\n" in ask("calls", "one").stdout
+
+
+def test_a_call_is_found_by_telesigns_time_though_the_clock_of_the_server_is_slow(
+    log_url: str, ask: Any, clock: Clock
+) -> None:
+    body = of("one", "call_completed").replace(b"2026-03-15T06:48:22", b"2026-11-23T13:00:00")
+    keep(log_url, [row_of(Delivery(events.parse(body), body, clock()), Decision(NoAction()))])
+    assert ids(ask("calls", "--json", "--since", "2026-11-23T12:30")) == ["one"]
+
+
+@pytest.mark.parametrize("since", ["0001-01-01", "1969-12-31", "9999d"])
+def test_every_time_that_there_is_may_be_the_first(deliver: Any, ask: Any, since: str) -> None:
+    deliver("one", "incoming_call")
+    assert ids(ask("calls", "--json", "--since", since)) == ["one"]
+
+
+def test_both_times_that_cannot_be_read_are_said(ask: Any) -> None:
+    answer = ask("calls", "--since", "soon", "--until", "later")
+    assert (answer.returncode, answer.stdout) == (2, "")
+    first, *faults = answer.stderr.splitlines()
+    assert first == "calls: fix these first:"
+    assert [each.partition(" wanted")[0] for each in faults] == ["  --since:", "  --until:"]
+
+
+def test_a_refusal_of_any_event_of_a_call_is_a_reason(deliver: Any, ask: Any, clock: Clock) -> None:
+    deliver("one", "incoming_call", "call_completed")
+    clock.sleep(600)
+    deliver("one", "incoming_call_not_listed")
+    answer = ask("calls", "--reason", "conflicting", "--json")
+    assert ids(answer) == ["one"]
+
+
+@pytest.mark.parametrize(
+    "written", ["2025550142", "(202) 555-0142", "0202 555 0142", "+12025550142"]
+)
+def test_a_number_is_found_as_it_is_written_at_home(
+    log_url: str, ask: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("MASKING_HOME_COUNTRY_CODE", "1")
+    message = {"event": "transferred", "reference_id": "one", "data": {"who": written}}
+    body = json.dumps(message).encode()
+    keep(log_url, [row_of(Delivery(events.parse(body), body, clock()), Decision(NoAction()))])
+    assert ids(ask("calls", "--json", "--number", "12025550142")) == ["one"]
+    assert ids(ask("calls", "--json", "--number", "13025550142")) == []

@@ -1,0 +1,335 @@
+"""pair, unpair and prune, as an operator or their software runs them."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import facts
+import pytest
+from helpers import ROOT, Clock, eventually, read_list
+from processes import ServerProcess
+
+from tools import main
+
+A, B, C = "12025550130", "12025550131", "12025550132"
+POOL = ["12025550161", "12025550162"]
+ROWS = f"""\
+{POOL[0]},{A},{B},{POOL[0]},,2026-11-23T14:00:00Z,pair
+{POOL[0]},{B},{A},{POOL[0]},,2026-11-23T14:00:00Z,pair
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MASKING_VIRTUAL_NUMBERS", ", ".join(POOL))
+    monkeypatch.setattr(main, "now", clock)
+    path = tmp_path / "allowlist.csv"
+    path.write_text(facts.ALLOW_LIST)
+    return path
+
+
+Captured = pytest.CaptureFixture[str]
+
+
+def run(capsys: Captured, *words: str) -> tuple[int, str, str]:
+    status = main.main(words)
+    return status, *capsys.readouterr()
+
+
+def test_a_pair_gets_a_number_and_both_rows(path: Path, capsys: Captured) -> None:
+    told = f"{POOL[0]} connects ...0130 and ...0131 until 2026-11-23 14:00 UTC\n"
+    assert run(capsys, "pair", A, B, "--for", "2h") == (0, told, "")
+    assert path.read_text() == facts.ALLOW_LIST + ROWS
+
+
+def test_paired_again_the_same_two_keep_their_number(
+    path: Path, capsys: Captured, clock: Clock
+) -> None:
+    run(capsys, "pair", A, B, "--for", "2h")
+    clock.sleep(3600)
+    told = (
+        f"{POOL[0]} still connects {B} and {A} until 2026-11-23 14:30\n"
+        "    UTC instead of 2026-11-23 14:00 UTC\n"
+    )
+    assert run(capsys, "pair", f"+{B}", A, "--for", "90m", "--full") == (0, told, "")
+    assert path.read_text() == facts.ALLOW_LIST + ROWS.replace("14:00:00Z", "14:30:00Z")
+
+
+@pytest.mark.usefixtures("path")
+def test_json_tells_a_program_the_same(capsys: Captured) -> None:
+    def told(*words: str) -> object:
+        status, out, err = run(capsys, *words, "--json")
+        assert (status, err) == (0, "")
+        return json.loads(out)
+
+    expected = {
+        "virtual_number": POOL[0],
+        "people": ["...0130", "...0131"],
+        "expires": "2026-11-23T14:00:00Z",
+        "renewed": False,
+    }
+    assert told("pair", A, B, "--for", "2h") == expected
+    full = expected | {"people": [A, B], "renewed": True}
+    assert told("pair", A, B, "--for", "2h", "--full") == full
+    assert told("unpair", A, B) == {
+        "removed": [
+            {"to": POOL[0], "from": "...0130", "destination": "...0131"},
+            {"to": POOL[0], "from": "...0131", "destination": "...0130"},
+        ]
+    }
+    assert told("prune", "--older-than", "7d") == {"removed": 1, "kept": []}
+
+
+def test_without_a_free_number_nothing_changes(path: Path, capsys: Captured) -> None:
+    run(capsys, "pair", A, B, "--for", "2h")
+    run(capsys, "pair", C, A, "--for", "2h")
+    before = path.stat()
+    status, out, err = run(capsys, "pair", A, "12025550133", "--for", "1m")
+    assert (status, out) == (1, "")
+    assert err == (
+        "pair: wanted a number of virtual_numbers that neither of the two uses now, got none: each"
+        " has an open row of one of them, or a row for any caller; add a number to the setting, or"
+        " unpair one of them from somebody else\n"
+    )
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_unpair_takes_the_rows_away_and_says_if_there_are_none(
+    path: Path, capsys: Captured
+) -> None:
+    run(capsys, "pair", A, B, "--for", "2h")
+    told = f"rows of ...0131 and ...0130 behind {POOL[0]} removed: 2\n"
+    assert run(capsys, "unpair", B, A) == (0, told, "")
+    assert path.read_text() == facts.ALLOW_LIST
+    none = "unpair: no row connects ...0130 and ...0131\n"
+    assert run(capsys, "unpair", A, B) == (1, "", none)
+
+
+def test_unpair_shows_no_number_whole_that_is_a_persons(path: Path, capsys: Captured) -> None:
+    direct = f"{B},{A},,{POOL[1]},,,dialled by its own number\n"
+    path.write_text(facts.ALLOW_LIST + direct)
+    told = "rows of ...0130 and ...0131 behind ...0131 removed: 1\n"
+    assert run(capsys, "unpair", A, B) == (0, told, "")
+    path.write_text(facts.ALLOW_LIST + direct)
+    status, out, _ = run(capsys, "unpair", A, B, "--json")
+    row = {"to": "...0131", "from": "...0130", "destination": "...0131"}
+    assert (status, json.loads(out)) == (0, {"removed": [row]})
+
+
+def test_prune_removes_expired_rows_and_keeps_comments(path: Path, capsys: Captured) -> None:
+    refused = f"{facts.DIALLED},{A},{C},,,2026-01-31T18:00:00Z,\n"
+    path.write_text("# mine\n" + facts.ALLOW_LIST + "# the end\n" + refused)
+    told = (
+        "rows that expired before 2026-11-16 12:00 UTC removed: 1; kept: 1, the first in\n"
+        "    line 8, because otherwise a row for any caller would connect people who are\n"
+        "    refused today\n"
+    )
+    assert run(capsys, "prune", "--older-than", "7d") == (0, told, "")
+    *kept, _ = facts.ALLOW_LIST.splitlines(keepends=True)
+    assert path.read_text() == "# mine\n" + "".join(kept) + "# the end\n" + refused
+    told = "rows that expired before 2025-07-11 12:00 UTC removed: 0\n"
+    assert run(capsys, "prune", "--older-than", "500d") == (0, told, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((A, A), "A and B: wanted two people, got ...0130 twice"),
+        (
+            ("abc", B),
+            "A: wanted a country code and digits, 7 to 15 in all, such as 12025550100, got 'abc'",
+        ),
+        (
+            (A, "0120255501"),
+            "B: wanted a country code and digits, 7 to 15 in all, such as 12025550100,"
+            " got '******5501'",
+        ),
+        (
+            (A, "2025550131"),
+            "B: wanted a number with its country code, got '******0131'; put the code in front, or"
+            " a + if it is there",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [("pair", "--for", "2h"), ("unpair",)])
+def test_a_malformed_number_is_a_fault_in_the_command_line(
+    command: tuple[str, ...], words: tuple[str, str], message: str, path: Path, capsys: Captured
+) -> None:
+    assert run(capsys, *command, *words) == (2, "", f"{command[0]}: {message}\n")
+    assert path.read_text() == facts.ALLOW_LIST
+
+
+def test_ten_digits_that_are_a_number_at_home_are_refused_unless_a_plus_is_there(
+    path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASKING_HOME_COUNTRY_CODE", "49")
+    # As if 302 were no North American area code: then only home is left.
+    monkeypatch.setattr("phone.is_valid", lambda number: number.startswith("49"))
+    status, _, err = run(capsys, "pair", A, "3023125001", "--for", "2h")
+    assert (status, err[:50]) == (2, "pair: B: wanted a number with its country code, go")
+    assert run(capsys, "pair", A, "+3023125001", "--for", "2h")[0] == 0
+    assert f"{POOL[0]},+3023125001,{A}," in path.read_text()
+
+
+def test_an_own_number_is_not_paired(path: Path, capsys: Captured) -> None:
+    message = f"wanted a person's number, got {POOL[1]}, a virtual number or masking ID of yours"
+    assert run(capsys, "pair", A, POOL[1], "--for", "2h") == (1, "", f"pair: {message}\n")
+    assert path.read_text() == facts.ALLOW_LIST
+
+
+def test_both_ends_of_an_open_pair_are_shown_if_they_differ(path: Path, capsys: Captured) -> None:
+    run(capsys, "pair", A, B, "--for", "2d")
+    _, out, _ = run(capsys, "pair", A, B, "--for", "2h")
+    assert out.endswith("2026-11-23 14:00 UTC\n    instead of 2026-11-25 12:00 UTC\n")
+    _, out, _ = run(capsys, "pair", A, B, "--for", "2h")
+    assert " until 2026-11-23 14:00" in out
+    path.write_text(facts.ALLOW_LIST + f"{POOL[0]},{A},{B},,,,\n")
+    _, out, _ = run(capsys, "pair", A, B, "--for", "2h")
+    assert out.endswith("2026-11-23 14:00 UTC\n    instead of never\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "pool", "fault"),
+    [
+        (
+            facts.ALLOW_LIST,
+            "",
+            "`virtual_numbers` is not set: list the numbers that `pair` may give out",
+        ),
+        (
+            facts.ALLOW_LIST,
+            facts.DESTINATION,
+            "allowlist.csv:2: destination: wanted a person's number, got ...0111, which is also a"
+            " masking ID: a person's real number would be shown to others",
+        ),
+        (
+            facts.ALLOW_LIST + "1\n",
+            POOL[0],
+            "allowlist.csv:6: wanted 7 cells as in the header, got 1",
+        ),
+        (
+            facts.ALLOW_LIST.removesuffix("\n"),
+            POOL[0],
+            "allowlist.csv:5: wanted a line end after the last row, got none: the file may be"
+            " incomplete",
+        ),
+        (
+            "to,destination\n12025550100,12025550111\n",
+            POOL[0],
+            "allowlist.csv:1: wanted the columns from, expires in the header too, got to,"
+            " destination",
+        ),
+    ],
+)
+def test_faults_in_the_settings_or_the_list_are_told_and_nothing_changes(
+    text: str,
+    pool: str,
+    fault: str,
+    path: Path,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MASKING_VIRTUAL_NUMBERS", pool)
+    path.write_text(text)
+    status, out, err = run(capsys, "pair", A, B, "--for", "2h")
+    assert (status, out) == (2, "")
+    assert err == f"pair: fix these first:\n  {fault}\n"
+    assert path.read_text() == text
+
+
+def test_a_list_that_is_not_there_is_told(path: Path, capsys: Captured) -> None:
+    path.unlink()
+    status, out, err = run(capsys, "unpair", A, B)
+    assert (status, out) == (1, "")
+    remedy = "set allow_list to its path, or run this in its folder"
+    assert err == f"unpair: allowlist.csv: wanted a CSV file, got none; {remedy}\n"
+
+
+def test_what_stays_of_a_byte_order_mark_stays_first(path: Path, capsys: Captured) -> None:
+    path.write_text("\ufeff" + facts.ALLOW_LIST, encoding="utf-8")
+    run(capsys, "pair", A, B, "--for", "2h")
+    assert path.read_text(encoding="utf-8") == "\ufeff" + facts.ALLOW_LIST + ROWS
+
+
+# Real processes
+
+
+def start(folder: Path, *words: str, pool: list[str] = POOL) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, ROOT / "app.py", *words],
+        cwd=folder,
+        env={**os.environ, "MASKING_VIRTUAL_NUMBERS": ",".join(pool)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_pairs_of_one_person_made_at_once_get_a_number_each(path: Path) -> None:
+    pool = [f"1202555017{n}" for n in range(2)]
+    others = [f"1202555014{n}" for n in range(2)]
+    made = [start(path.parent, "pair", A, each, "--for", "2h", pool=pool) for each in others]
+    told = [process.communicate(timeout=60) for process in made]
+    assert [err for _, err in told] == ["", ""]
+    assert sorted(out.split()[0] for out, _ in told) == pool
+    assert len(read_list(path.read_text())) == 4 + 2 * 2
+
+
+def test_a_running_server_connects_a_pair_and_parts_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MASKING_VIRTUAL_NUMBERS", ", ".join(POOL))
+    with ServerProcess(tmp_path) as server:
+
+        def dialled(caller: str) -> str | None:
+            data = {"to": POOL[0], "from": caller}
+            event = {"event": "incoming_call", "reference_id": uuid.uuid4().hex, "data": data}
+            status, answer = server.deliver(json.dumps(event).encode())
+            assert (status, answer["params"].get("caller_id_number", POOL[0])) == (200, POOL[0])
+            number: str | None = answer["params"].get("to")
+            return number
+
+        assert (dialled(A), dialled(B)) == (None, None)
+        assert run(capsys, "pair", A, B, "--for", "2h")[0] == 0
+        assert eventually(lambda: (dialled(A), dialled(B)) == (B, A))
+        assert run(capsys, "unpair", A, B)[0] == 0
+        assert eventually(lambda: (dialled(A), dialled(B)) == (None, None))
+
+
+@pytest.mark.faults
+def test_killed_at_any_moment_a_pair_is_in_the_list_or_not(path: Path) -> None:
+    """The list is long, so that the moments in which it is read and written are long as well."""
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    many = "".join(
+        f"1{301 + n // 100}5550{100 + n % 100},,{facts.DESTINATION},,,,\n" for n in range(5000)
+    )
+    path.write_text(facts.ALLOW_LIST + many)
+    began = time.monotonic()
+    assert start(path.parent, "pair", A, B, "--for", "2h").communicate()[1] == ""
+    whole_s = time.monotonic() - began
+    for _ in range(10):
+        before = path.read_text()
+        one, other = chance.sample([f"1202555014{n}" for n in range(10)], 2)
+        process = start(path.parent, "pair", one, other, "--for", "2h")
+        time.sleep(chance.uniform(0.2, 1.1) * whole_s)
+        process.kill()
+        process.communicate()
+        assert without_pairs(path.read_text()) == without_pairs(before), seed
+        assert len(read_list(path.read_text())) - len(read_list(before)) in (0, 2), seed
+    assert start(path.parent, "prune", "--older-than", "7d").communicate()[1] == ""
+    assert {each.name for each in path.parent.iterdir()} == {
+        "allowlist.csv", ".allowlist.csv.lock",
+    }  # fmt: skip
+
+
+def without_pairs(text: str) -> str:
+    return re.sub(r"^.*,pair\n", "", text, flags=re.MULTILINE)

@@ -1,0 +1,80 @@
+"""What is doubtful in a row without a fault, warned of before a real person calls."""
+
+import phonenumbers
+import pytest
+from helpers import START, read_list
+from phonenumbers import PhoneNumberType
+
+from tools.list_advice import lint
+
+
+def example(region: str, kind: int = PhoneNumberType.FIXED_LINE) -> str:
+    """Return the numbering plan's own example of a number."""
+    number = phonenumbers.example_number_for_type(region, kind)
+    assert number is not None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
+
+
+GB, JE, IT = example("GB"), example("JE"), example("IT")
+DE, SHARED_COST = example("DE"), example("DE", PhoneNumberType.SHARED_COST)
+SATELLITE = phonenumbers.format_number(
+    phonenumbers.example_number_for_non_geo_entity(881),  # type: ignore[arg-type]
+    phonenumbers.PhoneNumberFormat.E164,
+)[1:]
+IMPOSSIBLE = "is not possible as a phone number in any country"
+
+
+@pytest.mark.parametrize(
+    ("row", "warnings"),
+    [
+        ("12025550100,,12025550111,,", []),
+        (f"{IT},,{IT[:-1]}9,,", []),
+        ("12025550100,,19005550111,,",
+         ["destination: 19005550111 is a premium-rate number, which TeleSign refuses to dial"]),
+        (f"{DE},,{SHARED_COST},,",
+         [f"destination: {SHARED_COST} is a shared-cost number: check what a call to it costs"]),
+        (f"{SATELLITE[:-1]}9,,{SATELLITE},,",
+         [f"destination: {SATELLITE} is a satellite or international-network number:"
+          " check what a call to it costs"]),
+        ("12025550100,,1202555011,,", [f"destination: 1202555011 {IMPOSSIBLE}"]),
+        ("12025550100,,9992025550111,,", [f"destination: 9992025550111 {IMPOSSIBLE}"]),
+        ("12025550100,1202555,12025550111,,", [f"from: 1202555 {IMPOSSIBLE}"]),
+        ("1202555,,12025550111,,", [f"to: 1202555 {IMPOSSIBLE}"]),
+        (f"440{GB[2:]},,{GB},,", [f"to: 440{GB[2:]} {IMPOSSIBLE}"]),
+        ("493023125001,,4903023125002,,", [f"destination: 4903023125002 {IMPOSSIBLE}"]),
+        ("12025550100,,15550111,,", [f"destination: 15550111 {IMPOSSIBLE}"]),
+        ("12025550100,,12025550111,1202555,",
+         [f"caller_id_number: 1202555 {IMPOSSIBLE}",
+          "caller_id_number: nobody can call 1202555 back: no row has it as `to`"]),
+        (f"12025550100,,{GB},,",
+         ["caller_id_number: the destination is in GB, but the masking ID is in US"]),
+        (f"{GB},,{JE},,",
+         ["caller_id_number: the destination is in JE, but the masking ID is in GB"]),
+        ("14165550100,,12025550111,,",
+         ["caller_id_number: the destination is in US, but the masking ID is in CA"]),
+        ("12025550100,12025550111,12025550111,,",
+         ["from: 12025550111 is also the destination, so this row never connects"]),
+        ("12025550100,,12025550111,,2026-11-23T12:00:00Z",
+         ["expires: this row expired at 2026-11-23 12:00:00 UTC"]),
+        ("12025550100,,12025550111,,2026-11-23T12:00:01Z", []),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_doubtful_gets_a_warning_with_its_column(
+    row: str, warnings: list[str]
+) -> None:
+    listed = read_list(f"to,from,destination,caller_id_number,expires\n{row}")
+    (route,) = listed
+    assert list(lint.warnings(route, listed, START)) == warnings
+
+
+def test_a_row_for_one_of_our_own_numbers_never_connects() -> None:
+    text = "to,from,destination,caller_id_number\n12025550100,,12025550111,12025550100\n"
+    listed = read_list(
+        f"{text}12025550101,12025550102,12025550112,\n12025550102,,12025550113,12025550100"
+    )
+    found = [list(lint.warnings(route, listed, START)) for route in listed]
+    assert found == [
+        [],
+        ["from: 12025550102 is one of your own numbers, so this row would loop"],
+        [],
+    ]

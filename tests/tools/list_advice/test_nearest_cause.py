@@ -1,0 +1,83 @@
+"""Why a call is refused, in a sentence that names the row that comes nearest."""
+
+import facts
+import pytest
+from helpers import START, read_list
+
+import phone
+from phone import PhoneNumber
+from routing import Reason
+from tools.list_advice.nearest_cause import nearest_cause
+
+LIST = read_list(facts.ALLOW_LIST)
+PAIR = "12025550101 is listed, but only for 12025550123 (line 3) and 12025550145 (line 4)"
+NO_NUMBER = "number is not a country code and digits, 7 to 15 in all."
+OWN = "one of your own numbers: a masking ID or a `to`."
+THEMSELVES = "the row's destination: they would call themselves."
+
+
+@pytest.mark.parametrize(
+    ("caller", "dialled", "reason", "cause"),
+    [
+        ("12025550188", "12025550101", "caller_not_listed", f"{PAIR}."),
+        ("", "12025550101", "caller_withheld", f"{PAIR}; this caller is withheld."),
+        ("12025550123", "12025550177", "not_listed",
+         "12025550177 is not listed, and no row has a similar number as its `to`."),
+        ("12025550123", "12025550111", "not_listed",
+         "12025550111 is not a `to`: it is the destination in line 2."),
+        ("12025550123", "12025550199", "not_listed",
+         "12025550199 is not a `to`: it is the masking ID in line 2."),
+        ("12025550123", "2025550102", "not_listed",
+         "2025550102 is not listed, but line 5 has 12025550102."),
+        ("12025550123", "12025550102", "expired",
+         "The row in line 5 expired at 2026-01-31 18:00:00 UTC."),
+        ("12025550199", "12025550100", "loop", f"The caller's number, 12025550199, is {OWN}"),
+        ("sip:12025550199@example.com", "12025550100", "loop",
+         f"The caller's number, 12025550199, contains {OWN}"),
+        ("12025550111", "12025550100", "caller_is_destination",
+         f"The caller's number, 12025550111, is {THEMSELVES}"),
+        ("12025550111-45", "12025550100", "caller_is_destination",
+         f"The caller's number, 1202555011145, contains {THEMSELVES}"),
+        ("12", "12025550101", "bad_number", f"The caller's {NO_NUMBER}"),
+        ("1 202 555 0123 (45)", "12025550101", "bad_number", f"The caller's {NO_NUMBER}"),
+        ("12025550123", "12025550100.0", "bad_number", f"The dialled {NO_NUMBER}"),
+        ("12025550123", "", "bad_number", f"The dialled {NO_NUMBER}"),
+    ],
+)  # fmt: skip
+def test_each_refusal_by_the_list_has_its_nearest_cause(
+    caller: str, dialled: str, reason: str, cause: str
+) -> None:
+    parties = phone.read(dialled), phone.read(caller)
+    found = LIST.find(*parties, START)
+    assert found == Reason(reason)
+    assert nearest_cause(*parties, Reason(reason), LIST) == cause
+
+
+@pytest.mark.parametrize(("caller", "line"), [("12025550123", 3), ("12025550188", 2)])
+def test_the_row_that_expired_is_that_of_the_caller_or_else_the_one_for_any(
+    caller: str, line: int
+) -> None:
+    ended = "2026-01-31T18:00:00Z"
+    listed = read_list(
+        "to,from,destination,expires\n"
+        f"12025550102,,12025550112,{ended}\n"
+        f"12025550102,12025550123,12025550112,{ended}\n"
+        "12025550102,12025550124,12025550112,\n"
+    )
+    dialled, number = PhoneNumber("12025550102"), PhoneNumber(caller)
+    cause = f"The row in line {line} expired at 2026-01-31 18:00:00 UTC."
+    assert nearest_cause(dialled, number, Reason.EXPIRED, listed) == cause
+
+
+def test_only_a_few_of_many_callers_are_named() -> None:
+    rows = [f"12025550100,120255501{row:02},12025550199" for row in range(10, 20)]
+    listed = read_list("\n".join(["to,from,destination", *rows]))
+    dialled, caller = PhoneNumber("12025550100"), PhoneNumber("12025550150")
+    cause = nearest_cause(dialled, caller, Reason.CALLER_NOT_LISTED, listed)
+    assert cause.endswith("12025550114 (line 6) and 5 more.")
+
+
+@pytest.mark.parametrize("reason", [Reason.REPLAYED, Reason.CONFLICTING])
+def test_a_call_that_was_seen_before_is_not_the_lists_affair(reason: Reason) -> None:
+    number = PhoneNumber("12025550100")
+    assert nearest_cause(number, number, reason, LIST) == "This call was seen before."

@@ -1,0 +1,145 @@
+"""The parser and the dispatch: options, help, and the faults that keep a command from running."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import facts
+import pytest
+from command_line import run_here
+
+from tools import main
+
+
+@pytest.fixture
+def ask_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    monkeypatch.chdir(tmp_path)
+    return partial(run_here, capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "faults"),
+    [
+        ("to\nx\ny\n", ("MASKING_PORT", "x"),
+         ["MASKING_PORT:", "allowlist.csv:2: to:", "allowlist.csv:3: to:"]),
+        ("to\nx\n", ("TELESIGN_API_KEY", "secret!"),
+         ["TELESIGN_API_KEY: key 1:", "allowlist.csv:2: to:"]),
+    ],
+)  # fmt: skip
+def test_all_faults_of_settings_key_and_list_are_printed_with_their_lines(
+    text: str,
+    environment: tuple[str, str],
+    faults: list[str],
+    ask_here: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("allowlist.csv").write_text(text)
+    monkeypatch.setenv(*environment)
+    ended = ask_here("check")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    head, *lines = ended.stderr.splitlines()
+    assert head == "check: fix these first:"
+    assert [line.strip().partition(" wanted")[0] for line in lines] == faults
+    assert "secret!" not in ended.stderr
+
+
+def test_a_long_fault_is_wrapped_as_wide_as_the_terminal(
+    ask_here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("allowlist.csv").write_text("to\nx\n")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
+    assert ask_here("check").stderr == (
+        "check: fix these first:\n"
+        "  allowlist.csv:2: to: wanted a country code and digits, 7 to 15 in all, such as\n"
+        "    12025550100, got 'x'\n"
+    )
+
+
+@pytest.mark.parametrize("command", [["calls"], ["prune", "--older-than", "7d"]])
+def test_neither_a_faulty_key_nor_a_real_masking_id_is_in_the_way_of_who_answers_nobody(
+    command: list[str], ask_here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("allowlist.csv").write_text(facts.ALLOW_LIST)
+    monkeypatch.setenv("TELESIGN_API_KEY", "faulty")
+    monkeypatch.setenv("MASKING_CALLER_ID_NUMBER", "18888888888")
+    assert "fix these first" not in ask_here(*command).stderr
+
+
+@pytest.mark.parametrize("command", [["calls"], ["forget", facts.CALLER], ["prune"]])
+def test_faulty_settings_keep_a_command_from_running(
+    command: list[str], ask_here: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASKING_PORT", "x")
+    span = ["--older-than", "7d"] if command == ["prune"] else []
+    ended = ask_here(*command, *span)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"{command[0]}: fix these first:\n  MASKING_PORT: wanted")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config", "mine.toml", "check"],
+        ["check", "--config", "mine.toml"],
+        ["--config", "other.toml", "check", "--config", "mine.toml"],
+    ],
+)
+def test_the_settings_file_may_be_named_before_or_after_the_command(
+    words: list[str], ask_here: Any
+) -> None:
+    Path("mine.toml").write_text("allow_list = 'mine.csv'")
+    Path("mine.csv").write_text("to,destination\n12025550100,12025550111\n")
+    ended = ask_here(*words)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[-1] == "rows: 1, warnings: 0"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["calls", "--last", "-5"], "wanted a whole number, 1 to"),
+        (["calls", "--last", "9" * 30], "wanted a whole number, 1 to"),
+        (["calls", "--last", "0"], "wanted a whole number, 1 to"),
+        (["calls", "--since", "soon"], "--since: wanted today, yesterday, a span before now"),
+        (["calls", "--number", "12"], "or four or more last digits, got '12'"),
+        (["calls", "--since", "1h", "--until", "2h"], "before --until, got '1h' and '2h'"),
+        (["report", "--since", "1h", "--until", "2h"], "before --until, got '1h' and '2h'"),
+        (["forget", "0012025550145"], "such as 12025550100, got '*********0145'"),
+        (["why", "somebody"], "such as 12025550100, got 'somebody'"),
+        (
+            ["session", facts.RIDER, facts.DRIVER, "--validity", "1h"],
+            "--validity: wanted a whole number, 1 to 2592000, got '1h'",
+        ),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_explained(
+    ask_here: Any, words: list[str], message: str
+) -> None:
+    ended = ask_here(*words)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert message in " ".join(ended.stderr.split())
+
+
+COMMANDS = [
+    "check", "explain", "calls", "report", "why", "live-check", "forget", "pair", "unpair", "prune",
+    "session", "inspect",
+]  # fmt: skip
+
+
+def test_the_help_says_in_a_sentence_what_each_command_does(ask_here: Any) -> None:
+    overview = ask_here("--help").stdout
+    for command in COMMANDS:
+        (line,) = [line for line in overview.splitlines() if line.split()[:1] == [command]]
+        assert len(line.split()) > 3
+        description = ask_here(command, "--help").stdout.split("\n\n")[1]
+        assert description[0].isupper()
+        assert description.endswith(".")
+
+
+def test_every_option_has_a_help_text() -> None:
+    (commands,) = main._parser()._subparsers._group_actions  # type: ignore[union-attr]
+    for parser in commands.choices.values():  # type: ignore[union-attr]
+        assert [each.dest for each in parser._actions if not each.help] == []

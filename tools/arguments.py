@@ -1,0 +1,51 @@
+"""Reads what people type as an argument of a command, or into a form. No I/O.
+
+Each function raises `argparse.ArgumentTypeError`, which says what was wanted and what was got, and
+shows of a number its last four digits at most.
+"""
+
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+
+import phone
+from phone import PhoneNumber
+
+_ENDING = re.compile(r"(?:\.\.\.)?([0-9]{4,6})", re.ASCII)  # also as a table shows it
+
+
+def whole_number(most: int) -> Callable[[str], int]:
+    """Return what reads a whole number, 1 to `most`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,10}", text, re.ASCII) or not 0 < int(text) <= most:
+            raise ArgumentTypeError(f"wanted a whole number, 1 to {most}, got {text!r}")
+        return int(text)
+
+    return read
+
+
+def port(text: str) -> int:
+    """Read a port; 0 is any free one."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65_535):
+        raise ArgumentTypeError(f"wanted a port, 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def number(text: str) -> PhoneNumber:
+    """Read a whole phone number."""
+    try:
+        return phone.parse(text)
+    except phone.PhoneError as error:
+        raise ArgumentTypeError(f"{error}, got {phone.mask_digits(text)!r}") from None
+
+
+def number_or_end(text: str) -> str:
+    """Read a whole number, or the last four to six digits of one."""
+    if (found := _ENDING.fullmatch(text)) is not None:
+        return found[1]
+    try:
+        return phone.parse(text)
+    except phone.PhoneError as error:
+        got = f"got {phone.mask_digits(text)!r}"
+        raise ArgumentTypeError(f"{error}, or four or more last digits, {got}") from None

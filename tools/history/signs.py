@@ -1,0 +1,248 @@
+"""What stored events show of TeleSign: what it sends, in which words, and what follows our answers.
+
+Each function answers one question of `live_check`: it yields, of each event or call that has to do
+with it, whether that is as assumed, and what was seen in words. No number is shown: texts of
+TeleSign's own pass through `word`. No I/O, no clock: the times are those at which the events came.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import phone
+from events import (
+    CallCompleted,
+    CallLegCompleted,
+    DialCompleted,
+    IncomingCall,
+    PlayCompleted,
+    SpeakCompleted,
+    UnknownEvent,
+)
+from phone import NoNumber
+from records import State, StoredEvent
+from routing import REPEAT_WINDOW_S, AllowList
+from tools.history.logged_call import LoggedCall
+
+SUSPICIOUS_S = 1.0
+"""A call that ends so soon after an answer of `{}` was perhaps ended by it."""
+
+MIN_SUDDEN_ENDS = 3
+"""Fewer sudden ends are no sign: a person may hang up at any time."""
+
+MAX_WAIT_S = 60.0
+"""A message and ten seconds for a key take less; the same figure in seconds would take hours."""
+
+_ENVELOPE = {"event", "reference_id", "external_id", "data"}
+_DATA = {"to", "from", "status", "collected_digits", "duration", "direction"}
+_DATA |= {"created_on_utc", "answered_on_utc", "ended_on_utc", "audio_recording_file_name"}
+_KEYPAD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "22233344455566677778889999")
+_SPELT = {
+    name.translate(_KEYPAD): name
+    for name in ("ANONYMOUS", "BLOCKED", "PRIVATE", "RESTRICTED", "UNAVAILABLE", "UNKNOWN")
+}
+
+
+class Outcome(StrEnum):
+    """What the log says of a question."""
+
+    NOTHING_YET = "nothing yet"
+    AS_ASSUMED = "as assumed"
+    SEEN = "seen"
+    DIFFERS = "look at this"
+    NOT_IN_A_LOG = "no log can tell"
+
+
+Sign = tuple[Outcome, str]
+
+
+class Evidence(NamedTuple):
+    """The calls to look at, and the list by which they are answered now."""
+
+    calls: Sequence[LoggedCall]
+    allow_list: AllowList
+
+    def events(self) -> Iterator[StoredEvent]:
+        """Yield the events of all calls but purged ones, of which nothing is left to see."""
+        return (each for call in self.calls for each in call.events if each.body)
+
+
+def meaning_of_to(found: Evidence) -> Iterator[Sign]:
+    """Tell which part each dialled number plays in the list."""
+    dialled = {route.dialled for route in found.allow_list}
+    destinations = {route.destination for route in found.allow_list}
+    parts = {
+        (True, False): (Outcome.AS_ASSUMED, "a `to`"),
+        (True, True): (Outcome.SEEN, "a `to` that is its own destination"),
+        (False, True): (Outcome.DIFFERS, "a destination"),
+        (False, False): (Outcome.SEEN, "not in the list"),
+    }
+    for each in found.events():
+        if isinstance(each.event, IncomingCall):
+            number = each.event.dialled
+            yield parts[number in dialled, number in destinations]
+
+
+def empty_answer(found: Evidence) -> Iterator[Sign]:
+    """Tell what followed an answer of `{}` to an event of a live call, and how soon."""
+    kinds = (DialCompleted, SpeakCompleted, PlayCompleted)
+    after = [
+        (each, then)
+        for call in found.calls
+        for each, then in _followed(call)
+        if isinstance(each.event, kinds) and each.reply == {}
+    ]
+    ends = Counter(_is_sudden_end(each, then) for each, then in after if then)
+    is_sign = ends[True] >= max(ends[False], MIN_SUDDEN_ENDS)
+    for each, then in after:
+        if then is None:
+            yield Outcome.SEEN, f"{each.event.name}, then nothing"
+            continue
+        outcome = Outcome.AS_ASSUMED
+        if _is_sudden_end(each, then):
+            outcome = Outcome.DIFFERS if is_sign else Outcome.SEEN
+        what = f"{word(then.event.name)} {_distance(_seconds(each, then))}"
+        yield outcome, f"{each.event.name}, then {what}"
+
+
+def _is_sudden_end(each: StoredEvent, then: StoredEvent) -> bool:
+    is_end = isinstance(then.event, CallCompleted | CallLegCompleted)
+    return is_end and _seconds(each, then) <= SUSPICIOUS_S
+
+
+def dial_is_reported(found: Evidence) -> Iterator[Sign]:
+    """Tell whether `dial_completed` came for each dial that connected two people."""
+    connected = [
+        call for call in found.calls if call.is_answered and call.record.decision == "dial"
+    ]
+    came = [
+        any(isinstance(each.event, DialCompleted) for each in call.events) for call in connected
+    ]
+    missing = Outcome.SEEN if any(came) else Outcome.DIFFERS
+    for each in came:
+        yield (Outcome.AS_ASSUMED, "it came") if each else (missing, "connected without it")
+
+
+def statuses(found: Evidence) -> Iterator[Sign]:
+    """Tell the status of each dial."""
+    for each in found.events():
+        if isinstance(each.event, DialCompleted):
+            status = each.event.status
+            yield (Outcome.DIFFERS, "no status") if status is None else (Outcome.SEEN, word(status))
+
+
+def withheld(found: Evidence) -> Iterator[Sign]:
+    """Tell how each caller without a number is written."""
+    for each in found.events():
+        if isinstance(each.event, IncomingCall):
+            data, caller = _data(each), each.event.caller
+            if name := _SPELT.get(str(data.get("from")).strip().removeprefix("+")):
+                yield Outcome.DIFFERS, f"digits that spell {name} on a keypad"
+            elif isinstance(caller, NoNumber):
+                yield Outcome.SEEN, f"{caller.value}: {_form(data)}"
+
+
+def _form(data: dict[str, Any]) -> str:
+    if "from" not in data:
+        return "no `from`"
+    text = json.dumps(data["from"])
+    return "an address with @" if "@" in text else word(text)  # which may name a person
+
+
+def leg_end(found: Evidence) -> Iterator[Sign]:
+    """Tell what followed our `hangup` in answer to `call_leg_completed` of an answered call."""
+    for call in filter(lambda call: call.is_answered, found.calls):
+        followed = [
+            then
+            for each, then in _followed(call)
+            if isinstance(each.event, CallLegCompleted) and each.reply.get("method") == "hangup"
+        ]
+        for then in followed:
+            if then:
+                yield Outcome.AS_ASSUMED, f"hangup, then {word(then.event.name)}"
+            else:
+                yield Outcome.SEEN, "hangup, then nothing"
+        if not followed and call.record.decision == "dial" and call.record.state is State.ENDED:
+            yield Outcome.SEEN, "call_completed without call_leg_completed"
+
+
+def digit_timeout(found: Evidence) -> Iterator[Sign]:
+    """Tell how long TeleSign waited for each digit that nobody pressed."""
+    for call in found.calls:
+        for asked, then in _followed(call):
+            if _asks_for_digit(asked) and then and _says_no_digit(then):
+                wait_s = _seconds(asked, then)
+                outcome = Outcome.DIFFERS if wait_s > MAX_WAIT_S else Outcome.AS_ASSUMED
+                yield outcome, f"no key, done {_distance(wait_s)}"
+
+
+def _asks_for_digit(each: StoredEvent) -> bool:
+    params = each.reply.get("params")
+    return isinstance(params, dict) and "collect_digits" in params
+
+
+def _says_no_digit(each: StoredEvent) -> bool:
+    return isinstance(each.event, SpeakCompleted) and not each.event.collected_digits
+
+
+def layout(found: Evidence) -> Iterator[Sign]:
+    """Tell which legs each `call_completed` of a connected call has."""
+    for call in filter(lambda call: call.is_answered, found.calls):
+        for each in call.events:
+            if isinstance(each.event, CallCompleted) and each.body:
+                legs = ", ".join(word(leg.direction or "unknown") for leg in each.event.legs)
+                yield (Outcome.AS_ASSUMED, legs) if legs else (Outcome.DIFFERS, "no leg's times")
+
+
+def repeats(found: Evidence) -> Iterator[Sign]:
+    """Tell which events came again, byte for byte, and how long after the first time."""
+    for each in found.events():
+        if each.deliveries > 1:
+            apart_s = (each.last_seen - each.first_seen).total_seconds()
+            is_replay = isinstance(each.event, IncomingCall) and apart_s > REPEAT_WINDOW_S
+            outcome = Outcome.DIFFERS if is_replay else Outcome.SEEN
+            yield outcome, f"{word(each.event.name)}, {_distance(apart_s)}"
+
+
+def news(found: Evidence) -> Iterator[Sign]:
+    """Tell which events and members have come that this program does not know."""
+    for each in found.events():
+        name = word(each.event.name)
+        if isinstance(each.event, UnknownEvent):
+            yield Outcome.SEEN, f"the event {name}"
+            continue
+        unknown = [word(member) for member in json.loads(each.body).keys() - _ENVELOPE]
+        unknown += [f"data.{word(member)}" for member in _data(each).keys() - _DATA]
+        for member in sorted(unknown):
+            yield Outcome.SEEN, f"{member} in {name}"
+        if not unknown:
+            yield Outcome.AS_ASSUMED, "all known"
+
+
+def _followed(call: LoggedCall) -> Iterator[tuple[StoredEvent, StoredEvent | None]]:
+    """Return every event of a call with what came next, `None` after the last."""
+    return zip_longest(call.events, call.events[1:])
+
+
+def _data(each: StoredEvent) -> dict[str, Any]:
+    """Return the member `data` of an event's body."""
+    data: dict[str, Any] = json.loads(each.body).get("data") or {}
+    return data
+
+
+def _seconds(each: StoredEvent, then: StoredEvent) -> float:
+    return (then.first_seen - each.first_seen).total_seconds()
+
+
+def _distance(distance_s: float) -> str:
+    """Return a distance as one of a few, so that alike ones can be counted together."""
+    limit = next((each for each in (1, 5, 15, 60, REPEAT_WINDOW_S) if distance_s <= each), None)
+    return f"within {limit} s" if limit else f"after more than {REPEAT_WINDOW_S} s"
+
+
+def word(text: str) -> str:
+    """Return a word of TeleSign's without a number in it, and not without end."""
+    return phone.mask_digits(text)[:40]

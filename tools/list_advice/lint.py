@@ -1,0 +1,84 @@
+"""Warns of what is doubtful in an allow-list without a fault, before a real person calls.
+
+Numbers that the numbering plans do not know, cost much or are in another country than the one they
+are shown to, and rows that can never connect. Numbers are shown in full: this is for the operator's
+own terminal, not for a log. No I/O.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import phonenumbers
+from phonenumbers import PhoneNumberType
+
+from phone import PhoneNumber, by_plan, is_possible, lacks_north_american_1
+from routing import AllowList, Route
+from tools.list_advice.countries import UNKNOWN, country
+
+_SATELLITE_CODES = {870, 881, 882, 883}
+_COSTLY = {
+    PhoneNumberType.PREMIUM_RATE: "a premium-rate number, which TeleSign refuses to dial",
+    PhoneNumberType.SHARED_COST: "a shared-cost number: check what a call to it costs",
+}
+
+
+def warnings(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str]:
+    """Yield each doubtful thing in a row that has no fault, the column first."""
+    for column, number in _numbers(route):
+        yield from _number_warnings(column, number)
+    kind = _costly_kind(route.destination)
+    if kind:
+        yield f"destination: {route.destination} is {kind}"
+    called, shown = (country(each) for each in (route.destination, route.masking_id))
+    if called != shown and UNKNOWN not in (called, shown):
+        yield (
+            f"caller_id_number: the destination is in {called}, but the masking ID is in {shown}"
+        )
+    if not allow_list.lists(route.masking_id):
+        yield f"caller_id_number: nobody can call {route.masking_id} back: no row has it as `to`"
+    yield from _never_connects(route, allow_list, now)
+
+
+def _numbers(route: Route) -> Iterator[tuple[str, PhoneNumber]]:
+    """Yield the numbers of a route, each once, with its column."""
+    yield "to", route.dialled
+    if route.destination != route.dialled:
+        yield "destination", route.destination
+    if route.masking_id != route.dialled:
+        yield "caller_id_number", route.masking_id
+    if route.caller is not None:
+        yield "from", route.caller
+
+
+def _number_warnings(column: str, number: PhoneNumber) -> Iterator[str]:
+    if not is_possible(number):
+        yield f"{column}: {number} is not possible as a phone number in any country"
+    if lacks_north_american_1(number):
+        yield (
+            f"{column}: as written, {number} is a number in {country(number)}; if it is"
+            f" North American, write 1{number}"
+        )
+
+
+def _never_connects(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str]:
+    """Yield each reason why the row connects nobody."""
+    if route.expires is not None and route.expires <= now:
+        yield f"expires: this row expired at {in_utc(route.expires)}"
+    if route.caller in allow_list.own_numbers:
+        yield f"from: {route.caller} is one of your own numbers, so this row would loop"
+    if route.caller == route.destination:
+        yield f"from: {route.caller} is also the destination, so this row never connects"
+
+
+def in_utc(time: datetime | None) -> str:
+    """Return a time as an operator reads it."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S UTC}" if time else "never"
+
+
+def _costly_kind(number: PhoneNumber) -> str:
+    parsed = by_plan(number)
+    if parsed is None:
+        return ""
+    if parsed.country_code in _SATELLITE_CODES:
+        return "a satellite or international-network number: check what a call to it costs"
+    return _COSTLY.get(phonenumbers.number_type(parsed), "")

@@ -1,0 +1,273 @@
+"""One simulated call: what TeleSign posts, what it is answered, and what people see meanwhile.
+
+A `SimulatedCall` posts its events over HTTP and keeps every exchange and every step for drawing.
+Where TeleSign's documents do not say what it sends, the likely form is sent and marked as assumed.
+
+Sources: TeleSign, "Voice - Events" and "Authenticate callbacks"; the guide "Set Up a Call with
+Number Masking"; TeleSign/voice_server_demo.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import requests
+
+import signature
+from tools import http_client
+from tools.console import CALLED, CALLER, SERVER, TELESIGN, Arrow, Note, Step
+from tools.simulation.validator import Answer, Json, Reply, read_reply
+
+SIMULATED = "SIMULATED"
+"""How the reference id of each simulated call begins, so that none is taken for a real one."""
+
+MAX_WAIT_S = 30
+
+# Of a call that both people talked on, the called person's leg begins when the phone there rings.
+_INBOUND_S, _OUTBOUND_S, _RINGING_S = 9, 6, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One event and its answer, as they went over the wire; status 0 means no answer."""
+
+    event: str
+    sent: str
+    assumed: str
+    status: int
+    answer: str
+    milliseconds: float
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Signs requests as TeleSign does. Without a key it does not, for a server that has none."""
+
+    customer_id: str = ""
+    key: bytes = b""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Signer":
+        """Return a signer with the first key of the environment, if there is one.
+
+        Raises `signature.KeyFormError`.
+        """
+        text = environment.get("TELESIGN_API_KEY", "").partition(",")[0].strip()
+        key = signature.decode_key(text) if text else b""
+        return cls(environment.get("TELESIGN_CUSTOMER_ID", "").strip(), key)
+
+    def headers(self, body: bytes) -> dict[str, str]:
+        """Return the headers for a body."""
+        headers = {"Content-Type": "application/json"}
+        if self.key:
+            bare = signature.sign(body, key=self.key)
+            headers["Authorization"] = f"TSA {self.customer_id}:{bare}"
+            headers["X-TS-Authorization"] = bare
+        return headers
+
+
+class Failed(Exception):  # noqa: N818 - a verdict, not an error
+    """The server's answer is wrong; the text says what was wanted and what was got.
+
+    `to_do` is the command that says why, if there is one.
+    """
+
+    def __init__(self, text: str, to_do: str = "") -> None:
+        super().__init__(text)
+        self.to_do = to_do
+
+
+class NotSetUp(Failed):
+    """The answer is wrong for the scenario, but right for a server that is not set up for it."""
+
+
+def new_reference_id() -> str:
+    """Return an id of 32 characters, as long as TeleSign's."""
+    return SIMULATED + uuid.uuid4().hex.upper()[len(SIMULATED) :]
+
+
+@dataclass
+class SimulatedCall:
+    """One call that TeleSign carries: posts its events and checks what they are answered.
+
+    Every method that posts raises `Failed` if the answer is wrong, which `read` decides. `bridged`
+    says whether both people are on the line. `steps` are for drawing, `exchanges` are what went
+    over the wire.
+    """
+
+    session: requests.Session
+    url: str
+    signer: Signer
+    to: str
+    caller: str
+    digit: str = "1"
+    read: Callable[[str, object, Answer], Reply] = read_reply
+    destination: str = ""
+    bridged: bool = False
+    reference_id: str = field(default_factory=new_reference_id)
+    steps: list[Step] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    # What happens, one step each
+
+    def dial_in(self) -> Reply:
+        """Let the caller dial; TeleSign asks what to do."""
+        self.steps.append(Note(CALLER, f"dials and sees {self.to}"))
+        return self.report_incoming()
+
+    def report_incoming(self) -> Reply:
+        """Report that the caller dialled; each report of one call is the same, to the byte."""
+        assumed = "" if self.caller else "a withheld number is an empty `from`"
+        data = {"to": self.to, "from": self.caller}
+        return self.report("incoming_call", data, assumed=assumed)
+
+    def ring(self) -> Reply:
+        """Dial in; the reply must be a dial, and the destination's phone rings."""
+        reply = self.dial_in()
+        if reply.method != "dial":
+            caller = self.caller or '""'
+            to_do = f"python app.py explain --from {caller} --to {self.to}"
+            raise Failed(f"wanted dial, got {reply.name}", to_do)
+        self.destination = reply.params["to"]
+        shown = reply.params["caller_id_number"]
+        self.steps.append(Arrow(TELESIGN, CALLED, f"rings {self.destination}"))
+        self.steps.append(Note(CALLED, f"sees {shown}", "bold"))
+        return reply
+
+    def call_back(self) -> str:
+        """Begin a new call, from the person who was called; return the first caller's number."""
+        first, self.caller = self.caller, self.destination
+        self.bridged, self.reference_id = False, new_reference_id()
+        self.steps.append(Note(TELESIGN, "the other way round", "dim"))
+        return first
+
+    def complete_dial(self, status: str) -> Reply:
+        """Report that the dial was answered, or how it failed."""
+        assumed = ""
+        if status == "answered":
+            self.steps.append(Arrow(CALLED, TELESIGN, "answers"))
+            self.bridged = True
+        else:
+            self.steps.append(Note(CALLED, status.replace("_", " ")))
+            assumed = f"a failed dial has the status {status!r}"
+        data = {"to": self.destination, "from": self.to, "status": status}
+        return self.report("dial_completed", data, assumed=assumed)
+
+    def play_message(self, reply: Reply, *, digits: str | None = None) -> Reply:
+        """Play a message to its end; if it collects digits, press these (default: `digit`)."""
+        listener = CALLED if self.bridged else CALLER
+        self.steps.append(Arrow(TELESIGN, listener, f"says: {reply.params['tts']['message']}"))
+        data = {"status": "speak_successful"}
+        pressed = self.digit if digits is None else digits
+        if reply.collects and pressed:
+            self.steps.append(Arrow(listener, TELESIGN, f"presses {pressed}"))
+            data["collected_digits"] = pressed
+        return self.report("speak_completed", data)
+
+    def end_leg(self) -> Reply:
+        """Let the called person hang up while the caller stays."""
+        self.steps.append(Arrow(CALLED, TELESIGN, "hangs up"))
+        data = {"to": self.destination, "from": self.to}
+        return self.report("call_leg_completed", data, assumed="the data of this event")
+
+    def end(self, party: int | None = None) -> Reply:
+        """End the call; TeleSign reports both legs if people were connected."""
+        if party is not None:
+            self.steps.append(Arrow(party, TELESIGN, "hangs up"))
+        inbound = _leg(self.caller, self.to, "inbound", _INBOUND_S)
+        if not self.bridged:
+            return self.report("call_completed", inbound)
+        outbound = _leg(self.to, self.destination, "outbound", _OUTBOUND_S)
+        legs = {"inbound": inbound, "outbound": outbound}
+        return self.report("call_completed", legs, assumed="the layout of the two legs")
+
+    # What must come of it
+
+    def connect(self) -> None:
+        """Dial in, be connected, play the greeting and talk."""
+        self.ring()
+        self.talk(self.complete_dial("answered"))
+
+    def talk(self, reply: Reply) -> None:
+        """Let both people talk; fail if the call does not go on."""
+        self.must_go_on(reply)
+        self.steps.append(Arrow(CALLER, CALLED, "they talk", "bold", both_ways=True))
+
+    def must_go_on(self, reply: Reply) -> None:
+        """Play the message of a reply, if any; fail if the live call is cut."""
+        pressed = ""
+        if reply.method == "speak":
+            pressed = f" after {self.digit} was pressed (--digit)" if reply.collects else ""
+            reply = self.play_message(reply)
+        if reply.method == "hangup":
+            raise Failed(f"wanted the live call to go on{pressed}, got hangup")
+
+    def must_hang_up(self, reply: Reply) -> None:
+        """Fail unless the reply ends the call."""
+        if reply.method != "hangup":
+            raise Failed(f"wanted hangup, got {reply.name}")
+
+    # How it goes over the wire
+
+    def report(self, event: str, data: Json, *, assumed: str = "") -> Reply:
+        """Post an event of this call."""
+        message = {"event": event, "reference_id": self.reference_id, "data": data}
+        return self.post(message, event, assumed=assumed)
+
+    def post(self, message: Json, event: str, *, assumed: str = "") -> Reply:
+        """Post any message, and read the answer as the answer to `event`."""
+        body = json.dumps(message).encode()
+        headers = self.signer.headers(body)
+        started = time.perf_counter()
+        try:
+            got = self.session.post(self.url, body, headers=headers, timeout=MAX_WAIT_S)
+        except http_client.FAILURES as error:
+            answer = Answer(0, "", b"", time.perf_counter() - started)
+            cause = http_client.cause(error, self.url)
+            reply = Reply("", {}, (f"wanted an answer to {event}, got none: {cause}",))
+        else:
+            seconds, kind = time.perf_counter() - started, got.headers.get("Content-Type", "")
+            answer = Answer(got.status_code, kind, got.content, seconds)
+            reply = self.read(event, self.caller, answer)
+            if reply == Reply("", {}) and event != "call_completed" and got.ok:
+                assumed = "; ".join(filter(None, (assumed, "{} is taken here")))
+        self._keep(event, body.decode(), assumed, answer, reply)
+        if reply.faults:
+            raise Failed("; ".join(reply.faults))
+        return reply
+
+    def _keep(self, event: str, sent: str, assumed: str, answer: Answer, reply: Reply) -> None:
+        """Keep what went over the wire, and draw it."""
+        ms, text = round(answer.seconds * 1000, 1), answer.body.decode("utf-8", "replace")
+        self.exchanges.append(Exchange(event, sent, assumed, answer.status, text, ms, reply.faults))
+        number = len(self.exchanges)
+        if answer.status != 200:
+            label = str(answer.status or "no answer")
+        else:
+            label = "?" if reply.faults and not reply.method else reply.name
+        self.steps.append(Arrow(TELESIGN, SERVER, f"{number} {event}", "cyan"))
+        style = "red" if reply.faults else "green"
+        self.steps.append(Arrow(SERVER, TELESIGN, f"{number} {label} {ms:g} ms", style))
+
+
+def _leg(caller: str, to: str, direction: str, duration_s: int) -> Json:
+    """Return a leg as `call_completed` reports it; its times bear no zone and mean UTC."""
+    created = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=duration_s)
+    seconds = {"created": 0, "answered": _RINGING_S, "ended": duration_s}
+    times = {
+        f"{name}_on_utc": (created + timedelta(seconds=after)).isoformat(timespec="milliseconds")
+        for name, after in seconds.items()
+    }
+    return {
+        "duration": duration_s,
+        **times,
+        "status": "hangup",
+        "audio_recording_file_name": None,
+        "to": to,
+        "from": caller,
+        "direction": direction,
+    }

@@ -1,0 +1,235 @@
+"""The table of scenarios: the calls that can be played without a phone, and what happens in each.
+
+A scenario is a function of a `SimulatedCall` that ends with a verdict, or raises `Failed` where the
+server is wrong. It knows nothing of the server but its answers.
+"""
+
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from tools import console
+from tools.console import CALLER, TELESIGN, Note
+from tools.simulation.call import SIMULATED, Failed, NotSetUp, Signer, SimulatedCall
+from tools.simulation.validator import read_rejection
+
+# The numbers of the sample allow-list, and two that are not in it.
+DESK, PAIR, EXPIRED, UNLISTED = "12025550100", "12025550101", "12025550102", "12025550177"
+RIDER, STRANGER = "12025550123", "12025550188"
+
+
+class ScenarioError(Exception):
+    """A scenario that was asked for cannot be played; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A call to play: what happens in one sentence, and the numbers (default: the sample's).
+
+    A call that is screened needs a server with `accept_digit`.
+    """
+
+    name: str
+    sentence: str
+    play: Callable[[SimulatedCall], str]
+    to: str = DESK
+    caller: str = RIDER
+    screened: bool = False
+
+
+def choose(names: Sequence[str]) -> list[Scenario]:
+    """Return the scenarios of these names; "all" stands for every one. Raises `ScenarioError`."""
+    for name in names:
+        if name != "all" and name not in SCENARIOS:
+            raise ScenarioError(f"unknown scenario {name!r}; see --list")
+    return list(SCENARIOS.values()) if "all" in names else [SCENARIOS[name] for name in names]
+
+
+def print_table(out: Console) -> None:
+    """Print every scenario with its sentence."""
+    rows = [(each.name, each.sentence) for each in SCENARIOS.values()]
+    console.print_table(out, ("scenario", "what happens"), rows)
+
+
+def from_file(path: Path) -> Scenario:
+    """Return a scenario that posts the JSON of a file as one event. Raises `ScenarioError`.
+
+    The event is simulated like any other, so its reference id is made to say so.
+    """
+    try:
+        message = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ScenarioError(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        raise ScenarioError(f"{path}: wanted the JSON object of one event")
+    reference_id, data = message.get("reference_id"), message.get("data")
+    if isinstance(reference_id, str) and not reference_id.startswith(SIMULATED):
+        message["reference_id"] = SIMULATED + reference_id
+
+    def play(call: SimulatedCall) -> str:
+        call.caller = str(data.get("from", "")) if isinstance(data, dict) else ""
+        reply = call.post(message, str(message.get("event", "incoming_call")))
+        return f"{reply.name}: TeleSign would take it"
+
+    return Scenario(path.name, "A file, sent as an event.", play)
+
+
+def _connected(call: SimulatedCall) -> str:
+    call.connect()
+    call.end(CALLER)
+    return "connected: neither person saw the other's number"
+
+
+def _refused(call: SimulatedCall) -> str:
+    reply = call.dial_in()
+    if reply.method == "dial":
+        raise Failed("wanted a refusal, got dial")
+    if reply.method == "speak":
+        call.must_hang_up(call.play_message(reply))
+    call.end()
+    return "refused: nobody was called"
+
+
+def _not_reached(call: SimulatedCall, status: str) -> str:
+    call.ring()
+    reply = call.complete_dial(status)
+    if reply.method == "speak":
+        reply = call.play_message(reply)
+    call.must_hang_up(reply)
+    call.end()
+    return "not reached: the caller was disconnected"
+
+
+def _callee_hangs_up(call: SimulatedCall) -> str:
+    call.connect()
+    call.must_hang_up(call.end_leg())
+    call.end()
+    return "ended: the caller was not left on the line"
+
+
+def _caller_hangs_up(call: SimulatedCall) -> str:
+    call.ring()
+    call.end(CALLER)
+    call.complete_dial("cancelled")
+    return "ended: the late report of the dial did no harm"
+
+
+def _screened(call: SimulatedCall, *, accepted: bool) -> str:
+    call.ring()
+    reply = call.complete_dial("answered")
+    if not reply.collects:
+        raise NotSetUp(f"wanted speak with collect_digits (set accept_digit), got {reply.name}")
+    if not accepted:
+        call.must_hang_up(call.play_message(reply, digits=""))
+        call.end()
+        return "declined: the called person did not take the call"
+    call.talk(reply)
+    call.end(CALLER)
+    return "connected: the called person took the call"
+
+
+def _pair(call: SimulatedCall) -> str:
+    call.connect()
+    call.end(CALLER)
+    first = call.call_back()
+    call.connect()
+    if call.destination != first:
+        raise Failed(f"wanted {call.caller} to reach {first}, got {call.destination}")
+    call.end(CALLER)
+    return "connected both ways: each reached the other"
+
+
+def _duplicate(call: SimulatedCall) -> str:
+    first = call.ring()
+    second = call.report_incoming()
+    if first != second:
+        one, other = (f"{each.name} {json.dumps(each.params)}" for each in (first, second))
+        raise Failed(f"wanted the same answer to both deliveries, got {one} and {other}")
+    call.talk(call.complete_dial("answered"))
+    call.end(CALLER)
+    return "connected once: both deliveries got the same answer"
+
+
+def _out_of_order(call: SimulatedCall) -> str:
+    call.ring()
+    spoken = {"status": "speak_successful", "collected_digits": call.digit}
+    call.must_go_on(call.report("speak_completed", spoken))
+    call.talk(call.complete_dial("answered"))
+    call.end(CALLER)
+    call.report("speak_completed", spoken)
+    return "connected: the order of the events did not matter"
+
+
+def _replay(call: SimulatedCall) -> str:
+    call.connect()
+    call.end(CALLER)
+    call.steps.append(Note(TELESIGN, "an old request is sent again", "dim"))
+    call.must_hang_up(call.report_incoming())
+    return "refused: a request is good for one call"
+
+
+def _forged(call: SimulatedCall) -> str:
+    return _rejected(call, replace(call.signer, key=secrets.token_bytes(32)))
+
+
+def _unsigned(call: SimulatedCall) -> str:
+    return _rejected(call, Signer())
+
+
+def _rejected(call: SimulatedCall, signer: Signer) -> str:
+    has_key = call.signer.key != b""
+    call.signer, call.read = signer, read_rejection
+    try:
+        call.dial_in()
+    except Failed as failed:
+        if has_key or call.exchanges[-1].status != 200:
+            raise
+        raise NotSetUp(str(failed)) from None  # without a key, a server without one is meant
+    return "rejected: no number was revealed"
+
+
+def _unknown_event(call: SimulatedCall) -> str:
+    call.connect()
+    call.must_go_on(call.report("call_quality_reported", {"score": 4}, assumed="this event"))
+    call.end(CALLER)
+    return "connected: the unknown event did no harm"
+
+
+_SCENARIOS = (
+    Scenario("connected", "A listed number: both talk, neither sees a real number.", _connected),
+    Scenario("refused", "A number that is not listed: nobody is called.", _refused, UNLISTED),
+    Scenario("wrong-caller", "A number listed for other callers: nobody is called.",
+             _refused, PAIR, STRANGER),
+    Scenario("withheld-caller", "A withheld caller, where routes name one: nobody is called.",
+             _refused, PAIR, ""),
+    Scenario("expired", "A route that has expired: nobody is called.", _refused, EXPIRED),
+    Scenario("busy", "The called person is busy: the caller is disconnected.",
+             partial(_not_reached, status="busy")),
+    Scenario("no-answer", "Nobody answers: the caller is disconnected.",
+             partial(_not_reached, status="no_answer")),
+    Scenario("failed", "The dial fails: the caller is disconnected.",
+             partial(_not_reached, status="failed")),
+    Scenario("callee-hangs-up", "The called person hangs up first: the call is ended.",
+             _callee_hangs_up),
+    Scenario("caller-hangs-up", "The caller hangs up while it rings: no harm.", _caller_hangs_up),
+    Scenario("screening-accepted", "The called person presses the digit: the call goes on.",
+             partial(_screened, accepted=True), screened=True),
+    Scenario("screening-declined", "The called person presses nothing: the call is ended.",
+             partial(_screened, accepted=False), screened=True),
+    Scenario("pair", "Two people behind one number: each reaches the other.", _pair, PAIR),
+    Scenario("duplicate", "An event is delivered twice: both get the same answer.", _duplicate),
+    Scenario("out-of-order", "Events out of order: the live call is not cut.", _out_of_order),
+    Scenario("replay", "A request is sent again after its call: refused.", _replay),
+    Scenario("forged", "Signed with another key: rejected.", _forged),
+    Scenario("unsigned", "Not signed: rejected.", _unsigned),
+    Scenario("unknown-event", "An undocumented event: the live call is not cut.", _unknown_event),
+)  # fmt: skip
+SCENARIOS = {each.name: each for each in _SCENARIOS}
+"""Every scenario by its name, in the order in which they are listed."""

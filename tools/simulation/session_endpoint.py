@@ -1,10 +1,10 @@
 """Plays TeleSign's session endpoint on loopback, as strict as its documents.
 
 Nothing of the `session` command or of TeleSign's SDK is imported, so that two readings of the
-documents have to agree. What they do not show (the body of a 401) is played in a likely form. Of the two ways
-to authenticate only Digest is played, which is what the SDK uses; a key that is itself sent (Basic)
-is refused. How old a request is, or whether its nonce is new, is not looked at. An answer holds no
-more members than say something here.
+documents have to agree. What they do not show (the body of a 401) is played in a likely form. Of
+the two ways to authenticate only Digest is played, which is what the SDK uses; a key that is itself
+sent (Basic) is refused. How old a request is, or whether its nonce is new, is not looked at. An
+answer holds no more members than say something here.
 
 Sources: TeleSign, "Engage API (Number Masking)" v1.0 and "Authentication".
 """

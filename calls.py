@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from commands import Command, Wire
+from commands import Command, Wire, asks_for_digit, is_dial
 from events import (
     CallCompleted,
     DialCompleted,
@@ -18,6 +18,8 @@ from events import (
     PlayCompleted,
     SpeakCompleted,
 )
+
+ANY_DIGIT, NO_DIGIT = "any", "none"
 
 ANSWERED = "answered"
 """The one `status` of `dial_completed` that is known. Source: TeleSign/voice_server_demo."""
@@ -39,8 +41,8 @@ class CallState:
     and `first_seen_s` its time on the monotonic clock. A dial that was answered did not fail,
     whatever else is reported. `completed` is also true of a purged call. `spoken` is true once a
     message was spoken, or audio played, to its end; `collected` are the first digits that were
-    pressed, empty while there are none. `is_unread` is true while the first event was decided
-    without the log, which may know that the call is older.
+    pressed, empty while there are none. `asked` is what each greeting of this call asked for: a
+    digit, `ANY_DIGIT` or `NO_DIGIT`.
     """
 
     incoming: IncomingCall | None = None
@@ -51,12 +53,12 @@ class CallState:
     completed: bool = False
     spoken: bool = False
     collected: str = ""
-    is_unread: bool = False
+    asked: frozenset[str] = frozenset()
 
     @property
     def was_refused(self) -> bool:
         """Whether the first answer was anything but a dial."""
-        return self.reply is not None and self.reply.get("method") != "dial"
+        return self.reply is not None and not is_dial(self.reply)
 
     @property
     def dial_failed(self) -> bool:
@@ -68,18 +70,39 @@ class CallState:
         """Whether the called person answered and the greeting was played to its end."""
         return self.answered and self.spoken
 
+    def accepts(self, digits: str) -> bool:
+        """Whether the called person has taken the call, now with these digits or before.
+
+        A greeting that asked for nothing is enough: after a change of the settings a call may have
+        been greeted in two ways.
+        """
+        pressed = {digits, self.collected} - {""}
+        if not self.asked or NO_DIGIT in self.asked:
+            return True
+        return bool(pressed) if ANY_DIGIT in self.asked else bool(pressed & self.asked)
+
     def age_s(self, now: Timestamp) -> float:
         """Seconds since the first `incoming_call`, which `routing.REPEAT_WINDOW_S` limits."""
         return now.monotonic_s - self.first_seen_s
 
-    def after(self, event: Event, reply: Wire, seen_s: float) -> "CallState":
-        """Return the state with an event, seen at this monotonic time, and our reply added."""
+    def after(
+        self, event: Event, reply: Wire, seen_s: float, accept_digit: str | None = None
+    ) -> "CallState":
+        """Return the state with an event, seen at this monotonic time, and our reply added.
+
+        `accept_digit` is the one that the reply asks for, `None` if that is not known. The first
+        reply to a call stands, but a dial stands over any other, whichever server gave it and
+        when: somebody may be talking.
+        """
         match event:
             case IncomingCall() if self.incoming is None:
                 return replace(self, incoming=event, reply=reply, first_seen_s=seen_s)
-            case DialCompleted(status=str() as status):
-                if status == ANSWERED:
-                    return replace(self, answered=True)
+            case IncomingCall() if self.was_refused and is_dial(reply):
+                return replace(self, incoming=event, reply=reply)
+            case DialCompleted(status=status) if status == ANSWERED:
+                asked = (accept_digit or ANY_DIGIT) if asks_for_digit(reply) else NO_DIGIT
+                return replace(self, answered=True, asked=self.asked | {asked})
+            case DialCompleted(status=str()):
                 return replace(self, failed=True)
             case SpeakCompleted(collected_digits=digits) | PlayCompleted(collected_digits=digits):
                 return replace(self, spoken=True, collected=self.collected or digits)
@@ -87,26 +110,6 @@ class CallState:
                 return replace(self, completed=True)
             case _:
                 return self
-
-    def merged(self, memory: "CallState") -> "CallState":
-        """Return this state, read from a log, with what a process remembers of the same call.
-
-        Of two different first events this state's stays. Its time is the memory's, which was taken
-        from the monotonic clock itself.
-        """
-        if memory is UNKNOWN:
-            return self
-        first = self if self.incoming is not None else memory
-        return CallState(
-            first.incoming,
-            first.reply,
-            self.first_seen_s if memory.incoming is None else memory.first_seen_s,
-            self.answered or memory.answered,
-            self.failed or memory.failed,
-            self.completed or memory.completed,
-            self.spoken or memory.spoken,
-            self.collected or memory.collected,
-        )
 
 
 UNKNOWN = CallState()
@@ -129,7 +132,7 @@ class Delivery:
 
 
 class Answer(Protocol):
-    """What is decided on an event: a command, and for a refusal its reason."""
+    """What is decided on an event."""
 
     @property
     def command(self) -> Command:
@@ -138,6 +141,14 @@ class Answer(Protocol):
     @property
     def reason(self) -> str | None:
         """Why a call is refused, `None` if it is not."""
+
+    @property
+    def row_line(self) -> int | None:
+        """The line of the list's row by which a call is connected."""
+
+    @property
+    def accept_digit(self) -> str | None:
+        """The digit that the command asks for."""
 
 
 A = TypeVar("A", bound=Answer)

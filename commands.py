@@ -32,6 +32,17 @@ Wire = dict[str, object]
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
+def is_dial(reply: Wire) -> bool:
+    """Whether a command on the wire connects a call."""
+    return reply.get("method") == "dial"
+
+
+def asks_for_digit(reply: Wire) -> bool:
+    """Whether a command on the wire waits for a key to be pressed."""
+    params = reply.get("params")
+    return isinstance(params, dict) and "collect_digits" in params
+
+
 class _Command(ABC):
     """What every command can do."""
 

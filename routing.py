@@ -232,11 +232,20 @@ def _shown_to_others(column: str, number: PhoneNumber) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A command; for a refusal also its reason, for a connection its route."""
+    """A command; for a refusal also its reason, for a connection its route.
+
+    `accept_digit` is the one that the command asks for.
+    """
 
     command: Command
     reason: Reason | None = None
     route: Route | None = None
+    accept_digit: str | None = None
+
+    @property
+    def row_line(self) -> int | None:
+        """The line of the list's row by which a call is connected."""
+        return self.route.line if self.route else None
 
 
 def decide(  # noqa: PLR0912 - a row of the table each
@@ -254,7 +263,7 @@ def decide(  # noqa: PLR0912 - a row of the table each
         case DialCompleted(status=calls.ANSWERED) if call.is_talking:  # they have been greeted
             return Decision(NoAction())
         case DialCompleted(status=calls.ANSWERED):
-            return Decision(prompts.greeting)
+            return Decision(prompts.greeting, accept_digit=prompts.accept_digit)
         case DialCompleted() if call.answered or call.completed:  # a late report
             return Decision(NoAction())
         case DialCompleted():
@@ -262,7 +271,7 @@ def decide(  # noqa: PLR0912 - a row of the table each
 
         case SpeakCompleted() | PlayCompleted() if call.was_refused or call.dial_failed:
             return Decision(Hangup())
-        case SpeakCompleted() | PlayCompleted() if _is_not_accepted(event, call, prompts):
+        case SpeakCompleted() | PlayCompleted() if not call.accepts(event.collected_digits):
             return Decision(Hangup())
         case SpeakCompleted() | PlayCompleted():
             return Decision(NoAction())
@@ -294,10 +303,3 @@ def _repeat(event: IncomingCall, call: CallState, today: Decision, now: Timestam
     if call.reply == today.command.to_wire():
         return today
     return Decision(Hangup(), reason=today.reason or Reason.CONFLICTING)
-
-
-def _is_not_accepted(
-    event: SpeakCompleted | PlayCompleted, call: CallState, prompts: Prompts
-) -> bool:
-    """Whether the called person was asked for a digit and has not pressed it."""
-    return prompts.accept_digit not in (None, event.collected_digits, call.collected)

@@ -31,7 +31,7 @@ ALONE: Sequence[Callable[[], list[Figure]]] = (
     allow_list.measure,
     call_log.slow_syncs,
     call_log.reading,
-    call_log.warming,
+    call_log.opening,
     open_loop.measure,
     lifetime.start,
     lifetime.memory,

@@ -12,7 +12,6 @@ each brings its own settings, every statement is in one, and none is prepared.
 import contextlib
 import hashlib
 import os
-import socket
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from call_log.store import SCHEMA_VERSION, Store, StoreError, fingerprint
+from call_log.store import NEWER_COLUMNS, SCHEMA_VERSION, Store, StoreError, fingerprint
 
 _MAX_MS = 400
 _CONNECT_S = 2  # the shortest that the driver accepts
@@ -43,6 +42,8 @@ CREATE TABLE IF NOT EXISTS call_event (
     last_seen bigint NOT NULL,
     deliveries bigint NOT NULL,
     body bytea NOT NULL,
+    row_line bigint,
+    accept_digit text,
     UNIQUE (reference_id, event, sha256)
 );
 CREATE INDEX IF NOT EXISTS call_event_first_seen ON call_event (first_seen);
@@ -72,7 +73,7 @@ class PostgresStore(Store):
         self._begin = ""
 
     @property
-    def spill_prefix(self) -> Path:
+    def saved_prefix(self) -> Path:
         """A path in the state directory that systemd gives, else where the process works.
 
         The name differs for each database, since several logs may share that directory.
@@ -112,25 +113,19 @@ class PostgresStore(Store):
                     self._make_tables()
             ((version,),) = self._execute("SELECT max(version) FROM call_log")
             self._check_version(version)
+            if write and version < SCHEMA_VERSION:
+                self._add_columns()
 
     def _make_tables(self) -> None:
         for statement in _SCHEMA.split(";")[:-1]:
             self._execute(statement)
         self._execute("INSERT INTO call_log (version) VALUES (?)", [SCHEMA_VERSION])
 
-    def abort(self) -> None:
-        """Shut the connection down: the thread that waits on it gets an error.
-
-        That thread may close the connection meanwhile, and its descriptor be given to another one:
-        so what is shut down is a duplicate, made at once.
-        """
-        connection = self._connection
-        if connection is not None:
-            with (
-                contextlib.suppress(psycopg.Error, OSError),
-                socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
-            ):
-                duplicate.shutdown(socket.SHUT_RDWR)
+    def _add_columns(self) -> None:
+        for name, kind in NEWER_COLUMNS.items():
+            self._execute(f"ALTER TABLE call_event ADD COLUMN IF NOT EXISTS {name} {kind}")
+        self._execute("UPDATE call_log SET version = ?", [SCHEMA_VERSION])
+        self._version = SCHEMA_VERSION
 
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:

@@ -1,26 +1,22 @@
 """Purges calls that have been kept for long enough: a few at a time, between events.
 
 Of a purged call only the SHA-256 of its id is kept (`Store.purge`), so that a captured request is
-still recognised; `PurgedCalls` has them in memory.
+still recognised.
 
 The wall clock says how old a call is, and may be wrong: after a boot until it is synchronised, or
 after a jump. It is trusted only once it has kept pace with the monotonic clock for ten minutes.
 This file reads no clock of its own.
 """
 
-from array import array
-from bisect import bisect_left, insort
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import islice
 
-from call_log.store import Store, fingerprint, microseconds
+from call_log.store import Store, microseconds
 from calls import Timestamp
 
 MIN_TRUSTED_S = 600.0
 MAX_DRIFT_S = 2.0
 MAX_REWRITTEN = 32 * 2**20  # bytes: takes less than half a second
-MAX_PURGED = 1_000_000
 
 _EVERY_S = 60.0
 _STEP_S = 0.05
@@ -65,30 +61,3 @@ class Purge:
         if abs(by_wall - by_monotonic) > MAX_DRIFT_S:
             self._trusted_at_s = now.monotonic_s + MIN_TRUSTED_S
         return now.monotonic_s >= self._trusted_at_s
-
-
-class PurgedCalls:
-    """The purged calls of a log in memory, for when it cannot be read.
-
-    The first 64 bits of each SHA-256, sorted: eight bytes a call, and collisions are rare.
-    """
-
-    def __init__(self, store: Store) -> None:
-        found = islice(store.fingerprints(), MAX_PURGED)
-        self._sorted = array("Q", sorted(map(_first_bits, found)))
-
-    def __contains__(self, reference_id: str) -> bool:
-        if not self._sorted:  # saves the SHA-256, which is slow
-            return False
-        bits = _first_bits(fingerprint(reference_id))
-        place = bisect_left(self._sorted, bits)
-        return place < len(self._sorted) and self._sorted[place] == bits
-
-    def add(self, reference_id: str) -> None:
-        """Add a call."""
-        if reference_id not in self:
-            insort(self._sorted, _first_bits(fingerprint(reference_id)))
-
-
-def _first_bits(sha256: str) -> int:
-    return int(sha256[:16], 16)

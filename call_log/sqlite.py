@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from call_log.store import SCHEMA_VERSION, Store, StoreError
+from call_log.store import NEWER_COLUMNS, SCHEMA_VERSION, Store, StoreError
 
 APPLICATION_ID = 0x4D436C67
 
@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS call_event (
     last_seen INTEGER NOT NULL,
     deliveries INTEGER NOT NULL,
     body BLOB NOT NULL,
+    row_line INTEGER,
+    accept_digit TEXT,
     UNIQUE (reference_id, event, sha256)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS call_event_first_seen ON call_event (first_seen);
@@ -52,12 +54,13 @@ class SqliteStore(Store):
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()  # whatever folder the process works in later
+        self._wal = self._path.with_name(f"{self._path.name}-wal")
         self.place = str(self._path)
         self._identities: dict[Path, object] = {}
         self._was_replaced = False
 
     @property
-    def spill_prefix(self) -> Path:
+    def saved_prefix(self) -> Path:
         """The log's own path: its files are next to it."""
         return self._path
 
@@ -90,8 +93,8 @@ class SqliteStore(Store):
         A server that makes a log makes its side files after it. So where the log is missing, those
         found are a former one's.
         """
-        sides = (self._path.with_name(self._path.name + each) for each in ("-wal", "-shm"))
-        return {path: _identity(path) for path in (*sides, self._path)}
+        shm = self._path.with_name(f"{self._path.name}-shm")
+        return {path: _identity(path) for path in (self._wal, shm, self._path)}
 
     def _remove_side_files(self, identities: dict[Path, object]) -> None:
         """Remove side files, but none that another server has made in their place.
@@ -120,6 +123,12 @@ class SqliteStore(Store):
         with self.transaction():
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
+            found = {name for _, name, *_ in connection.execute("PRAGMA table_info(call_event)")}
+            for name in NEWER_COLUMNS.keys() - found:
+                connection.execute(
+                    f"ALTER TABLE call_event ADD COLUMN {name} {NEWER_COLUMNS[name]}"
+                )
+        self._version = SCHEMA_VERSION
 
     def reconnect(self) -> bool:
         """Open the file again: if it was replaced the new one, if it is missing a fresh one.
@@ -127,7 +136,7 @@ class SqliteStore(Store):
         What was written but perhaps not synced, as a sync failed, is synced here; this fails as
         long as the disk does.
         """
-        if self.file_replaced():
+        if self.is_replaced():
             self._was_replaced = True
             with contextlib.suppress(StoreError):
                 self._execute("PRAGMA wal_checkpoint(TRUNCATE)")  # completes the file that is away
@@ -138,10 +147,11 @@ class SqliteStore(Store):
         was_replaced, self._was_replaced = self._was_replaced, False
         return was_replaced
 
-    def file_replaced(self) -> bool:
-        """Whether the file was deleted, renamed or replaced."""
-        opened = self._identities.get(self._path)
-        return self._connection is not None and _identity(self._path) != opened
+    def is_replaced(self) -> bool:
+        """Whether the file, or its write-ahead log, was deleted, renamed or replaced."""
+        return self._connection is not None and any(
+            _identity(path) != self._identities[path] for path in (self._path, self._wal)
+        )
 
     def erase_deleted(self, *, rewrite_up_to: float = 0) -> bool:
         """Empty the write-ahead log, in which deleted rows can still be read.

@@ -2,7 +2,7 @@
 
 One row a delivery key: a call's `reference_id`, the event's name and the SHA-256 of its body. What
 one database does in its own way is in `sqlite.py` and `postgresql.py`. Times are whole microseconds
-since 1970, UTC. Only one thread may use a store at a time; any may call `abort`.
+since 1970, UTC. Only one thread may use a store at a time.
 """
 
 import hashlib
@@ -12,23 +12,28 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import events
 from calls import Answer, Delivery
-from commands import Wire
+from commands import Wire, is_dial
 from events import Event, IncomingCall
 from phone import NoNumber, PhoneNumber
 
 Key = tuple[str, str, bytes]
+T = TypeVar("T")
 
-SCHEMA_VERSION = 1
+NEWER_COLUMNS = {"row_line": "INTEGER", "accept_digit": "TEXT"}
+"""The columns that logs of version 1 lack, with their types."""
+
+SCHEMA_VERSION = 2
 _parsed = lru_cache(json.loads)  # few replies differ
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PAGE = 1_000
-MAX_KEPT = 200  # rows of twelve values each; databases limit the values of a statement
+MAX_PORTION, MAX_PORTION_BYTES = 200, 2**20
+"""So many events, of so many bytes, are kept at once: databases limit values and time."""
 
 
 class StoreError(Exception):
@@ -38,7 +43,9 @@ class StoreError(Exception):
 class Row(NamedTuple):
     """What is kept of one delivery key. `caller`, `dialled` and `status` are as they were parsed.
 
-    `status` is a dial's, or the digits that were pressed; older programs kept no digits.
+    `status` is a dial's, or the digits that were pressed. `row_line` is the line of the list's row
+    that connected the call, `accept_digit` the one that the reply asks for. Older programs kept
+    neither these two nor digits.
     """
 
     reference_id: str
@@ -52,6 +59,8 @@ class Row(NamedTuple):
     first_seen: int
     last_seen: int
     deliveries: int
+    row_line: int | None
+    accept_digit: str | None
     body: bytes
 
     @property
@@ -60,9 +69,13 @@ class Row(NamedTuple):
         return self.reference_id, self.event, self.sha256
 
     def with_repeat(self, repeat: "Row") -> "Row":
-        """Return the row of both; the first reply stays."""
-        count = self.deliveries + repeat.deliveries
-        return self._replace(deliveries=count, last_seen=repeat.last_seen)
+        """Return the row of both; the first reply stays, unless only the repeat's is a dial."""
+        first = repeat if is_dial(repeat.wire) and not is_dial(self.wire) else self
+        return first._replace(
+            first_seen=self.first_seen,
+            last_seen=repeat.last_seen,
+            deliveries=self.deliveries + repeat.deliveries,
+        )
 
     @property
     def wire(self) -> Wire:
@@ -101,6 +114,8 @@ def row_of(delivery: Delivery, answer: Answer) -> Row:
         first_seen=seen,
         last_seen=seen,
         deliveries=1,
+        row_line=answer.row_line,
+        accept_digit=answer.accept_digit,
         body=delivery.body,
     )
 
@@ -125,6 +140,21 @@ def utc(time: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time)
 
 
+def first_portion(items: Iterable[T], size: Callable[[T], int]) -> list[T]:
+    """Return the first items: as many as a database keeps within its time for a statement.
+
+    `size` gives the bytes of one.
+    """
+    portion: list[T] = []
+    room = MAX_PORTION_BYTES
+    for item in islice(items, MAX_PORTION):
+        room -= size(item)
+        if portion and room < 0:
+            break
+        portion.append(item)
+    return portion
+
+
 def fingerprint(reference_id: str) -> str:
     """Return what stays of a call that has been purged."""
     return hashlib.sha256(reference_id.encode()).hexdigest()
@@ -146,12 +176,17 @@ _WITHOUT_BODY = _COLUMNS.removesuffix(", body")
 _VALUES = f"({', '.join('?' * len(Row._fields))})"
 # What was last seen at the very same time is the very same row: it was kept by a commit of which
 # only the answer was lost, or by a server that was ended while it read a file of saved events.
+_DIAL = """'{"method":"dial"'"""
+_STANDS = f"substr(excluded.reply, 1, 16) = {_DIAL} AND substr(call_event.reply, 1, 16) <> {_DIAL}"
 _KEEP = f"""
 INSERT INTO call_event ({_COLUMNS}) VALUES %s
 ON CONFLICT (reference_id, event, sha256) DO UPDATE SET
     deliveries = call_event.deliveries + CASE
         WHEN call_event.last_seen = excluded.last_seen THEN 0 ELSE excluded.deliveries END,
-    last_seen = excluded.last_seen
+    last_seen = excluded.last_seen,
+    reply = CASE WHEN {_STANDS} THEN excluded.reply ELSE call_event.reply END,
+    reason = CASE WHEN {_STANDS} THEN excluded.reason ELSE call_event.reason END,
+    row_line = CASE WHEN {_STANDS} THEN excluded.row_line ELSE call_event.row_line END
 """  # noqa: S608 - our own columns
 
 
@@ -164,11 +199,12 @@ class Store(ABC):
 
     place: str  # to be shown to the operator: without a password
     _connection: Any = None
+    _version = SCHEMA_VERSION
 
     @property
     @abstractmethod
-    def spill_prefix(self) -> Path:
-        """The path with which the files of the log's backlog begin."""
+    def saved_prefix(self) -> Path:
+        """The path with which the names of saved files begin."""
 
     def open(self, *, write: bool = True) -> None:
         """Connect; to write, create the tables if there are none. Refuse what is no log of ours."""
@@ -212,11 +248,8 @@ class Store(ABC):
         What is read inside is read after the locks were taken, so it is what the others committed.
         """
 
-    def abort(self) -> None:  # noqa: B027 - a file has nothing to cut off
-        """Cut off a database that does not answer, if that is possible, from any thread."""
-
-    def file_replaced(self) -> bool:
-        """Whether the file that is open is no longer the one at its path."""
+    def is_replaced(self) -> bool:
+        """Whether a file that is open is no longer the one at its path."""
         return False
 
     def erase_deleted(self, *, rewrite_up_to: float = 0) -> bool:  # noqa: ARG002
@@ -231,6 +264,7 @@ class Store(ABC):
         """Run a statement with `?` for each value, and return all rows of its answer."""
 
     def _check_version(self, version: int) -> None:
+        self._version = version
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"{self.place}: wanted a call log of version {SCHEMA_VERSION} or older, got"
@@ -240,19 +274,18 @@ class Store(ABC):
     def rows(self, reference_ids: Iterable[str], *, bodies: bool = True) -> list[Row]:
         """Return all rows of some calls, in the order in which they came."""
         ids = list(reference_ids)
-        columns = _COLUMNS if bodies else _WITHOUT_BODY
-        left_out = () if bodies else (b"",)
+        columns = self._columns(bodies=bodies)
         sql = f"SELECT id, {columns} FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
         # Sorted here: for an ORDER BY id a database may prefer to scan the whole log.
+        left_out = () if bodies else (b"",)
         return [Row(*values, *left_out) for _, *values in sorted(self._execute(sql, ids))]
 
-    def fingerprints(self) -> Iterator[str]:
-        """Yield the SHA-256 that stays of each purged call."""
-        last = ""
-        sql = "SELECT sha256 FROM purged_call WHERE sha256 > ? ORDER BY sha256 LIMIT ?"
-        while page := self._execute(sql, [last, _PAGE]):
-            for (last,) in page:
-                yield last
+    def _columns(self, *, bodies: bool = True) -> str:
+        """Return the columns of a `Row`; a log that is only read may lack the newer ones."""
+        columns = _COLUMNS if bodies else _WITHOUT_BODY
+        for name in NEWER_COLUMNS if self._version < SCHEMA_VERSION else ():
+            columns = columns.replace(name, f"NULL AS {name}")
+        return columns
 
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls have been purged."""
@@ -272,8 +305,8 @@ class Store(ABC):
             merged[each.key] = first.with_repeat(each) if first else each
         kept = list(merged.values())
         # The driver lets other threads in at each statement, and then has to wait for its turn.
-        for begin in range(0, len(kept), MAX_KEPT):
-            some = kept[begin : begin + MAX_KEPT]
+        for begin in range(0, len(kept), MAX_PORTION):
+            some = kept[begin : begin + MAX_PORTION]
             self._execute(_KEEP % ", ".join([_VALUES] * len(some)), list(chain.from_iterable(some)))
 
     def newest(self) -> int | None:
@@ -306,7 +339,8 @@ class Store(ABC):
 
     def newest_rows(self) -> Iterator[Row]:
         """Yield all rows, the newest first, without their bodies."""
-        return (Row._make((*values, b"")) for values in self._newest(_WITHOUT_BODY))
+        columns = self._columns(bodies=False)
+        return (Row._make((*values, b"")) for values in self._newest(columns))
 
     def _newest(self, columns: str, since: int = 0) -> Iterator[list[Any]]:
         last = 2**62

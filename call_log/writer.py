@@ -1,46 +1,50 @@
 """The durable log of calls: an event is kept before it is answered, and decided by what was kept.
 
-One thread writes. It takes all queued events and, in one transaction, reads the states of their
-calls, decides on each and keeps them; only then it completes them: one sync for all. That the
-decision is made inside the transaction is why two servers on one log never dial twice for a call.
+Every delivery is put at the end of one line (`waiting.py`). One thread writes: it takes the oldest
+of the line and, in one transaction, reads the states of their calls, lets the answers stand that
+were given already, decides on the rest and keeps all; then it answers, and takes them out of the
+line. One sync for all. That the decision is made inside the transaction is why two servers on one
+log never dial twice for a call.
 
-    request threads ---queue---> writer ---transaction---> store
-       |        ^                  |
-       |        +----complete------+---> purge
-       |                           |
-       +-----> memory, backlog <---+     watchdog: aborts a store that hangs
+    request ---> line of jobs ---> writer ---transaction---> store
+       ^                              |
+       +----------- answer -----------+---> purge
 
-While the database fails or takes too long, events of a call in progress are decided by the memory
-of recent calls and go to the backlog, because people are on the phone; they are counted as answered
-unkept. `call_completed` and unknown events are refused, so that they may be sent again, and go to
-the backlog too.
+While the log fails, or takes too long, everything in the line answers itself from memory, because
+people are on the phone, and stays where it stands; what comes meanwhile does the same. Only
+`call_completed` and unknown events are refused, so that they may be sent again; they stay in the
+line too. The log alone is the authority: memory is asked only while the log fails, and for the ages
+of calls that began here.
 
-One lock guards what the threads share: memory, backlog, condition of the log and completion of
-jobs. It is never held during I/O; decisions are made under it, and do none.
+What the threads share is in the fields that `CallLog.__init__` names, under one lock. It is never
+held during I/O; decisions are made under it, and do none.
 """
 
+import math
+import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
-from call_log import backlog
-from call_log.backlog import Backlog, Condition
-from call_log.batch import Job, decide_and_keep, taken
-from call_log.memory import InMemoryCalls, Memory
+from call_log import saved
+from call_log.memory import MAX_STATES, InMemoryCalls, States
 from call_log.purge import Purge
 from call_log.sqlite import SqliteStore
-from call_log.store import Row, Store, StoreError
-from calls import A, CallState, CallStore, Delivery, LogUnavailable, Timestamp
-from events import CallCompleted, UnknownEvent
+from call_log.store import Row, Store, StoreError, utc
+from call_log.waiting import Job, WaitingLine
+from calls import PURGED, UNKNOWN, A, CallState, CallStore, Delivery, LogUnavailable, Timestamp
+from events import CallCompleted, IncomingCall, UnknownEvent
 
 _MAX_WAIT_S = 0.5
 _TICK_S = 0.25
 _MAX_RETRIED_S = 0.2
-_MAX_TURN_S = 1.0
 _MAX_CLOSING_S = 1.0
+_MAX_AHEAD_S = 5.0
+
+_yield_processor = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
 
 class CallLog:
@@ -59,167 +63,178 @@ class CallLog:
         clock: Callable[[], Timestamp],
     ) -> None:
         self._store, self._notify, self._clock = store, notify, clock
+        # Read and written by the requests and the writer, all with the lock held: the line and its
+        # jobs, the memory, whether requests wait for the writer, whether all that was answered is
+        # kept, the two counts, and whether the log is closed.
         self._lock = threading.Lock()
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._batch: list[Job] = []
-        self._backlog = Backlog()
-        self._must_reconnect = False
-        self._turn_since: float | None = None
+        self._line = WaitingLine()
+        self._memory = States(waiting=self._line)
+        self._is_waited_for = self._is_well = True
+        self._unkept = self._dropped = 0
+        self._is_closed = False
+        # A queue locks by itself. Requests put something in when the line was empty; the writer,
+        # which alone takes it out, sleeps until then.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        # Written once, by `close`, and read by the writer: a single assignment.
         self._close_by: float | None = None
-        self._closed = threading.Event()
+        # The writer's own from here on: no other thread uses the store or these.
+        self._must_reconnect = False
+        self._began: OrderedDict[str, float] = OrderedDict()
         store.open()
         try:
             store.erase_deleted()  # a server may have been killed between purging and this
-            backlog.import_spilled(store, notify)
-            self._memory = Memory(store, clock())
+            saved.take_in(store, notify)
             self._purge = Purge(store, keep_days, clock)
         except StoreError:
             store.close()
             raise
         self._thread = threading.Thread(target=self._run, name="call-log", daemon=True)
         self._thread.start()
-        threading.Thread(target=self._watch, name="call-log-watchdog", daemon=True).start()
 
     def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
         """Decide on an event and keep it, within half a second; see `calls.CallStore`.
 
         Raises `LogUnavailable` for an event that must be kept and cannot be, and after `close`.
         """
-        if self._closed.is_set():
-            raise LogUnavailable
         job = Job(delivery, decide)
-        # The log may begin to fail, or recover, right after this look. Then the job is queued for a
-        # writer that fails, and is answered after half a second like any other; or it is in the
-        # backlog, and is kept with the next turn.
-        if self._backlog.condition is Condition.FAILING:
-            with self._lock:
-                self._defer(job)
-        else:
-            self._queue.put(job)
-            if not job.wait(_MAX_WAIT_S):
-                self._fail(f"{self._store.place}: takes longer than {_MAX_WAIT_S * 1000:.0f} ms")
-                with self._lock:
-                    self._answer_unkept(job)  # the writer still has it, and keeps or defers it
+        with self._lock:
+            if self._is_closed:
+                raise LogUnavailable
+            if not self._is_waited_for:
+                self._answer_from_memory(job)
+            if not len(self._line):
+                self._wake.put(None)
+            if not self._line.add(job):
+                self._dropped += 1
+                self._answer_from_memory(job)
+        if not job.wait(_MAX_WAIT_S):
+            self._fail(f"{self._store.place}: takes longer than {_MAX_WAIT_S * 1000:.0f} ms")
         return job.result()
 
     def health(self) -> dict[str, object]:
         """Return whether what is answered is kept, and how much is not."""
         with self._lock:
-            is_ok = self._backlog.condition is Condition.OK
-            waiting = self._queue.qsize() + len(self._batch) + len(self._backlog)
             return {
-                "call_log": "ok" if is_ok else "failing",
-                "waiting_events": 0 if is_ok else waiting,
-                "answered_unkept": self._backlog.unkept,
-                "dropped_events": self._backlog.dropped,
+                "call_log": "ok" if self._is_well else "failing",
+                "waiting_events": 0 if self._is_well else len(self._line),
+                "answered_unkept": self._unkept,
+                "dropped_events": self._dropped,
             }
 
     def close(self) -> int:
-        """Keep what is pending, for a second or so, disconnect, and return how many are lost.
+        """Keep what is in the line, for a second or so, disconnect, and return how many are lost.
 
         What is not kept by then is saved in a file for the next start. A writer that hangs in the
-        database may keep its batch all the same: the import counts nothing twice.
+        database may keep some of it all the same: nothing is counted twice when it is taken in.
         """
         self._close_by = time.monotonic() + _MAX_CLOSING_S
-        self._queue.put(None)  # the writer may be waiting for a job
+        self._wake.put(None)
         self._thread.join(2 * _MAX_CLOSING_S)
-        self._closed.set()
         with self._lock:
-            for job in self._batch + taken(self._queue, 0):
-                self._defer(job)
-            left, self._batch = self._backlog.take_all(), []
-        return backlog.spill(self._store, left, self._notify) if left else 0
+            self._is_closed = True
+            for job in self._line:
+                self._answer_from_memory(job)
+            left = self._line.clear()
+        return saved.save(self._store, left, self._notify) if left else 0
 
-    def _watch(self) -> None:
-        """Abort a database in which the writer hangs.
+    def _fail(self, cause: str) -> None:
+        """Let no request wait for the writer until the log is well again."""
+        with self._lock:
+            was_well, self._is_well = self._is_well, False
+            if self._is_waited_for:
+                self._is_waited_for = False
+                for job in self._line:
+                    self._answer_from_memory(job)
+                    self._line.index(job)
+        if was_well:
+            self._notify(f"the call log is failing, events are held in memory: {cause}")
 
-        The writer may get its answer just now. Then it loses a connection that works,
-        and makes another one.
-        """
-        while not self._closed.wait(_TICK_S):
-            since = self._turn_since
-            if since is not None and time.monotonic() - since > _MAX_TURN_S:
-                self._store.abort()
-
-    def _answer_unkept(self, job: Job) -> None:
-        """Complete a job by what is in memory, or by the decision that could only not be kept.
+    def _answer_from_memory(self, job: Job) -> None:
+        """Answer a job by what is in memory, or by the decision that is only not kept yet.
 
         Called with the lock held: the writer decides under it too, and so one of the two finds the
         decision of the other and never makes a different one.
         """
-        if job.is_complete:
+        if job.is_answered:
             return
-        if job.answer is None and job.error is None:
+        if not job.is_decided:
             state = self._memory.state(job.reference_id)
-            after = job.decide_by(state)
-            if state.incoming is None and after.incoming:
-                after = replace(after, is_unread=True)
-            self._memory.put(job.reference_id, after)
+            job.decide_by(state)
+            self._memory.put(job.reference_id, job.state_after(state))
         if job.error is None and isinstance(job.delivery.event, CallCompleted | UnknownEvent):
-            job.complete(LogUnavailable())
-            return
-        self._backlog.unkept += job.error is None
-        job.complete(job.error)
-
-    def _defer(self, job: Job) -> None:
-        """Complete a job now and keep its row later."""
-        self._answer_unkept(job)
-        if job.pending is not None:
-            self._backlog.add(job.pending)
-        job.pending = None
-
-    def _fail(self, cause: str) -> None:
-        with self._lock:
-            was_ok = self._backlog.fail()
-        if was_ok:
-            self._notify(f"the call log is failing, events are held in memory: {cause}")
+            job.answer(LogUnavailable())
+        else:
+            self._unkept += job.error is None
+            job.answer(job.error)
 
     def _run(self) -> None:
         """Keep what comes, and try again until it is kept."""
-        while not self._may_close():
+        while not self._may_stop():
             try:
-                self._batch = taken(self._queue, 0 if len(self._backlog) else _TICK_S)
                 self._turn()
             except Exception as error:  # noqa: BLE001 - without this thread nothing is kept
-                self._defer_batch(error)
+                self._must_reconnect = True
+                self._fail(_cause(error))
                 time.sleep(_TICK_S)
         self._store.close()
 
-    def _may_close(self) -> bool:
-        is_done = not (self._queue.qsize() or len(self._backlog))
-        return self._close_by is not None and (is_done or time.monotonic() > self._close_by)
-
-    def _defer_batch(self, error: Exception) -> None:
-        """Answer the batch from memory, and have it kept later."""
-        self._must_reconnect, self._turn_since = True, None
-        self._fail(_cause(error))
-        with self._lock:
-            for job in self._batch:
-                self._defer(job)
-            self._batch = []
+    def _may_stop(self) -> bool:
+        return self._close_by is not None and (
+            not len(self._line) or time.monotonic() > self._close_by
+        )
 
     def _turn(self) -> None:
-        """Do once all there is to do; the backlog goes first, the oldest rows of it."""
-        started = self._turn_since = time.monotonic()
-        if self._must_reconnect or self._store.file_replaced():
-            self._reconnect()
+        """Do once all there is to do."""
+        batch = self._hold_oldest()
         try:
-            self._keep_next()
-        except StoreError as first:
-            if time.monotonic() - started > _MAX_RETRIED_S:
-                raise
-            try:  # at once, after a quick failure such as a lost connection
-                self._reconnect()
-                self._keep_next()
-            except StoreError:
-                raise first from None  # it names the cause best
-        self._batch = []
+            self._keep_whole(batch)
+        finally:
+            with self._lock:
+                self._line.release(batch)
         with self._lock:
-            has_recovered = self._backlog.recover()
+            has_recovered = self._note_success()
         if has_recovered:
             self._notify("the call log has recovered, all events that were held are kept")
         self._purge_some()
-        self._turn_since = None
+
+    def _hold_oldest(self) -> list[Job]:
+        """Return the jobs to be kept next; wait a moment for one if there is none."""
+        if not len(self._line):
+            try:
+                self._wake.get(timeout=_TICK_S)
+            except Empty:
+                return []
+            _yield_processor()  # to those about to come: the more share a sync the better
+        with self._lock:
+            return self._line.hold()
+
+    def _keep_whole(self, batch: Sequence[Job]) -> None:
+        """Keep a batch, at once again after a quick failure such as a lost connection."""
+        started = time.monotonic()
+        if self._must_reconnect or self._store.is_replaced():
+            self._reconnect()
+        try:
+            self._keep(batch)
+        except StoreError as first:
+            if time.monotonic() - started > _MAX_RETRIED_S:
+                raise
+            try:
+                self._reconnect()
+                self._keep(batch)
+            except StoreError:
+                raise first from None  # it names the cause best
+
+    def _note_success(self) -> bool:
+        """Let requests wait again once one transaction can keep what is left.
+
+        Return whether the log is well again, as nothing that was answered is left; under load, more
+        is always in the line.
+        """
+        self._is_waited_for = self._is_waited_for or self._line.is_short
+        oldest = next(iter(self._line), None)
+        has_recovered = not self._is_well and (oldest is None or not oldest.is_answered)
+        self._is_well = self._is_well or has_recovered
+        return has_recovered
 
     def _purge_some(self) -> None:
         try:
@@ -229,44 +244,111 @@ class CallLog:
             self._notify(f"old calls are not purged: {error}")
             return
         with self._lock:
-            self._memory.erase(purged)
+            for reference_id in purged:
+                if reference_id in self._memory:
+                    self._memory.put(reference_id, PURGED)
 
     def _reconnect(self) -> None:
         was_replaced = self._store.reconnect()
         self._must_reconnect = False
         if was_replaced:
             self._notify(
-                f"{self._store.place}: the file was deleted, renamed or replaced; events are now"
-                " kept in the file at this path, which was created if it was missing"
+                f"{self._store.place}: the file or its -wal was deleted, renamed or replaced;"
+                " events are now kept in the file at this path, which was created if it was missing"
             )
 
-    def _keep_next(self) -> None:
-        with self._lock:
-            oldest = self._backlog.oldest()
-        self._keep(oldest, self._batch)
+    def _keep(self, batch: Sequence[Job]) -> None:
+        """Keep a batch and answer it; if there is an event that the database does not take, singly.
 
-    def _keep(self, rows: Sequence[Row], jobs: Sequence[Job]) -> None:
-        """Keep a batch; if the database cannot take some event, one by one and without that one."""
-        now = self._clock()
+        Such an event is answered, counted and dropped.
+        """
         try:
-            decide_and_keep(self._store, self._memory, rows, jobs, lock=self._lock, now=now)
+            self._decide_and_keep(batch)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a value
-            if len(rows) + len(jobs) > 1:
-                for row in rows:
-                    self._keep([row], [])
-                for job in jobs:
-                    self._keep([], [job])
+            if len(batch) > 1:
+                for job in batch:
+                    self._keep([job])
                 return
             with self._lock:
-                for job in jobs:
-                    self._answer_unkept(job)
-                    job.pending = None
-                self._backlog.dropped += 1
+                for job in batch:
+                    self._answer_from_memory(job)
+                self._dropped += len(batch)
             self._notify(f"an event could not be kept and was dropped: {_cause(error)}")
         with self._lock:
-            self._backlog.remove(rows)
+            for job in batch:
+                job.answer(job.error)
+            self._line.remove(batch)
+
+    def _decide_and_keep(self, batch: Sequence[Job]) -> None:
+        """Decide on jobs by what is kept, and keep them.
+
+        The decision is made inside the transaction that keeps it, because two processes on one log
+        must never give two different dials for one call: the transaction shuts others out from
+        these calls between reading their state and committing the answer. Memory learns of a
+        decision as soon as it is made and before it is committed: a request that takes too long
+        meanwhile must not be decided differently.
+
+        What was committed to a file that is no longer at its path is kept again, in the one that
+        is, before it is answered.
+
+        Raises `StoreError`; then nothing is kept, or all if only the answer to the commit was lost.
+        """
+        ids = {job.reference_id for job in batch}
+        while ids:
+            with self._store.transaction(ids):
+                states, purged = self._read_states(ids), self._store.purged(ids)
+                states |= dict.fromkeys(purged, PURGED)
+                with self._lock:
+                    self._decide(batch, states)
+                    rows = [job.row for job in batch if job.row is not None]
+                self._store.keep(rows, purged)
+            if not self._store.is_replaced():
+                return
+            self._reconnect()
+
+    def _read_states(self, ids: set[str]) -> dict[str, CallState]:
+        """Fold the state of each call out of what the log holds of it."""
+        states, now = dict.fromkeys(ids, UNKNOWN), self._clock()
+        for row in self._store.rows(ids, bodies=False):
+            call = row.reference_id
+            seen_s = self._began.get(call, _seen_s(row, now))
+            states[call] = states[call].after(row.to_event(), row.wire, seen_s, row.accept_digit)
+        return states
+
+    def _decide(self, batch: Sequence[Job], states: dict[str, CallState]) -> None:
+        """Decide on each job that has no answer yet by the state that those before it have left.
+
+        Called with the lock held. What memory has of a call that was answered from it since, by a
+        job that is not in the batch, is newer than what is known here.
+        """
+        answered_since = self._line.answered_after(batch)
+        for job in batch:
+            call, event, state = job.reference_id, job.delivery.event, states[job.reference_id]
+            if not job.is_answered:
+                job.decide_by(state)
+            if isinstance(event, IncomingCall) and state.incoming is None:
+                self._begin(call, job.delivery.received.monotonic_s)
+            states[call] = job.state_after(state)
+            if call not in answered_since:
+                self._memory.put(call, states[call])
+
+    def _begin(self, reference_id: str, seen_s: float) -> None:
+        """Note when a call began whose first event this process keeps."""
+        self._began[reference_id] = seen_s
+        if len(self._began) > MAX_STATES:
+            self._began.popitem(last=False)
+
+
+def _seen_s(row: Row, now: Timestamp) -> float:
+    """Return the monotonic time of a row that another process, or an earlier one, has kept.
+
+    It is worked out by the wall clock. A time in the future shows that this was set back: the row
+    may be of any age, and counts as old.
+    """
+    age_s = (now.utc - utc(row.first_seen)).total_seconds()
+    return -math.inf if age_s < -_MAX_AHEAD_S else now.monotonic_s - max(age_s, 0.0)
 
 
 def _cause(error: Exception) -> str:
@@ -274,7 +356,7 @@ def _cause(error: Exception) -> str:
     return str(error) if isinstance(error, StoreError) else type(error).__name__
 
 
-def opened(
+def open_log(
     url: str, notify: Callable[[str], None], *, keep_days: int, clock: Callable[[], Timestamp]
 ) -> CallStore:
     """Return the store of calls that a URL names; an empty URL keeps nothing on disk.

@@ -74,4 +74,4 @@ def load(
 
 def open_log(settings: Settings, notify: Callable[[str], None]) -> CallStore:
     """Open the call log of these settings. Raises `StoreError` if it cannot be used."""
-    return writer.opened(settings.call_log, notify, keep_days=settings.keep_days, clock=now)
+    return writer.open_log(settings.call_log, notify, keep_days=settings.keep_days, clock=now)

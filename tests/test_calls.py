@@ -7,8 +7,8 @@ import pytest
 from helpers import START
 
 from call_log.memory import InMemoryCalls
-from calls import UNKNOWN, CallState, Delivery, Timestamp
-from commands import Command, Dial, Hangup, NoAction, Speak
+from calls import NO_DIGIT, UNKNOWN, CallState, Delivery, Timestamp
+from commands import Command, Dial, Hangup, NoAction, Speak, Wire
 from events import (
     CallCompleted,
     CallLegCompleted,
@@ -48,6 +48,40 @@ def test_the_first_incoming_call_and_its_reply_stay() -> None:
     assert call.age_s(Timestamp(START, 1060.5)) == 60.5
 
 
+def test_a_dial_stands_over_any_other_reply_whichever_was_kept_first() -> None:
+    """Two servers may have answered one call while neither could read the log."""
+    refused = UNKNOWN.after(INCOMING, Hangup().to_wire(), 1000.0)
+    call = refused.after(OTHER, DIAL.to_wire(), 1001.0)
+    assert call == CallState(incoming=OTHER, reply=DIAL.to_wire(), first_seen_s=1000.0)
+    assert call.after(INCOMING, Hangup().to_wire(), 1002.0) == call
+
+
+ASKS = Speak("Press a key.", collect_digit=True).to_wire()
+FREE = Speak("Your call is connected.").to_wire()
+
+
+@pytest.mark.parametrize(
+    ("greetings", "accepted"),
+    [
+        ([], ["", "1", "2"]),  # of a call that is not known nothing was asked
+        ([(ASKS, "1")], ["1"]),
+        ([(ASKS, None)], ["1", "2"]),  # an older program kept no digit
+        ([(FREE, None)], ["", "1", "2"]),
+        ([({}, None)], ["", "1", "2"]),
+        ([(ASKS, "1"), (ASKS, "2")], ["1", "2"]),
+        ([(FREE, None), (ASKS, "1")], ["", "1", "2"]),
+        ([(ASKS, "1"), (FREE, None)], ["", "1", "2"]),
+    ],
+)
+def test_a_call_is_taken_with_a_digit_that_one_of_its_greetings_asked_for(
+    greetings: list[tuple[Wire, str | None]], accepted: list[str]
+) -> None:
+    call = UNKNOWN
+    for reply, digit in greetings:
+        call = call.after(DialCompleted(ID, "answered"), reply, 1000.0, digit)
+    assert [digit for digit in ("", "1", "2") if call.accepts(digit)] == accepted
+
+
 @pytest.mark.parametrize(
     ("reply", "refused"), [(DIAL, False), (Hangup(), True), (Speak("x"), True)]
 )
@@ -64,7 +98,13 @@ def test_a_state_is_the_same_in_every_order() -> None:
         CallCompleted(ID),
     ]
     expected = CallState(
-        INCOMING, DIAL.to_wire(), 1000.0, answered=True, failed=True, completed=True
+        INCOMING,
+        DIAL.to_wire(),
+        1000.0,
+        answered=True,
+        failed=True,
+        completed=True,
+        asked=frozenset({NO_DIGIT}),
     )
     assert all(state(*order) == expected for order in permutations(events))
     assert not expected.dial_failed
@@ -135,43 +175,3 @@ def test_a_memory_alone_says_so_and_has_nothing_to_close() -> None:
     calls = InMemoryCalls()
     calls.close()
     assert calls.health() == {"call_log": "off"}
-
-
-A_DIAL, A_HANGUP = DIAL.to_wire(), Hangup().to_wire()
-FIRST = CallState(INCOMING, A_DIAL, 900.0, answered=True)
-
-
-@pytest.mark.parametrize(
-    ("state", "memory", "merged"),
-    [
-        (FIRST, UNKNOWN, FIRST),
-        (UNKNOWN, FIRST, FIRST),
-        (
-            FIRST,
-            CallState(OTHER, A_HANGUP, 1000.0, failed=True),
-            CallState(INCOMING, A_DIAL, 1000.0, answered=True, failed=True),
-        ),
-        (
-            CallState(completed=True),
-            CallState(INCOMING, A_DIAL, 1000.0, failed=True),
-            CallState(INCOMING, A_DIAL, 1000.0, failed=True, completed=True),
-        ),
-        (
-            FIRST,
-            CallState(first_seen_s=7.0, failed=True, completed=True),
-            CallState(INCOMING, A_DIAL, 900.0, answered=True, failed=True, completed=True),
-        ),
-        (CallState(spoken=True), CallState(collected="1"), CallState(spoken=True, collected="1")),
-        (CallState(collected="1"), CallState(spoken=True), CallState(spoken=True, collected="1")),
-        (CallState(failed=True), CallState(answered=True), CallState(answered=True, failed=True)),
-    ],
-)
-def test_what_is_kept_and_what_is_remembered_of_a_call_add_up(
-    state: CallState, memory: CallState, merged: CallState
-) -> None:
-    """Of two different first events the one that is kept stays, aged by the clock of memory."""
-    assert state.merged(memory) == merged
-
-
-def test_with_nothing_remembered_the_state_is_unchanged() -> None:
-    assert UNKNOWN.merged(UNKNOWN) is UNKNOWN

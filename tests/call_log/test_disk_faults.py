@@ -257,6 +257,32 @@ def test_a_file_that_is_deleted_moved_or_replaced_is_noticed_within_a_second(
         assert is_intact(where)
 
 
+def test_what_is_answered_after_the_write_ahead_log_was_removed_is_kept(
+    server: ServerProcess, url: str, tmp_path: Path
+) -> None:
+    """The events before are in the file that is open, and completed from there."""
+    for n in range(20):
+        server.deliver(numbered(n))
+    (tmp_path / "calls.db-wal").unlink()
+    for n in range(20, 120):
+        assert server.deliver(numbered(n)) == (200, facts.DIAL)
+    server.kill()
+    assert server.stdout.read_text().count("was deleted, renamed or replaced") == 1
+    assert kept(url) == {(f"call-{n}", "incoming_call"): 1 for n in range(120)}
+    assert is_intact(tmp_path / "calls.db")
+
+
+def test_a_write_ahead_log_that_was_removed_is_noticed_within_a_second(
+    server: ServerProcess, url: str, tmp_path: Path
+) -> None:
+    for n in range(20):
+        server.deliver(numbered(n))
+    (tmp_path / "calls.db-wal").unlink()
+    assert eventually(lambda: "deleted, renamed or replaced" in server.stdout.read_text(), 1)
+    server.kill()
+    assert len(kept(url)) == 20
+
+
 def test_a_folder_that_was_deleted_is_used_again_when_it_is_back(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     folder.mkdir()

@@ -67,7 +67,22 @@ def test_what_is_purged_between_calls_that_stay_is_nowhere_in_the_file(
         seen = microseconds(clock().utc)
         if is_old:
             seen -= 40 * 86_400_000_000
-        return Row(f"call-{n}", "x", b"%d" % n, None, None, None, "{}", None, seen, seen, 1, body)
+        return Row(
+            f"call-{n}",
+            "x",
+            b"%d" % n,
+            None,
+            None,
+            None,
+            "{}",
+            None,
+            seen,
+            seen,
+            1,
+            None,
+            None,
+            body,
+        )
 
     with store.transaction():
         store.keep([row(n) for n in range(3_000)])
@@ -92,7 +107,7 @@ def test_what_a_killed_server_had_purged_is_nowhere_in_the_files_after_a_start(
     killed, store = [writer.store_of(f"sqlite:///{tmp_path / 'calls.db'}") for _ in range(2)]
     killed.open()
     body = b'{"from":"12025550142"}'
-    row = Row("call", "x", b"1", None, None, None, "{}", None, 1, 1, 1, body)
+    row = Row("call", "x", b"1", None, None, None, "{}", None, 1, 1, 1, None, None, body)
     with killed.transaction():
         killed.keep([row])
     killed.purge(["call"])

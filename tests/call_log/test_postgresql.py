@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,24 +150,64 @@ def test_a_database_that_was_away_is_used_within_a_second(
     assert set(kept(where)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
 
 
-@needs_programs
-def test_a_connection_that_hangs_is_aborted(tmp_path: Path, cluster: Cluster, where: str) -> None:
-    """As when the other end hangs: the system still acknowledges, and no time-out of its helps."""
-    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": where}) as server:
-        server.deliver(numbered(1))
+@pytest.fixture
+def hang(cluster: Cluster) -> Iterator[Callable[[], Callable[[], None]]]:
+    """Return a function that makes the database hang, and returns one that lets it go on.
+
+    The other end still acknowledges what is sent, so no time-out of the system's helps.
+    """
+    stopped: list[int] = []
+
+    def release() -> None:
+        while stopped:
+            os.kill(stopped.pop(), signal.SIGCONT)
+
+    def stop() -> Callable[[], None]:
         with psycopg.connect(cluster.url) as other:
-            found = other.execute(
-                "SELECT pid FROM pg_stat_activity WHERE application_name = 'masked-calls'"
-            )
-            ((backend,),) = found.fetchall()
-        os.kill(backend, signal.SIGSTOP)
-        try:
-            assert server.deliver(numbered(2)) == (200, facts.DIAL)
-            assert not is_healthy(server)
-            assert eventually(lambda: is_healthy(server), 4)
-        finally:
-            os.kill(backend, signal.SIGCONT)
-    assert set(kept(where)) == {(f"call-{n}", "incoming_call") for n in (1, 2)}
+            stopped.extend(backends(other))
+        for backend in stopped:
+            os.kill(backend, signal.SIGSTOP)
+        return release
+
+    yield stop
+    release()
+
+
+@needs_programs
+def test_a_database_that_hangs_delays_no_call_and_all_is_kept_once_it_goes_on(
+    tmp_path: Path, where: str, hang: Callable[[], Callable[[], None]]
+) -> None:
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": where}) as server:
+        server.deliver(numbered(0))
+        release = hang()
+        for n in range(1, 20):
+            started = time.monotonic()
+            assert server.deliver(numbered(n)) == (200, facts.DIAL)
+            assert time.monotonic() - started < 0.7
+        assert not is_healthy(server)
+        release()
+        assert eventually(lambda: is_healthy(server), 4)
+        assert server.health()["dropped_events"] == 0
+    assert set(kept(where)) == {(f"call-{n}", "incoming_call") for n in range(20)}
+
+
+@needs_programs
+def test_a_stop_does_not_wait_for_a_database_that_hangs_and_loses_nothing(
+    tmp_path: Path, where: str, hang: Callable[[], Callable[[], None]]
+) -> None:
+    environment = {"MASKING_CALL_LOG": where, "STATE_DIRECTORY": str(tmp_path)}
+    with ServerProcess(tmp_path, environment) as server:
+        server.deliver(numbered(0))
+        release = hang()
+        for n in range(1, 20):
+            assert server.deliver(numbered(n)) == (200, facts.DIAL)
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 10
+    release()
+    with ServerProcess(tmp_path, environment) as server:
+        assert is_healthy(server)
+    assert kept(where) == {(f"call-{n}", "incoming_call"): 1 for n in range(20)}
 
 
 @needs_programs
@@ -259,11 +299,11 @@ def test_a_log_of_a_newer_version_is_refused(tmp_path: Path, url: str) -> None:
     with ServerProcess(tmp_path, where):
         pass
     with psycopg.connect(url) as connection:
-        connection.execute("UPDATE call_log SET version = 2")
+        connection.execute("UPDATE call_log SET version = 3")
     server = ServerProcess(tmp_path, where)
     with pytest.raises(AssertionError, match="did not start"), server:
         pass
-    assert "of version 1 or older, got 2" in server.stderr.read_text()
+    assert "of version 2 or older, got 3" in server.stderr.read_text()
 
 
 def test_two_servers_on_one_database_share_their_calls(tmp_path: Path, url: str) -> None:

@@ -195,9 +195,8 @@ def test_a_call_that_is_forgotten_while_it_goes_on_leaves_no_number(
     store = writer.store_of(f"sqlite:///{tmp_path}/calls.db")
     store.open()
     seen = time.time_ns() // 1_000
-    filler = Row(
-        "", "x", b"", None, None, None, "{}", None, seen, seen, 1, b'"%s"' % (b" " * 20_000)
-    )
+    body = b'"%s"' % (b" " * 20_000)
+    filler = Row("", "x", b"", None, None, None, "{}", None, seen, seen, 1, None, None, body)
     with store.transaction():
         store.keep([filler._replace(reference_id=f"old-{n}") for n in range(1_000)])
     store.close()

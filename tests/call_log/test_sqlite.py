@@ -42,7 +42,7 @@ def taken_away(path: Path, clock: Clock, away: Path) -> SqliteStore:
     store.open()
     keep(store, range(50), clock)
     path.rename(away)
-    assert store.file_replaced()
+    assert store.is_replaced()
     return store
 
 
@@ -243,7 +243,7 @@ def of_a_newer_version(path: Path) -> None:
     log = CallLog(SqliteStore(path), print, keep_days=1, clock=Clock())
     log.close()
     with database(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def of_a_newer_version(path: Path) -> None:
     [
         (not_a_database, "file is not a database"),
         (of_another_program, "another program's database"),
-        (of_a_newer_version, "of version 1 or older, got 2"),
+        (of_a_newer_version, "of version 2 or older, got 3"),
     ],
 )
 def test_what_is_no_log_of_ours_is_refused_and_left_as_it_is(

@@ -191,7 +191,7 @@ def test_a_call_that_is_forgotten_while_the_log_fails_leaves_nothing(
     assert eventually(lambda: log.health()["call_log"] == "ok")
     seen = microseconds(clock.utc)
     assert [row[:1] + row[3:] for row in rows(log_url)] == [
-        (ID, None, None, None, '{"method":"dial"}', None, seen, seen, 1, b"")
+        (ID, None, None, None, '{"method":"dial"}', None, seen, seen, 1, None, None, b"")
     ] * 2
     assert log._memory.state(ID) is PURGED
     assert deliver(log, COMPLETED, clock) is PURGED
@@ -206,16 +206,3 @@ def test_without_the_driver_the_error_names_what_to_install(
     monkeypatch.delitem(sys.modules, "call_log.postgresql", raising=False)
     with pytest.raises(StoreError, match=r"install requirements-postgresql\.txt"):
         writer.store_of("postgresql://db.example/calls")
-
-
-@one_database
-def test_a_log_that_hangs_is_aborted_whether_or_not_health_is_asked_for(
-    opened: Opener, faulty: Any, clock: Clock
-) -> None:
-    log = opened(store=faulty)
-    faulty.takes_s = 2.0
-    deliver(log, INCOMING, clock)
-    for _ in range(20):
-        log.health()
-    assert faulty.aborted == 0
-    assert eventually(lambda: faulty.aborted > 0, 1.5)

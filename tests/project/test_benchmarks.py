@@ -192,7 +192,7 @@ def test_the_call_log_runs() -> None:
     assert errors.value == 0
     assert 1 <= shared.value <= 32
     assert [each.unit for each in call_log.reading(kept=400)] == ["ms", "ms"]
-    assert [each.unit for each in call_log.warming(kept=400)] == ["ms"]
+    assert [figure.unit for figure in call_log.opening(kept=400)] == ["ms", "ms"]
 
 
 @pytest.mark.load

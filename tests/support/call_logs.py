@@ -37,7 +37,6 @@ class FaultyStore:
         self.loses_the_answer = False
         self.commits_after_s = 0.0
         self.refuses: tuple[bytes, Exception] | None = None
-        self.aborted = 0
 
     def keep(self, rows: list[Row], purged: set[str]) -> None:
         if self.refuses is not None and any(self.refuses[0] in row.body for row in rows):
@@ -50,10 +49,6 @@ class FaultyStore:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
-
-    def abort(self) -> None:
-        self.aborted += 1
-        self.store.abort()
 
     def reconnect(self) -> bool:
         if self.fails:

@@ -11,8 +11,8 @@ from typing import Any
 
 import app
 from call_log import writer
-from call_log.batch import Job
 from call_log.sqlite import SqliteStore
+from call_log.waiting import Job
 from call_log.writer import CallLog
 from calls import A, CallState, Delivery
 
@@ -20,8 +20,10 @@ from calls import A, CallState, Delivery
 class EarlyLog(CallLog):
     def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
         job = Job(delivery, decide)
-        self._queue.put(job)
-        known = self._memory.state(job.reference_id)
+        with self._lock:
+            known = self._memory.state(job.reference_id)
+            self._line.add(job)
+            self._wake.put(None)
         return known, decide(known)
 
 

@@ -85,7 +85,7 @@ CASES = [
     Case("speak_completed", facts.NO_ACTION, CONNECTED),
     Case("speak_completed", facts.NO_ACTION),
     Case("speak_completed", facts.HANGUP, ANSWERED, SCREENING),
-    Case("speak_completed", facts.HANGUP, [], SCREENING),
+    Case("speak_completed", facts.NO_ACTION, [], SCREENING),
     Case("speak_completed_digit_1", facts.NO_ACTION, ANSWERED, SCREENING),
     Case("speak_completed_digit_1", facts.NO_ACTION, [], SCREENING),
     Case("speak_completed_digit_1", facts.HANGUP, ANSWERED, SCREENING | {"accept_digit": "2"}),

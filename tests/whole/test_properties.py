@@ -95,7 +95,7 @@ def check(event: Event, decision: Decision, allow_list: AllowList) -> None:
         assert isinstance(decision.reason, Reason)
         assert not isinstance(command, NoAction)
     else:
-        assert decision == Decision(command)
+        assert decision == Decision(command, accept_digit=decision.accept_digit)
 
 
 def may_act_on_a_live_call(event: Event, call: CallState, script: Prompts) -> bool:

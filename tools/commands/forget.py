@@ -7,7 +7,7 @@ import time
 from datetime import datetime
 
 import phone
-from call_log import backlog, writer
+from call_log import saved, writer
 from call_log.store import Store, StoreError
 from config import Settings
 from phone import PhoneNumber
@@ -47,7 +47,7 @@ def _forget(settings: Settings, number: PhoneNumber) -> tuple[int, bool]:
     store.open()
     try:
         # The events that a stopped server left in a file may hold the number too.
-        backlog.import_spilled(store, _report)
+        saved.take_in(store, _report)
         holds = finds(number, settings.home_country_code)
         count = 0
         while found := sorted(store.calls_where(holds)):  # again, for one that came meanwhile

@@ -59,7 +59,7 @@ def test_every_way_to_write_a_number_is_found(log_url: str, written: str) -> Non
     body = b'{"event":"x","reference_id":"one","data":{"who":%s}}' % written.encode()
     store = writer.store_of(log_url)
     store.open()
-    row = Row("one", "x", b"1", None, None, None, "{}", None, 1, 1, 1, body)
+    row = Row("one", "x", b"1", None, None, None, "{}", None, 1, 1, 1, None, None, body)
     with store.transaction(["one"]):
         store.keep([row, row._replace(reference_id="two", body=body.replace(b"23", b"24"))])
     number = phone.parse(facts.CALLER)
@@ -81,7 +81,9 @@ def test_a_number_is_found_in_every_part_of_a_row(log_url: str, held: dict[str, 
     """A destination is in no event until the call has ended."""
     store = writer.store_of(log_url)
     store.open()
-    row = Row("one", "incoming_call", b"1", None, None, None, "{}", None, 1, 1, 1, b"{}")
+    row = Row(
+        "one", "incoming_call", b"1", None, None, None, "{}", None, 1, 1, 1, None, None, b"{}"
+    )
     other = {name: text.replace("23", "24") for name, text in held.items()}
     with store.transaction(["one", "two"]):
         store.keep([row._replace(**held), row._replace(reference_id="two", **other)])

@@ -119,7 +119,9 @@ def incoming(
     """Return an `incoming_call` of the log, answered with a dial if it has a destination."""
     params = {"to": destination}
     reply = json.dumps({"method": "dial", "params": params} if destination else facts.HANGUP)
-    return Row(call, "incoming_call", b"", caller, dialled, None, reply, None, 1, 1, 1, b"")
+    return Row(
+        call, "incoming_call", b"", caller, dialled, None, reply, None, 1, 1, 1, None, None, b""
+    )
 
 
 def test_a_persons_own_calls_are_apart_from_the_others_to_their_virtual_numbers() -> None:

@@ -1,9 +1,8 @@
-"""The backlog while the log fails: each delivery once, within bounds, and not lost by a stop."""
+"""A stop while the log fails: what waits is saved in a file, and taken in by the next start."""
 
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -26,13 +25,11 @@ from call_logs import (
     rows,
 )
 from databases import one_database
-from helpers import Clock, eventually
+from helpers import Clock
 
 import events
-from call_log import backlog, writer
-from call_log.backlog import Backlog
+from call_log import saved, writer
 from call_log.store import Row, Store, StoreError, anonymised, microseconds, row_of
-from call_log.writer import CallLog
 from calls import PURGED, Delivery, LogUnavailable
 from tools import main
 
@@ -42,10 +39,6 @@ NOW = Clock()()
 def row(call: str = ID, body: bytes = INCOMING, **values: Any) -> Row:
     kept = row_of(Delivery(events.parse(INCOMING), body, NOW), DIAL)
     return kept._replace(reference_id=call, **values)
-
-
-def has_recovered(log: CallLog) -> Callable[[], bool]:
-    return lambda: log.health()["call_log"] == "ok"
 
 
 @pytest.fixture
@@ -58,96 +51,12 @@ def unkept_files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if ".unkept-" in path.name]
 
 
-@one_database
-def test_repeats_take_one_place_and_push_nothing_out(
-    opened: Opener,
-    faulty: FaultyStore,
-    log_url: str,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(backlog, "MAX_BYTES", 100_000)
-    log = opened(store=faulty)
-    faulty.fails = True
-    for n in range(20):
-        deliver(log, numbered(n), clock)
-        for _ in range(50):
-            deliver(log, numbered(0), clock)
-    assert log.health()["waiting_events"] == 20
-    assert log.health()["dropped_events"] == 0
-    faulty.fails = False
-    assert eventually(has_recovered(log))
-    counts = [kept.deliveries for n in range(20) for kept in rows(log_url, f"call-{n}")]
-    assert counts == [1001, *[1] * 19]
-
-
-@one_database
-def test_what_finds_no_room_is_answered_and_counted_and_pushes_nothing_out(
-    opened: Opener,
-    faulty: FaultyStore,
-    log_url: str,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The room is bytes: an event of 60 kB takes that of 40 ordinary ones."""
-    monkeypatch.setattr(backlog, "MAX_BYTES", 200_000)
-    log = opened(store=faulty)
-    faulty.fails = True
-    deliver(log, numbered(0), clock)
-    for n in range(1, 9):
-        long = numbered(n).replace(b'"data":', b'"more": "%s", "data":' % (b"x" * 60_000), 1)
-        assert len(long) > 60_000
-        deliver(log, long, clock)
-    deliver(log, numbered(9), clock)  # of which there is room
-    assert log.health()["waiting_events"] == 5
-    assert log.health()["dropped_events"] == 5
-    faulty.fails = False
-    assert eventually(has_recovered(log))
-    kept = [n for n in range(10) if rows(log_url, f"call-{n}")]
-    assert kept == [0, 1, 2, 3, 9]
-    assert deliver(log, numbered(8), clock).incoming is not None  # it is known all the same
-
-
-def test_what_is_kept_leaves_its_room_to_others() -> None:
-    waiting = Backlog()
-    waiting._room = 10_000
-    for time in range(5):
-        for n in range(3):
-            waiting.add(row(f"call-{n}", body=b"x" * 3_000))
-        assert waiting.dropped == time + 1
-        waiting.remove(waiting.oldest())
-        assert len(waiting) == 0
-
-
-def test_a_repeat_that_comes_while_its_row_is_being_kept_stays() -> None:
-    waiting = Backlog()
-    waiting.add(row(last_seen=1))
-    taken = waiting.oldest()
-    waiting.add(row(last_seen=2))
-    waiting.add(row("another"))
-    waiting.remove(taken)
-    assert waiting.oldest() == [row("another"), row(last_seen=2)]
-    waiting.remove(waiting.oldest())
-    assert waiting._room == backlog.MAX_BYTES
-
-
 LARGE = [row(f"call-{n}", body=(f"{n:06}" * 10_000).encode()) for n in range(200)]
-
-
-def test_large_events_are_kept_a_few_at_a_time() -> None:
-    """A database gives up a statement that takes too long, and would do so again and again."""
-    waiting = Backlog()
-    for each in LARGE:
-        waiting.add(each)
-    assert waiting.oldest() == LARGE[:17]
-    waiting.add(row("small"))
-    waiting.remove(LARGE)
-    assert waiting.oldest() == [row("small")]
 
 
 def test_large_events_come_from_a_file_too(opened: Opener, log_url: str) -> None:
     opened().close()
-    path = saved(log_url, [each._replace(body=noise(each.body)) for each in LARGE])
+    path = saved_file(log_url, [each._replace(body=noise(each.body)) for each in LARGE])
     opened().close()
     assert counted(log_url) == Counter({1: 200})
     assert not path.exists()
@@ -209,7 +118,7 @@ def test_of_a_purged_call_nothing_is_written(
     deliver(log, INCOMING, clock)
     log.close()
     (path,) = unkept_files(tmp_path)
-    assert backlog._row(path.read_bytes()) == anonymised(row(sha256=sha256(INCOMING).digest()))
+    assert saved._row(path.read_bytes()) == anonymised(row(sha256=sha256(INCOMING).digest()))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -227,7 +136,7 @@ def test_what_can_be_written_nowhere_is_counted_and_reported(
         "events LOST: 20; neither the call log nor a file next to it could be written"
         " (No space left on device)"
     )
-    assert unkept_files(faulty.store.spill_prefix.parent) == []  # nor half of one
+    assert unkept_files(faulty.store.saved_prefix.parent) == []  # nor half of one
 
 
 def full(*_: object) -> None:
@@ -238,13 +147,13 @@ def full(*_: object) -> None:
 def stopped(opened: Opener, log_url: str) -> Path:
     """The file of a server that stopped while its log failed: 450 events, of which 3 came twice."""
     opened().close()
-    return saved(log_url, [row(f"call-{n}", deliveries=2 if n < 3 else 1) for n in range(450)])
+    return saved_file(log_url, [row(f"call-{n}", deliveries=2 if n < 3 else 1) for n in range(450)])
 
 
-def saved(url: str, some: list[Row]) -> Path:
+def saved_file(url: str, some: list[Row]) -> Path:
     """Return the file in which rows of a log are saved."""
     lines: list[str] = []
-    assert backlog.spill(writer.store_of(url), some, lines.append) == 0
+    assert saved.save(writer.store_of(url), some, lines.append) == 0
     return Path(lines[0].partition(", in ")[2])
 
 
@@ -293,7 +202,7 @@ def test_servers_that_import_a_file_at_once_keep_it_once(stopped: Path, log_url:
     def import_file(store: Store) -> None:
         for _ in range(100):  # who has to wait for the others for too long begins anew
             with suppress(StoreError):
-                backlog.import_spilled(store, notices.append)
+                saved.take_in(store, notices.append)
                 return
 
     for store in stores:
@@ -315,7 +224,7 @@ def test_servers_that_import_a_file_at_once_keep_it_once(stopped: Path, log_url:
         b'{"sha256":"","body":""}\n',
         b'{"reference_id":"x',
         *(
-            backlog._line(row("odd", **values))
+            saved._line(row("odd", **values))
             for values in (
                 {"caller": "a friend of mine"},
                 {"caller": ""},
@@ -387,7 +296,7 @@ def test_what_is_forgotten_is_not_left_in_a_file(
 def test_files_of_other_logs_are_left_alone(
     opened: Opener, log_url: str, tmp_path: Path, notices: list[str]
 ) -> None:
-    begin = writer.store_of(log_url).spill_prefix.name
+    begin = writer.store_of(log_url).saved_prefix.name
     for each in (f"more-{begin}.unkept-1", "other.db.unkept-1", f"{begin}.kept-1"):
         (tmp_path / each).write_bytes(b"a letter to the family\n")
     before = sorted(tmp_path.glob("*kept-*"))
@@ -398,7 +307,7 @@ def test_files_of_other_logs_are_left_alone(
 
 def test_a_body_is_saved_byte_for_byte() -> None:
     body = "".join(map(chr, range(0x3000))).encode()
-    assert backlog._row(backlog._line(row(body=body))) == row(body=body)
+    assert saved._row(saved._line(row(body=body))) == row(body=body)
 
 
 def test_a_saved_file_and_its_name_are_synced(
@@ -412,7 +321,7 @@ def test_a_saved_file_and_its_name_are_synced(
         synced[found.st_dev, found.st_ino] = found.st_size
 
     monkeypatch.setattr(os, "fsync", sync)
-    path = saved(f"sqlite:///{tmp_path}/calls.db", [row()])
+    path = saved_file(f"sqlite:///{tmp_path}/calls.db", [row()])
     file, folder = path.stat(), tmp_path.stat()
     assert synced.get((file.st_dev, file.st_ino)) == file.st_size
     assert (folder.st_dev, folder.st_ino) in synced
@@ -420,10 +329,10 @@ def test_a_saved_file_and_its_name_are_synced(
 
 def test_any_name_of_a_log_may_be_that_of_a_saved_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/calls [1]*.db"
-    path = saved(url, [row()])
+    path = saved_file(url, [row()])
     store = writer.store_of(url)
     store.open()
-    backlog.import_spilled(store, print)
+    saved.take_in(store, print)
     store.close()
     assert counted(url) == Counter({1: 1})
     assert not path.exists()

@@ -318,6 +318,56 @@ def test_stale_side_files_do_no_harm(tmp_path: Path, disk: Disk, url: str) -> No
     assert is_intact(tmp_path / "calls.db")
 
 
+@pytest.fixture(params=["ext4", "btrfs"])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, on which the log may fill the disk."""
+    make = shutil.which(f"mkfs.{request.param}", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if make is None or os.geteuid() != 0:
+        pytest.skip(f"no {request.param} can be made and mounted here")
+    image, mounted = tmp_path / "image", tmp_path / "mounted"
+    mounted.mkdir()
+    with image.open("wb") as file:
+        file.truncate(160 * 2**20)
+    subprocess.run([make, "-q", image], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
+    try:
+        folder = mounted / "log"
+        folder.mkdir()
+        if request.param == "btrfs":  # as docs/limits.md says
+            subprocess.run(["chattr", "+C", folder], check=True)
+        yield folder
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+def fill(disk: Path) -> Path:
+    path = disk / "fill"
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(os.urandom(2**20))
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(os.urandom(4096))
+    return path
+
+
+def test_a_disk_that_is_full_and_free_again_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{small_disk}/calls.db"
+    with ServerProcess(tmp_path, {"MASKING_CALL_LOG": url}) as server:
+        for n in range(20):
+            assert server.deliver(numbered(n)) == (200, facts.DIAL)
+        filling = fill(small_disk.parent)
+        for n in range(20, 220):
+            assert server.deliver(numbered(n)) == (200, facts.DIAL)
+        assert not is_healthy(server)
+        filling.unlink()
+        os.sync()
+        assert eventually(lambda: is_healthy(server), 3)
+        assert server.stop() == 0
+    assert kept(url) == {(f"call-{n}", "incoming_call"): 1 for n in range(220)}
+    assert is_intact(small_disk / "calls.db")
+
+
 def test_a_reader_does_not_hold_up_the_server(server: ServerProcess, tmp_path: Path) -> None:
     server.deliver(numbered(0))
     path = f"file:{tmp_path}/calls.db?mode=ro"

@@ -55,7 +55,6 @@ FIGURES = [
     ("REPEAT_WINDOW_S = 120", "README.md", "within 120 s"),
     ("MAX_STATES = 20_000", "docs/call-log.md", "the last 20,000 calls"),
     ("_LAST = 50", "docs/call-log.md", "Default: 50,"),
-    ("MAX_PURGED = 1_000_000", "docs/call-log.md", "up to 1,000,000 purged ones"),
     ("MAX_BYTES = 32 * 2**20", "docs/call-log.md", "There is room for 32 MB"),
     ("MAX_REWRITTEN = 32 * 2**20", "docs/call-log.md", "In a file over 32 MB"),
     ("TRUSTED_S = 600.0", "docs/call-log.md", "for ten minutes"),

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 from helpers import START
 from hypothesis import given, settings
@@ -44,12 +45,19 @@ events = st.one_of(
     st.builds(CallCompleted, ids),
     st.builds(UnknownEvent, ids, st.just("something_new")),
 )
+screening: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [
+        {"greeting": NoAction()},
+        {"greeting": Speak("Hello")},
+        {"greeting": Speak("Press 1.", collect_digit=True), "accept_digit": "1"},
+        {"greeting": Speak("Press 2.", collect_digit=True), "accept_digit": "2"},
+    ]
+)
 scripts = st.builds(
-    Prompts,
-    greeting=st.just(NoAction()) | st.just(Speak("Hello", collect_digit=True)),
+    lambda greeted, **others: Prompts(**greeted, **others),
+    screening,
     refusal=st.just(Hangup()) | st.just(Speak("No")),
     unavailable=st.just(Hangup()) | st.just(Speak("Away")),
-    accept_digit=st.none() | st.just("1"),
 )
 
 
@@ -98,11 +106,14 @@ def check(event: Event, decision: Decision, allow_list: AllowList) -> None:
         assert decision == Decision(command, accept_digit=decision.accept_digit)
 
 
-def may_act_on_a_live_call(event: Event, call: CallState, script: Prompts) -> bool:
-    """Tell whether an answer to this event may end a call that was answered, or speak into it."""
+def may_act_on_a_live_call(event: Event, call: CallState, asked: set[str | None]) -> bool:
+    """Tell whether an answer to this event may end a call that was answered, or speak into it.
+
+    `asked` are the digits that its greetings asked for, `None` for a greeting that asked for none.
+    """
     match event:
         case SpeakCompleted(collected_digits=pressed) | PlayCompleted(collected_digits=pressed):
-            return script.accept_digit not in (None, pressed, call.collected)
+            return bool(asked) and not asked & {None, pressed, call.collected}
         case DialCompleted(status="answered"):
             return not call.spoken  # the greeting, for an event that is delivered again
         case _:
@@ -119,6 +130,11 @@ class AnyCall(RuleBasedStateMachine):
         self.calls = InMemoryCalls()
         self.elapsed_s = 0
         self.dials: dict[str, set[Command]] = {}
+        self.asked: dict[str, set[str | None]] = {}
+
+    @rule(script=scripts)
+    def start_again_with_other_settings(self, script: Prompts) -> None:
+        self.script = script
 
     @rule(allow_list=allow_lists())
     def swap_the_list(self, allow_list: AllowList) -> None:
@@ -149,7 +165,11 @@ class AnyCall(RuleBasedStateMachine):
             )
             check(event, decision, self.allow_list)
             if call.answered and not call.was_refused and decision.command != NoAction():
-                assert may_act_on_a_live_call(event, call, self.script), event
+                asked = self.asked.get(event.reference_id, set())
+                assert may_act_on_a_live_call(event, call, asked), event
+            if event == DialCompleted(event.reference_id, "answered"):
+                digit = self.script.accept_digit if isinstance(decision.command, Speak) else None
+                self.asked.setdefault(event.reference_id, set()).add(digit)
             if isinstance(decision.command, Dial):
                 assert not call.completed
                 self.dials.setdefault(event.reference_id, set()).add(decision.command)

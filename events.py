@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, ClassVar, NoReturn, TypeGuard
 
 import phone
@@ -24,16 +25,33 @@ _REFERENCE_ID = re.compile(r"[ -~]{1,128}")
 _UNCLEAN = re.compile("[\0\ud800-\udfff]")
 _BOM = b"\xef\xbb\xbf"
 _MAX_NUMBER_LENGTH = 100
+_MAX_SHAPE_LENGTH = 400
+_MAX_SHAPE_DEPTH = 3
+_MAX_SHAPE_MEMBERS = 12
+_MAX_SHAPE_NAME = 32
+_TYPES = {
+    str: "text",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+    dict: "object",
+    list: "list",
+}
 _TIMES = ("created_on_utc", "answered_on_utc", "ended_on_utc")
 
 
 class EventError(Exception):
-    """The request is no event. `word` is for the answer, `cause` (without values) for the log."""
+    """The request is no event. `word` is for the answer, `cause` (without values) for its line.
+
+    `shape` is what came instead, as far as it is JSON: names and types, without a value.
+    """
 
     def __init__(self, word: str, cause: str) -> None:
         super().__init__(cause)
         self.word = word
         self.cause = cause
+        self.shape = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +138,7 @@ class CallCompleted:
     """The whole call is over. Source: the guide; TeleSign/voice_server_demo for its members.
 
     The guide says that both legs of a bridged call are reported, but no page shows in which layout.
-    So every object in the event that has one of a leg's times, however deep, is taken for a leg.
+    So every object in the message that has one of a leg's times, however deep, is taken for a leg.
     """
 
     reference_id: str
@@ -152,10 +170,30 @@ def parse(body: bytes, *, home_country_code: str = "") -> Event:
     """Return the event that the body holds.
 
     A missing, withheld or malformed phone number is part of the event (`phone.NoNumber`), because a
-    call waits for its answer. Raises `EventError`, and nothing else, for a body that is not strict
-    JSON (`bad_text`, `bad_json`) or not of an event's shape (`bad_event`).
+    call waits for its answer. So is `data` that is missing or no object: the members are then
+    looked for beside it, where a demo of TeleSign's reads them. Raises `EventError`, and nothing
+    else, for a body that is not strict JSON (`bad_text`, `bad_json`) or lacks an event's name or
+    reference id (`bad_event`).
     """
-    name, reference_id, data = _envelope(_load(body))
+    message = _load(body)
+    try:
+        return _event(message, home_country_code)
+    except EventError as error:
+        error.shape = _shape(message)[:_MAX_SHAPE_LENGTH]
+        raise
+
+
+def members_of(message: dict[str, object]) -> dict[str, object]:
+    """Return the object that holds an event's members: `data`, or else the message itself."""
+    data = message.get("data")
+    return data if isinstance(data, dict) else message
+
+
+def _event(message: object, home_country_code: str) -> Event:
+    if not isinstance(message, dict):
+        raise EventError("bad_event", "wanted a JSON object")
+    name, reference_id = _envelope(message)
+    data = members_of(message)
     match name:
         case "incoming_call":
             return IncomingCall(
@@ -172,26 +210,39 @@ def parse(body: bytes, *, home_country_code: str = "") -> Event:
         case "call_leg_completed":
             return CallLegCompleted(reference_id)
         case "call_completed":
-            found = (each for each in _objects(data) if not each.keys().isdisjoint(_TIMES))
+            found = (each for each in _objects(message) if not each.keys().isdisjoint(_TIMES))
             legs = tuple(_leg(each, home_country_code) for each in found)
             return CallCompleted(reference_id, legs)
         case _:
             return UnknownEvent(reference_id, name)
 
 
-def _envelope(message: object) -> tuple[str, str, dict[str, object]]:
-    """Return a message's event name, reference id and data, all checked."""
-    if not isinstance(message, dict):
-        raise EventError("bad_event", "wanted a JSON object")
+def _envelope(message: dict[str, object]) -> tuple[str, str]:
+    """Return a message's event name and reference id, both checked."""
     name, reference_id = _member(message, "event"), _member(message, "reference_id")
-    data = message.get("data")
     if not (isinstance(name, str) and _EVENT_NAME.fullmatch(name)):
         raise EventError("bad_event", "event: wanted 1 to 64 printable ASCII characters")
     if not (isinstance(reference_id, str) and _REFERENCE_ID.fullmatch(reference_id)):
         raise EventError("bad_event", "reference_id: wanted 1 to 128 printable ASCII characters")
-    if not isinstance(data, dict):
-        raise EventError("bad_event", "data: wanted a JSON object")
-    return name, reference_id, data
+    return name, reference_id
+
+
+def _shape(value: object, depth: int = _MAX_SHAPE_DEPTH) -> str:
+    """Return the names and types in a message; a name that holds a number has it masked."""
+    if isinstance(value, dict) and depth:
+        members = islice(value.items(), _MAX_SHAPE_MEMBERS)
+        inner = [f"{_shown_name(name)}: {_shape(each, depth - 1)}" for name, each in members]
+    elif isinstance(value, list) and depth:
+        inner = [_shape(each, depth - 1) for each in value[:_MAX_SHAPE_MEMBERS]]
+    else:
+        return _TYPES[type(value)]
+    more = ["..."] if len(value) > len(inner) else []
+    return ("{%s}" if isinstance(value, dict) else "[%s]") % ", ".join(inner + more)
+
+
+def _shown_name(name: str) -> str:
+    """Return a member's name in printable ASCII, short and without a number."""
+    return json.dumps(phone.mask_digits(name)[:_MAX_SHAPE_NAME])[1:-1]
 
 
 def _member(members: dict[str, object], name: str) -> object:

@@ -83,8 +83,9 @@ def _text(members: _Members) -> str:
             line = f"{event:<18} {numbers:<18} {answer:<14} {ms:>6} ms {call[-8:]} {status}"
             return line.rstrip()
         case {"rejected": word, "cause": cause, "more_before": more}:
+            got = f"; got {members['shape']}" if "shape" in members else ""
             others = f"; {more} more since the last line" if more else ""
-            return f"rejected: {word} ({cause}{others})"
+            return f"rejected: {word} ({cause}{got}{others})"
         case {"error": name, "where": where}:
             return f"error: {name} at {where}"
         case _:
@@ -128,8 +129,11 @@ class Lines:
             self._events["unknown" if isinstance(event, UnknownEvent) else event.name] += 1
         self._enqueue(partial(_event_members, event, call, decision, seconds))
 
-    def rejected(self, word: str, cause: str) -> None:
-        """Count a rejected request and log it: at most one line for each cause in ten seconds."""
+    def rejected(self, word: str, cause: str, *, shape: str = "") -> None:
+        """Count a rejected request and log it: at most one line for each cause in ten seconds.
+
+        `shape` says what came, in the line only: there may be as many as senders can invent.
+        """
         now = time.monotonic()
         with self._lock:
             self._rejected[word] += 1
@@ -138,7 +142,8 @@ class Lines:
                 self._last_shown[word, cause] = last, count + 1
                 return
             self._last_shown[word, cause] = now, 0
-        self._enqueue(partial(dict, rejected=word, cause=cause, more_before=count))
+        more = {"shape": shape} if shape else {}
+        self._enqueue(partial(dict, rejected=word, cause=cause, more_before=count, **more))
 
     def failed(self, error: BaseException) -> None:
         """Log and count an unexpected exception: its type and place; its text may hold a number."""

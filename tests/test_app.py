@@ -119,6 +119,29 @@ def test_while_the_call_log_fails_senders_get_503_and_when_to_retry(lines: Print
     assert lines.writer.counts()["rejected"] == {"log_unavailable": 1}
 
 
+ODD = json.dumps(
+    {"evnt": "incoming_call", "reference_id": NUMBER, "data": {NUMBER: NUMBER}}
+).encode()
+SHAPE = "{evnt: text, reference_id: text, data: {*******0123: text}}"
+
+
+@pytest.mark.parametrize(("keys", "shape"), [(facts.KEYS, {"shape": SHAPE}), ({}, {})])
+def test_the_line_of_a_signed_message_that_is_no_event_says_its_shape(
+    keys: dict[str, str], shape: dict[str, str], lines: PrintedLines
+) -> None:
+    """What anybody may send unsigned, a stranger could fill the lines with."""
+    settings, _ = config.read("", keys)
+    app = web(create_app(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.writer))
+    refused = app.post("/", ODD, headers=signed(ODD), status=400)
+    assert refused.json == {"error": "bad_event"}
+    (line,) = lines.read()
+    del line["time"]
+    cause = "event: wanted 1 to 64 printable ASCII characters"
+    assert line == {"rejected": "bad_event", "cause": cause, "more_before": 0, **shape}
+    assert NUMBER not in app.get("/health").text
+    assert "evnt" not in app.get("/health").text
+
+
 def test_a_secret_path_is_the_only_one(make_app: MakeApp) -> None:
     app = make_app(event_path="/events/x7Kq2")
     assert app.post("/events/x7Kq2", CALL, content_type="application/json").json == facts.DIAL

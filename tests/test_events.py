@@ -323,9 +323,6 @@ REFERENCE = "reference_id: wanted 1 to 128 printable ASCII characters"
         (message(reference_id=""), "bad_event", REFERENCE),
         (message(reference_id="x" * 129), "bad_event", REFERENCE),
         (message(reference_id="a\tb"), "bad_event", REFERENCE),
-        (message(data=None), "bad_event", "data: wanted a JSON object"),
-        (message(data=[]), "bad_event", "data: wanted a JSON object"),
-        (message(data="{}"), "bad_event", "data: wanted a JSON object"),
     ],
 )
 def test_a_body_that_is_not_an_event_is_refused_with_its_cause(
@@ -335,6 +332,99 @@ def test_a_body_that_is_not_an_event_is_refused_with_its_cause(
         events.parse(body)
     assert (caught.value.word, caught.value.cause) == (word, cause)
     assert str(caught.value) == cause
+
+
+NO_OBJECTS = [None, [], "{}", '{"to": "12025550111"}', 7, 1.5, True, [[{"status": "answered"}]]]
+
+
+@pytest.mark.parametrize("beside", [{}, *({"data": data} for data in NO_OBJECTS)])
+@pytest.mark.parametrize(
+    ("name", "members", "event"),
+    [
+        ("incoming_call", {}, IncomingCall(ID, NoNumber.WITHHELD, NoNumber.WITHHELD)),
+        (
+            "incoming_call",
+            {"to": facts.DIALLED, "from": facts.CALLER},
+            IncomingCall(ID, DIALLED, CALLER),
+        ),
+        ("dial_completed", {}, DialCompleted(ID, None)),
+        ("dial_completed", {"status": "answered"}, DialCompleted(ID, "answered")),
+        ("speak_completed", {}, SpeakCompleted(ID, "")),
+        ("speak_completed", {"collected_digits": "1"}, SpeakCompleted(ID, "1")),
+        ("play_completed", {"collected_digits": "1"}, PlayCompleted(ID, "1")),
+        ("call_leg_completed", {"to": facts.DESTINATION}, CallLegCompleted(ID)),
+        ("call_completed", {}, CallCompleted(ID)),
+        ("call_transcribed", {}, UnknownEvent(ID, "call_transcribed")),
+    ],
+)
+def test_without_an_object_as_data_the_members_are_those_beside_it(
+    name: str, members: dict[str, str], event: events.Event, beside: dict[str, object]
+) -> None:
+    body = json.dumps({"event": name, "reference_id": ID, **members, **beside}).encode()
+    assert events.parse(body) == event
+
+
+def test_beside_an_object_as_data_nothing_is_read() -> None:
+    """A `status` there might speak of something else."""
+    beside = {"to": facts.DIALLED, "from": facts.CALLER, "status": "answered"}
+    beside["collected_digits"] = "1"
+    nobody = IncomingCall(ID, NoNumber.WITHHELD, NoNumber.WITHHELD)
+    assert events.parse(message(**beside)) == nobody
+    assert events.parse(message(event="dial_completed", **beside)) == DialCompleted(ID, None)
+    assert events.parse(message(event="speak_completed", **beside)) == SpeakCompleted(ID, "")
+
+
+def test_legs_are_found_in_the_whole_message() -> None:
+    flat = {"event": "call_completed", "reference_id": ID, **INBOUND}
+    for layout in (
+        {"data": [INBOUND, OUTBOUND]},
+        {"data": [[{"leg": INBOUND}], [[OUTBOUND]]]},
+        {"data": None, "legs": [INBOUND, OUTBOUND]},
+        {"data": {}, "inbound": INBOUND, "outbound": OUTBOUND},
+        {**flat, "data": [OUTBOUND]},
+    ):
+        event = events.parse(message(**{"event": "call_completed", "data": None} | layout))
+        assert isinstance(event, CallCompleted)
+        assert [leg.direction for leg in event.legs] == ["inbound", "outbound"], layout
+
+
+def shape_of(body: bytes) -> str:
+    with pytest.raises(EventError) as caught:
+        events.parse(body)
+    return caught.value.shape
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [
+        ({}, "{}"),
+        ([], "[]"),
+        (None, "null"),
+        ("incoming_call", "text"),
+        (
+            {"name": "x", "id": 7, "data": {"to": facts.DIALLED, "ok": True, "x": None}},
+            "{name: text, id: number, data: {to: text, ok: boolean, x: null}}",
+        ),
+        ([{"event": "x", "data": [{"a": [1]}, 1.5]}], "[{event: text, data: [object, number]}]"),
+        ({"a": {"b": {"c": {"d": 1}}}}, "{a: {b: {c: object}}}"),
+        ({"a": list(range(14))}, f"{{a: [{'number, ' * 12}...]}}"),
+        ({facts.CALLER: 1, "+1 202-555-0123": 2}, "{*******0123: number, +* ***-***-0123: number}"),
+        ({"\u0661" * 8: 1}, r"{****\u0661\u0661\u0661\u0661: number}"),
+        ({"a\nb\x1b[31m\x7f\u202e\"": 1}, r'{a\nb\u001b[31m\u007f\u202e\": number}'),
+        ({"n" * 1000: 1}, f"{{{'n' * 32}: number}}"),
+    ],
+)  # fmt: skip
+def test_what_is_no_event_is_described_by_names_and_types_alone(value: object, shape: str) -> None:
+    assert shape_of(json.dumps(value).encode()) == shape
+
+
+def test_every_refusal_of_json_has_its_shape_and_no_other() -> None:
+    assert shape_of(message(reference_id=12)) == "{event: text, reference_id: number, data: {}}"
+    assert (
+        shape_of(message(data={"to": "\0"}))
+        == "{event: text, reference_id: text, data: {to: text}}"
+    )
+    assert (shape_of(b"{"), shape_of(b"\xff")) == ("", "")
 
 
 @pytest.mark.parametrize("odd", ["\0", "\ud800", "\udfff a", "\ud83d\\"])
@@ -372,6 +462,21 @@ envelopes = st.fixed_dictionaries(
         ),
     },
 )
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just(facts.CALLER), inner),
+        max_leaves=60,
+    )
+)
+def test_a_shape_is_short_and_printable_and_holds_no_number(value: object) -> None:
+    shape = shape_of(json.dumps([value]).encode())
+    assert 0 < len(shape) <= 400
+    assert shape.isascii()
+    assert shape.isprintable()
+    assert facts.CALLER not in shape
 
 
 @given(

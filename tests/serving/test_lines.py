@@ -122,6 +122,22 @@ def test_long_texts_are_cut(lines: PrintedLines) -> None:
     assert second["notice"] == "y" * 500
 
 
+def test_a_rejected_line_says_the_shape_of_a_signed_message_and_keeps_one_cause(
+    lines: PrintedLines,
+) -> None:
+    for shape in "{evnt: text}", "{name: text}", "":
+        lines.writer.rejected("bad_event", "wanted a JSON object", shape=shape)
+    (line,) = lines.read()
+    del line["time"]
+    assert line == {
+        "rejected": "bad_event",
+        "cause": "wanted a JSON object",
+        "more_before": 0,
+        "shape": "{evnt: text}",
+    }
+    assert lines.writer.counts()["rejected"] == {"bad_event": 3}
+
+
 def test_an_error_is_logged_by_its_type_and_place_without_its_text(lines: PrintedLines) -> None:
     try:
         raise KeyError(NUMBER)
@@ -194,10 +210,12 @@ def test_a_rejection_on_a_terminal_says_how_many_had_no_line(
         for seconds in 1000.0, 1001.0, 1010.0:
             monkeypatch.setattr("time.monotonic", lambda now=seconds: now)
             lines.rejected("bad_json", "wanted JSON")
+        lines.rejected("bad_event", "wanted JSON", shape="[text]")
 
     assert texts(write) == [
         "rejected: bad_json (wanted JSON)",
         "rejected: bad_json (wanted JSON; 1 more since the last line)",
+        "rejected: bad_event (wanted JSON; got [text])",
     ]
 
 

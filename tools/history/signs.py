@@ -21,6 +21,7 @@ from events import (
     PlayCompleted,
     SpeakCompleted,
     UnknownEvent,
+    members_of,
 )
 from phone import NoNumber
 from records import State, StoredEvent
@@ -214,8 +215,12 @@ def news(found: Evidence) -> Iterator[Sign]:
         if isinstance(each.event, UnknownEvent):
             yield Outcome.SEEN, f"the event {name}"
             continue
-        unknown = [word(member) for member in json.loads(each.body).keys() - _ENVELOPE]
-        unknown += [f"data.{word(member)}" for member in _data(each).keys() - _DATA]
+        message = json.loads(each.body)
+        unknown = [word(member) for member in message.keys() - _ENVELOPE]
+        if isinstance(message.get("data"), dict):
+            unknown += [f"data.{word(member)}" for member in message["data"].keys() - _DATA]
+        else:
+            unknown.append("no object `data`")
         for member in sorted(unknown):
             yield Outcome.SEEN, f"{member} in {name}"
         if not unknown:
@@ -228,9 +233,8 @@ def _followed(call: LoggedCall) -> Iterator[tuple[StoredEvent, StoredEvent | Non
 
 
 def _data(each: StoredEvent) -> dict[str, Any]:
-    """Return the member `data` of an event's body."""
-    data: dict[str, Any] = json.loads(each.body).get("data") or {}
-    return data
+    """Return the members of an event, as they came."""
+    return members_of(json.loads(each.body))
 
 
 def _seconds(each: StoredEvent, then: StoredEvent) -> float:

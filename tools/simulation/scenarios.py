@@ -70,11 +70,12 @@ def from_file(path: Path) -> Scenario:
     if not isinstance(message, dict):
         raise ScenarioError(f"{path}: wanted the JSON object of one event")
     reference_id, data = message.get("reference_id"), message.get("data")
+    members = data if isinstance(data, dict) else message
     if isinstance(reference_id, str) and not reference_id.startswith(SIMULATED):
         message["reference_id"] = SIMULATED + reference_id
 
     def play(call: SimulatedCall) -> str:
-        call.caller = str(data.get("from", "")) if isinstance(data, dict) else ""
+        call.caller = str(members.get("from", ""))
         reply = call.post(message, str(message.get("event", "incoming_call")))
         return f"{reply.name}: TeleSign would take it"
 

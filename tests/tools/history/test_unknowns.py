@@ -219,6 +219,24 @@ CASES: list[tuple[Look, list[Call], Outcome, dict[str, int]]] = [
     (signs.news, [[of_file("unknown_event")]], S, {"the event call_transferred": 1}),
     (
         signs.news,
+        [[stored(b'{"event": "dial_completed", "reference_id": "a", "data": [], "status": "x"}')]],
+        S,
+        {"no object `data` in dial_completed": 1, "status in dial_completed": 1},
+    ),
+    (
+        signs.withheld,
+        [[stored(b'{"event": "incoming_call", "reference_id": "a", "from": ""}')]],
+        S,
+        {'withheld: ""': 1},
+    ),
+    (
+        signs.withheld,
+        [[stored(b'{"event": "incoming_call", "reference_id": "a", "data": [1]}')]],
+        S,
+        {"withheld: no `from`": 1},
+    ),
+    (
+        signs.news,
         [
             [event("incoming_call", to="", new=1)],
             [stored(b'{"event": "play_completed", "reference_id": "a", "data": {}, "at": 3}')],

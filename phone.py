@@ -7,7 +7,8 @@ ours.
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, NewType
@@ -122,9 +123,8 @@ def read(value: object, *, home_country_code: str = "") -> PhoneNumber | NoNumbe
     """Read the value that an event has for a number; never raises.
 
     A missing value and a text without any digit (`""`, `anonymous`) mean a withheld number:
-    TeleSign documents no spelling for it. `home_country_code`, if not empty, is put before ten
-    digits without a `+` if that makes a valid number: US callers have been seen to arrive without
-    their 1.
+    TeleSign documents no spelling for it. With a `home_country_code` a number may arrive as it is
+    written in that country: US callers have been seen to arrive without their 1.
     """
     if value is None:
         return NoNumber.WITHHELD
@@ -140,22 +140,60 @@ def read(value: object, *, home_country_code: str = "") -> PhoneNumber | NoNumbe
 
 
 def _unreadable(text: str, home_country_code: str) -> NoNumber:
-    """Return a bad number with its digits, without leading zeros, after the home country code."""
+    """Return a bad number with its digits, after the home country code.
+
+    Leading zeros are left out, but not of a country whose own numbers begin with one.
+    """
     digits = "".join(str(int(character)) for character in text if character.isdecimal())
-    digits = digits.lstrip("0")[:_MAX_KEPT_DIGITS]
+    if not home_country_code or _trunk_prefix(home_country_code):
+        digits = digits.lstrip("0")
+    digits = digits[:_MAX_KEPT_DIGITS]
     return NoNumber("bad", f"{home_country_code}{digits}" if digits else "")
 
 
-def _at_home(text: str, home_country_code: str) -> PhoneNumber | None:
-    """Return ten digits as a number of the home country, if they are a valid one there."""
+def _trunk_prefix(country_code: str) -> str:
+    """Return what is written before a number within a country; empty where nothing is."""
+    import phonenumbers
+
+    region = phonenumbers.region_code_for_country_code(int(country_code))
+    return phonenumbers.ndd_prefix_for_region(region, strip_non_digits=True) or ""
+
+
+def _at_home(text: str, country_code: str) -> PhoneNumber | None:
+    """Return the number that a text means at home; `None` if that is none, or not clear.
+
+    At home a number is written with a trunk zero or `00` in front, or as ten digits.
+    """
     digits = re.sub("[^0-9]", "", text)
-    if text.startswith("+") or len(digits) != _NATIONAL_DIGITS:
+    if not digits.startswith("0") and len(digits) != _NATIONAL_DIGITS:
         return None
-    try:
-        number = parse(f"{home_country_code}{'' if text == digits else ' '}{text}")
-    except PhoneError:
+    # The first group may begin with a zero, which the 1 here allows for.
+    if text != digits and (not _GROUPED.fullmatch(f"1{text}") or _DECIMALS.fullmatch(text)):
         return None
-    return number if is_valid(number) else None
+    readings = _readings(digits, country_code)
+    found = {number for number in readings if is_number(number) and is_valid(number)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _readings(digits: str, country_code: str) -> Iterator[PhoneNumber]:
+    """Yield what digits may mean at home, each if it is a number at all."""
+    import phonenumbers
+
+    region = phonenumbers.region_code_for_country_code(int(country_code))
+    at_home = phonenumbers.CountryCodeSource.FROM_DEFAULT_COUNTRY
+    with suppress(phonenumbers.NumberParseException):
+        found = phonenumbers.parse(digits, region, keep_raw_input=True)
+        form = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
+        number = PhoneNumber(form.removeprefix("+"))
+        # Behind an international prefix the library passes over a trunk zero; `parse` does not.
+        if found.country_code_source == at_home or digits.endswith(number):
+            yield number
+    if digits.startswith("00"):  # also where another prefix is dialled to call abroad
+        yield PhoneNumber(digits.removeprefix("00"))
+    elif _trunk_prefix(country_code).startswith(
+        "0"
+    ):  # ten digits without it may be a foreign number
+        yield PhoneNumber(digits)
 
 
 def is_number(value: object) -> bool:

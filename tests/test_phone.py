@@ -266,6 +266,119 @@ def test_any_country_may_be_the_home_country(value: str, home: str, number: str)
     assert phone.read(value, home_country_code=home) == number
 
 
+AT_HOME = [
+    ("44", "02079460123", "442079460123"),
+    ("44", "(020) 7946 0123", "442079460123"),
+    ("44", "020-7946-0123", "442079460123"),
+    ("44", "00442079460123", "442079460123"),
+    ("44", "00 44 20 7946 0123", "442079460123"),
+    ("44", "0012025550123", "12025550123"),
+    ("44", "2079460123", "442079460123"),
+    ("49", "03023125001", "493023125001"),
+    ("49", "030 23125-001", "493023125001"),
+    ("49", "00493023125001", "493023125001"),
+    ("49", "3023125001", "493023125001"),
+    ("39", "0623125001", "390623125001"),
+    ("39", "06 2312 5001", "390623125001"),
+    ("39", "00390623125001", "390623125001"),
+    ("1", "2025550123", "12025550123"),
+    ("1", "6465550123", "16465550123"),  # which would be a number in New Zealand too
+    ("1", "011442079460123", "442079460123"),
+    ("1", "00442079460123", "442079460123"),
+    ("36", "0612345678", "3612345678"),
+]
+AS_IT_STANDS = [
+    ("44", "442079460123", "442079460123"),
+    ("44", "+442079460123", "442079460123"),
+    ("44", "12025550123", "12025550123"),
+    ("39", "390623125001", "390623125001"),
+    ("1", "12025550123", "12025550123"),
+    ("1", "+2025550123", "2025550123"),
+    # In Germany these could be local numbers, and they are a Norwegian's and a German's in full.
+    ("49", "4791234567", "4791234567"),
+    ("49", "4930123456", "4930123456"),
+]
+NOTHING = [
+    ("44", "0", ""),
+    ("44", "00", ""),
+    ("44", "0000000000", ""),
+    ("44", "0044", "4444"),
+    ("44", "999", "44999"),
+    ("44", "0112", "44112"),
+    ("44", "0442079460123", "44442079460123"),
+    ("44", "+02079460123", "442079460123"),
+    ("44", "+44 (0)20 7946 0123", "444402079460123"),
+    ("44", "(0) 20 7946 0123", "442079460123"),
+    ("44", "02079460123.0", "4420794601230"),
+    ("44", "02079460123 45", "44207946012345"),
+    ("44", "02079460123;ext=45", "44207946012345"),
+    ("44", "sip:02079460123@example.com", "442079460123"),
+    ("44", "\u0660\u0662\u0660\u0667\u0669\u0664\u0666\u0660\u0661\u0662\u0663", "442079460123"),
+    ("49", "0110", "49110"),
+    ("49", "0023125001", "4923125001"),
+    ("49", "004903023125001", "494903023125001"),
+    ("49", "03023125001 45", "49302312500145"),
+    ("49", "00493023125001 45", "4949302312500145"),
+    ("39", "0612", "390612"),
+    ("1", "911", "1911"),
+    ("1", "02025550123", "12025550123"),
+    ("999", "02079460123", "99902079460123"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("home", "text", "number"), AT_HOME + AS_IT_STANDS)
+def test_a_number_is_read_as_it_is_written_at_home(home: str, text: str, number: str) -> None:
+    assert phone.read(text, home_country_code=home) == number
+
+
+@pytest.mark.parametrize(("home", "text", "digits"), NOTHING)
+def test_what_is_no_clear_number_at_home_is_none(home: str, text: str, digits: str) -> None:
+    assert phone.read(text, home_country_code=home) == NoNumber("bad", digits)
+
+
+@pytest.mark.parametrize("value", [text for _, text, _ in AT_HOME + NOTHING])
+def test_without_a_home_no_zero_is_a_trunk_prefix_and_ten_digits_stay(value: str) -> None:
+    found = phone.read(value)
+    assert isinstance(found, NoNumber) or found == value
+
+
+BEGUN = r"0{0,2}(1202555|4420794|4930231|390623|20794|30231|0623)[0-9]{3,6}"
+
+
+@given(
+    st.sampled_from(["1", "39", "44", "49"]),
+    st.text("0123456789 -()+.", max_size=18) | st.from_regex(BEGUN, fullmatch=True),
+)
+def test_no_digit_is_added_but_the_country_code_and_none_left_out_but_a_prefix(
+    home: str, text: str
+) -> None:
+    found, digits = phone.read(text, home_country_code=home), re.sub("[^0-9]", "", text)
+    if not isinstance(found, NoNumber):
+        national = digits.removeprefix("0") if home != "39" else digits
+        abroad = {digits.removeprefix("00"), digits.removeprefix("011")}
+        assert found in {digits, f"{home}{digits}", f"{home}{national}", *abroad}
+        assert found == digits or phone.is_valid(found)
+
+
+@pytest.mark.parametrize(
+    ("home", "own", "text"),
+    [
+        ("44", "442079460199", "sip:02079460199@example.com"),
+        ("44", "442079460199", "tel:00442079460199"),
+        ("39", "390623125001", "sip:0623125001@example.com"),
+        ("39", "390623125001", "sip:00390623125001@example.com"),
+        ("49", "493023125001", "030 23125001 (45)"),
+        ("44", "442025550199", "02025550199"),  # possible, and not assigned
+    ],
+)
+def test_a_number_of_ours_is_found_in_what_cannot_be_read_at_home(
+    home: str, own: str, text: str
+) -> None:
+    found = phone.read(text, home_country_code=home)
+    assert isinstance(found, NoNumber)
+    assert found.holds_any({own})
+
+
 def test_without_home_country_code_ten_digits_stay() -> None:
     assert phone.read("2025550100") == "2025550100"
 

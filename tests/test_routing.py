@@ -78,6 +78,13 @@ def test_one_of_our_own_numbers_is_a_loop_however_it_is_written(caller: str) -> 
     assert find(facts.DIALLED, phone.read(caller)) is Reason.LOOP
 
 
+@pytest.mark.parametrize("caller", ["02079460199", "00442079460199", "2079460199", "442079460199"])
+def test_one_of_our_own_numbers_is_a_loop_as_it_is_written_at_home(caller: str) -> None:
+    own = f"to,destination,caller_id_number\n{facts.DIALLED},{facts.DESTINATION},442079460199"
+    found = phone.read(caller, home_country_code="44")
+    assert read_list(own).find(PhoneNumber(facts.DIALLED), found, START) is Reason.LOOP
+
+
 def test_a_named_caller_is_known_by_a_clear_number_alone() -> None:
     for caller in "1 202 555 0123 (45)", "sip:12025550123@example.com", "0012025550123":
         assert find(facts.PAIR_NUMBER, phone.read(caller)) is Reason.BAD_NUMBER

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+import phone
 from call_log.store import Row, StoreError
 from config import Settings
 from phone import PhoneNumber
@@ -28,7 +29,7 @@ _MAX_ROWS = 5
 _ROWS = ("line", "caller", "dialled", "destination", "now")
 _ALMOST = (
     "{:,} of these calls came from a number that ends in the same seven digits and is another one."
-    " If it is the same phone, set `home_country_code`, or write `from` as it arrives (--full)."
+    " If it is the same phone, {}."
 )
 
 
@@ -42,12 +43,14 @@ class _Calls(NamedTuple):
 class _Log(NamedTuple):
     """What the log shows: the person's own calls and the others; `no_log` says why it shows none.
 
-    `almost` counts calls from a number that ends like the person's and is another one.
+    `almost` counts calls from a number that ends like the person's and is another one, and `advice`
+    says what to do if it is the same phone.
     """
 
     own: _Calls = _Calls()
     others: _Calls = _Calls()
     almost: int = 0
+    advice: str = ""
     no_log: str | None = None
 
 
@@ -87,10 +90,21 @@ def _log(
         with stored.reading(settings) as log:
             incoming = log.incoming(reach.MAX_EVENTS, simulated=options.simulated)
             own, others = reach.own_and_others(incoming, options.number, rows)
-            almost = sum(reach.is_almost(each.caller, options.number) for each in own + others)
-            return _Log(_calls(log, own, now), _calls(log, others, now), almost)
+            callers = [each.caller for each in own + others if each.caller]
+            almost = [each for each in callers if reach.is_almost(each, options.number)]
+            advice = _advice(almost, settings.home_country_code)
+            return _Log(_calls(log, own, now), _calls(log, others, now), len(almost), advice)
     except StoreError as error:
         return _Log(no_log=str(error))
+
+
+def _advice(callers: list[str], home_country_code: str) -> str:
+    """Return what makes these callers known, of which the list takes only numbers."""
+    found = [phone.read(caller, home_country_code=home_country_code) for caller in callers]
+    ways = [] if home_country_code else ["set `home_country_code`"]
+    if found == callers:
+        ways.append("write `from` as it arrives (--full)")
+    return ", or ".join(ways) or "see how it arrives (--full)"
 
 
 def _calls(log: stored.StoredCalls, incoming: Sequence[Row], now: datetime) -> _Calls:
@@ -187,7 +201,7 @@ def _print_log(out: Console, log: _Log, view: View, now: datetime) -> None:
     _print_calls(out, "Other calls", log.others, view, now)
     if log.almost:
         out.print()
-        console.print_wrapped(out, _ALMOST.format(log.almost), "yellow")
+        console.print_wrapped(out, _ALMOST.format(log.almost, log.advice), "yellow")
 
 
 def _print_calls(out: Console, title: str, some: _Calls, view: View, now: datetime) -> None:

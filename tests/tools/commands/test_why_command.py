@@ -186,6 +186,37 @@ def test_at_most_five_rows_for_any_caller_are_shown(ask: Any) -> None:
     assert "...0116" not in text
 
 
+@pytest.mark.parametrize(
+    ("arrives", "home", "advice"),
+    [
+        ("12025550123", "", None),
+        ("442025550123", "", "set `home_country_code`, or write `from` as it arrives (--full)."),
+        ("442025550123", "1", "write `from` as it arrives (--full)."),
+        ("02025550123", "", "set `home_country_code`."),
+        ("0012025550123", "", "set `home_country_code`."),
+        ("12025550123;ext=1", "1", None),
+        ("0312025550123", "1", "see how it arrives (--full)."),
+    ],
+)
+def test_what_is_advised_on_a_caller_who_is_almost_theirs_is_what_the_list_takes(
+    arrives: str,
+    home: str,
+    advice: str | None,
+    deliver: Any,
+    ask: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deliver("one", "incoming_call", DIALLED=facts.PAIR_NUMBER, CALLER=arrives)
+    monkeypatch.setenv("MASKING_HOME_COUNTRY_CODE", home)
+    text = " ".join(ask("why", facts.RIDER).stdout.split())
+    end = f" and is another one. If it is the same phone, {advice}"
+    assert text.endswith(end) if advice else "the same phone" not in text
+    if advice and "from" in advice:
+        row = f"{facts.PAIR_NUMBER},{arrives},{facts.DRIVER},,,,\n"
+        Path("allowlist.csv").write_text(LIST + row)
+        assert ask("check").returncode == 0
+
+
 def test_a_caller_without_country_code_is_pointed_out(deliver: Any, ask: Any) -> None:
     deliver("one", "incoming_call", DIALLED=facts.PAIR_NUMBER, CALLER="2025550123")
     answer = ask("why", facts.RIDER)

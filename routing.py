@@ -67,6 +67,10 @@ class Route:
         """The number of ours that the called person sees."""
         return self.dial.masking_id
 
+    def has_expired(self, now: datetime) -> bool:
+        """Whether the route connects nobody any more."""
+        return self.expires is not None and self.expires <= now
+
 
 class RowFault(NamedTuple):
     """What is wrong in one line of an allow-list; line 0 is for the whole list."""
@@ -116,12 +120,18 @@ class AllowList:
     """All routes. Raises `AllowListError` for routes that contradict each other.
 
     `default_masking_id` is the setting `caller_id_number`: a masking ID of ours even if no route
-    uses it. A look-up costs two dictionary reads, however long the list is.
+    uses it. With `refuses_withheld`, a route for any caller is for none without a telephone number.
+    A look-up costs two dictionary reads, however long the list is.
     """
 
     def __init__(
-        self, routes: Iterable[Route], *, default_masking_id: PhoneNumber | None = None
+        self,
+        routes: Iterable[Route],
+        *,
+        default_masking_id: PhoneNumber | None = None,
+        refuses_withheld: bool = False,
     ) -> None:
+        self.refuses_withheld = refuses_withheld
         self._rows: dict[_Key, _Row] = {}
         faults = []
         for route in routes:
@@ -162,7 +172,8 @@ class AllowList:
 
         A route for this very caller is looked up first; an expired one does not fall through to the
         route for any caller. A caller who withholds their number, or has none that is a telephone
-        number, can only take the latter, and never with one of our own numbers in theirs.
+        number, can only take the latter, if at all, and never with one of our own numbers in
+        theirs.
         """
         if isinstance(dialled, NoNumber):
             return Reason.BAD_NUMBER
@@ -171,10 +182,10 @@ class AllowList:
         named = None if isinstance(caller, NoNumber) else caller
         key: _Key = (dialled, named)
         row = self._rows.get(key) or self._rows.get(key := (dialled, None))
-        if row is None:
+        if row is None or (named is None and self.refuses_withheld):
             return _caller_refusal(caller) if self.lists(dialled) else Reason.NOT_LISTED
         route = _cached_route(key, row)
-        if route.expires is not None and route.expires <= now:
+        if route.has_expired(now):
             return Reason.EXPIRED
         if _is_one_of(caller, {route.destination}):
             return Reason.CALLER_IS_DESTINATION
@@ -189,7 +200,7 @@ def _is_one_of(caller: PhoneNumber | NoNumber, numbers: Set[PhoneNumber]) -> boo
 
 
 def _caller_refusal(caller: PhoneNumber | NoNumber) -> Reason:
-    """Return why a caller is refused where every row names a caller, and none this one."""
+    """Return why a caller is refused for whom no row of a listed number is."""
     if caller == NoNumber.WITHHELD:
         return Reason.CALLER_WITHHELD
     return Reason.BAD_NUMBER if isinstance(caller, NoNumber) else Reason.CALLER_NOT_LISTED

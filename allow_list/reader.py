@@ -27,6 +27,7 @@ class RowDefaults:
     caller_id_number: PhoneNumber | None = None
     max_call_duration_s: int | None = None
     home_country_code: str = ""
+    refuses_withheld: bool = False
 
 
 def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
@@ -75,7 +76,11 @@ def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) 
     if only_fictional:
         routes = _checked_for_real_numbers(routes, faults)
     try:
-        allow_list = AllowList(routes, default_masking_id=defaults.caller_id_number)
+        allow_list = AllowList(
+            routes,
+            default_masking_id=defaults.caller_id_number,
+            refuses_withheld=defaults.refuses_withheld,
+        )
     except AllowListError as error:
         raise AllowListError([*faults, *error.faults]) from None
     if faults:

@@ -29,7 +29,10 @@ def now() -> Timestamp:
 def row_defaults(settings: Settings) -> RowDefaults:
     """Return the defaults that the settings give to rows of the allow-list."""
     return RowDefaults(
-        settings.caller_id_number, settings.max_call_duration, settings.home_country_code
+        settings.caller_id_number,
+        settings.max_call_duration,
+        settings.home_country_code,
+        refuses_withheld=settings.withheld_callers == "refuse",
     )
 
 

@@ -34,6 +34,7 @@ DEFAULTS = {
     "refusal_message": "",
     "unavailable_message": "",
     "home_country_code": "",
+    "withheld_callers": "connect",
     "threads": 16,
     "virtual_numbers": (),
     "api_url": "https://rest-ww.telesign.com",
@@ -55,6 +56,7 @@ OTHERS: dict[str, Any] = {
     "refusal_message": "No.",
     "unavailable_message": "Away.",
     "home_country_code": "44",
+    "withheld_callers": "refuse",
     "threads": 4,
     "virtual_numbers": ("12025550160", "12025550161"),
     "api_url": "http://127.0.0.1:9000",
@@ -358,6 +360,12 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
 def test_an_unknown_variable_is_a_fault(variable: str) -> None:
     names = ", ".join(config.NAMES)
     assert faults_of(**{variable: "1"}) == [f"{variable}: unknown setting; wanted one of {names}"]
+
+
+@pytest.mark.parametrize("text", ["", "Refuse", "no", "true"])
+def test_withheld_callers_are_connected_or_refused(text: str) -> None:
+    (fault,) = faults_of(MASKING_WITHHELD_CALLERS=text)
+    assert fault == f'MASKING_WITHHELD_CALLERS: wanted "connect" or "refuse", got {text!r}'
 
 
 def test_a_digit_to_accept_needs_a_greeting() -> None:

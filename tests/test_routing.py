@@ -90,6 +90,55 @@ def test_a_named_caller_is_known_by_a_clear_number_alone() -> None:
         assert find(facts.PAIR_NUMBER, phone.read(caller)) is Reason.BAD_NUMBER
 
 
+REFUSING = read_list(facts.ALLOW_LIST, refuses_withheld=True)
+
+
+@pytest.mark.parametrize(
+    ("dialled", "caller", "reason"),
+    [
+        (facts.DIALLED, NoNumber.WITHHELD, Reason.CALLER_WITHHELD),
+        (facts.DIALLED, phone.read("anonymous"), Reason.CALLER_WITHHELD),
+        (facts.DIALLED, NoNumber.BAD, Reason.BAD_NUMBER),
+        (facts.DIALLED, phone.read("sip:jo@example.com"), Reason.CALLER_WITHHELD),
+        (facts.DIALLED, phone.read("sip:12025550188@example.com"), Reason.BAD_NUMBER),
+        (facts.DIALLED, phone.read("12345"), Reason.BAD_NUMBER),
+        (facts.DIALLED, phone.read(12025550188), Reason.BAD_NUMBER),
+        (facts.DIALLED, phone.read(f"00{facts.MASKING_ID}"), Reason.LOOP),
+        (EXPIRED, NoNumber.WITHHELD, Reason.CALLER_WITHHELD),
+        (facts.PAIR_NUMBER, NoNumber.WITHHELD, Reason.CALLER_WITHHELD),
+        (facts.NOT_LISTED, NoNumber.WITHHELD, Reason.NOT_LISTED),
+        (NoNumber.WITHHELD, NoNumber.WITHHELD, Reason.BAD_NUMBER),
+    ],
+)
+def test_a_row_for_any_caller_can_be_closed_to_those_without_a_number(
+    dialled: str | NoNumber, caller: PhoneNumber | NoNumber, reason: Reason
+) -> None:
+    to = dialled if isinstance(dialled, NoNumber) else PhoneNumber(dialled)
+    assert REFUSING.find(to, caller, START) is reason
+
+
+def test_a_row_for_any_caller_that_is_closed_to_some_serves_every_number() -> None:
+    for dialled, caller in (facts.DIALLED, facts.STRANGER), (facts.PAIR_NUMBER, facts.RIDER):
+        found = REFUSING.find(PhoneNumber(dialled), PhoneNumber(caller), START)
+        assert found == find(dialled, caller)
+        assert isinstance(found, Route)
+
+
+def test_a_caller_who_is_kept_out_does_not_pass_by_hiding_their_number() -> None:
+    text = (
+        "to,from,destination,expires\n"
+        f"{facts.DIALLED},,{facts.DESTINATION},\n"
+        f"{facts.DIALLED},{facts.STRANGER},{facts.DESTINATION},2020-01-01T00:00:00Z\n"
+    )
+    dialled = PhoneNumber(facts.DIALLED)
+    for callers, hidden in ("connect", None), ("refuse", Reason.CALLER_WITHHELD):
+        listed = read_list(text, refuses_withheld=callers == "refuse")
+        assert listed.find(dialled, PhoneNumber(facts.STRANGER), START) is Reason.EXPIRED
+        assert isinstance(listed.find(dialled, PhoneNumber(facts.CALLER), START), Route)
+        found = listed.find(dialled, NoNumber.WITHHELD, START)
+        assert found is hidden if hidden else isinstance(found, Route)
+
+
 def test_a_pair_reaches_each_other_behind_one_number() -> None:
     there, back = find(facts.PAIR_NUMBER, facts.RIDER), find(facts.PAIR_NUMBER, facts.DRIVER)
     assert isinstance(there, Route)

@@ -196,6 +196,20 @@ def test_without_a_key_a_list_with_a_real_number_is_not_loaded(
     assert (listed.is_stale, len(listed.current)) == (True, 4)
 
 
+@pytest.mark.parametrize(("value", "refuses"), [("connect", False), ("refuse", True)])
+def test_the_setting_for_withheld_callers_holds_for_each_list_that_is_read(
+    value: str, refuses: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "allowlist.csv"
+    path.write_text(facts.ALLOW_LIST)
+    monkeypatch.chdir(tmp_path)
+    _, listed = load(None, {"MASKING_WITHHELD_CALLERS": value})
+    assert listed.current.refuses_withheld is refuses
+    path.write_text(OTHER_LIST)
+    listed.check(print, requested=True)
+    assert (listed.is_stale, listed.current.refuses_withheld) == (False, refuses)
+
+
 def test_a_call_of_a_removed_row_is_refused_and_a_live_one_left_alone(
     checked: Checked, lines: PrintedLines
 ) -> None:

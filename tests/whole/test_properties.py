@@ -1,5 +1,6 @@
 """The two things that are never allowed to happen, whatever the list and the order of events."""
 
+import json
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from call_log.memory import InMemoryCalls
-from calls import CallState, Delivery, Timestamp
+from calls import UNKNOWN, CallState, Delivery, Timestamp
 from commands import Command, Dial, Hangup, NoAction, Prompts, Speak
 from events import (
     CallCompleted,
@@ -21,6 +22,7 @@ from events import (
     PlayCompleted,
     SpeakCompleted,
     UnknownEvent,
+    parse,
 )
 from phone import NoNumber, PhoneNumber
 from routing import AllowList, AllowListError, Decision, Reason, Route, decide
@@ -80,7 +82,7 @@ def allow_lists(draw: st.DrawFn) -> AllowList:
         except AllowListError:
             continue
         standing.append(route)
-    return AllowList(standing)
+    return AllowList(standing, refuses_withheld=draw(st.booleans()))
 
 
 def check(event: Event, decision: Decision, allow_list: AllowList) -> None:
@@ -97,6 +99,7 @@ def check(event: Event, decision: Decision, allow_list: AllowList) -> None:
         assert wire["caller_id_number"] not in people
         assert wire["caller_id_number"] != event.caller
         assert wire["to"] != event.caller
+        assert not (allow_list.refuses_withheld and isinstance(event.caller, NoNumber))
         assert decision.route in list(allow_list)
         assert decision.reason is None
     elif isinstance(event, IncomingCall):
@@ -196,7 +199,37 @@ def test_a_route_is_found_only_for_its_own_calls(allow_list: AllowList) -> None:
             assert found.expires is None or found.expires > START
             if isinstance(caller, NoNumber):
                 assert found.caller is None
+                assert not allow_list.refuses_withheld
                 assert not caller.holds_any({*allow_list.own_numbers, found.destination})
+
+
+written = numbers | st.sampled_from(
+    [None, "", 12025550100, ["12025550101"], "anonymous", "sip:12025550102@example.com"]
+    + [f"{before}202555010{digit}" for before in ("", "001", "011 1 ", "+1") for digit in range(8)]
+)
+members = st.fixed_dictionaries({}, optional={"to": written, "from": written})
+
+
+@settings(max_examples=200)
+@given(
+    allow_lists(),
+    st.builds(
+        lambda beside, data: beside | data,
+        members,
+        members
+        | st.fixed_dictionaries(
+            {"data": members | st.none() | st.lists(members, max_size=2) | st.text(max_size=3)}
+        ),
+    ),
+    st.sampled_from(["", "1", "44"]),
+)
+def test_an_event_in_any_form_is_answered_by_the_list_alone(
+    allow_list: AllowList, form: dict[str, object], home_country_code: str
+) -> None:
+    message = {"event": "incoming_call", "reference_id": "one", **form}
+    event = parse(json.dumps(message).encode(), home_country_code=home_country_code)
+    now = Timestamp(START, 1000.0)
+    check(event, decide(event, UNKNOWN, allow_list, Prompts(), now), allow_list)
 
 
 def test_a_repeat_that_today_would_dial_elsewhere_is_refused() -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import phone
 from call_log.store import Row
-from phone import NoNumber, PhoneNumber
+from phone import PhoneNumber
 from routing import AllowList, Reason, Route
 
 MAX_EVENTS = 200_000
@@ -56,9 +56,13 @@ def rows_of(number: PhoneNumber, allow_list: AllowList, now: datetime) -> list[P
 
 
 def refusal_of(route: Route, allow_list: AllowList, now: datetime) -> Reason | None:
-    """Return why a call along a row is refused now, `None` if it is not."""
-    # What no row names is decided by the row for any caller, and that is this one.
-    found = allow_list.find(route.dialled, route.caller or NoNumber.WITHHELD, now)
+    """Return why a call along a row is refused now, `None` if it is not.
+
+    A row for any caller is judged by a caller whom no row names.
+    """
+    if route.caller is None:
+        return Reason.EXPIRED if route.has_expired(now) else None
+    found = allow_list.find(route.dialled, route.caller, now)
     return found if isinstance(found, Reason) else None
 
 

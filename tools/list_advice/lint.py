@@ -54,15 +54,14 @@ def _number_warnings(column: str, number: PhoneNumber) -> Iterator[str]:
     if not is_possible(number):
         yield f"{column}: {number} is not possible as a phone number in any country"
     if lacks_north_american_1(number):
-        yield (
-            f"{column}: as written, {number} is a number in {country(number)}; if it is"
-            f" North American, write 1{number}"
-        )
+        text = f"{column}: as written, {number} is a number in {country(number)}; if it is"
+        also = ', and set home_country_code = "1" if it arrives without the 1'
+        yield f"{text} North American, write 1{number}{also if column == 'from' else ''}"
 
 
 def _never_connects(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str]:
     """Yield each reason why the row connects nobody."""
-    if route.expires is not None and route.expires <= now:
+    if route.has_expired(now):
         yield f"expires: this row expired at {in_utc(route.expires)}"
     if route.caller in allow_list.own_numbers:
         yield f"from: {route.caller} is one of your own numbers, so this row would loop"

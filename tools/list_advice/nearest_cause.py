@@ -19,13 +19,16 @@ def nearest_cause(dialled: Party, caller: Party, reason: Reason, allow_list: All
     match reason:
         case Reason.BAD_NUMBER:
             which = "dialled" if isinstance(dialled, NoNumber) else "caller's"
-            return f"The {which} number is not a country code and digits, 7 to 15 in all."
+            cause = f"The {which} number is not a country code and digits, 7 to 15 in all."
+            return f"{cause}{_closed_to_withheld(rows, allow_list)}"
         case Reason.LOOP:
             return f"{_caller_is(caller)} one of your own numbers: a masking ID or a `to`."
         case Reason.NOT_LISTED:
             return _not_listed(dialled, allow_list)
         case Reason.CALLER_NOT_LISTED:
             return f"{dialled} is listed, but only for {_callers(rows)}."
+        case Reason.CALLER_WITHHELD if closed := _closed_to_withheld(rows, allow_list):
+            return f"This caller is withheld.{closed}"
         case Reason.CALLER_WITHHELD:
             return f"{dialled} is listed, but only for {_callers(rows)}; this caller is withheld."
         case Reason.EXPIRED:
@@ -36,6 +39,14 @@ def nearest_cause(dialled: Party, caller: Party, reason: Reason, allow_list: All
             return f"{_caller_is(caller)} the row's destination: they would call themselves."
         case Reason.REPLAYED | Reason.CONFLICTING:
             return "This call was seen before."
+
+
+def _closed_to_withheld(rows: list[Route], allow_list: AllowList) -> str:
+    """Return a sentence on the row for any caller that could not be taken, if there is one."""
+    line = next((route.line for route in rows if route.caller is None), None)
+    if line is None or not allow_list.refuses_withheld:
+        return ""
+    return f" Line {line} is for any caller, but `withheld_callers` is `refuse`."
 
 
 def _caller_is(caller: Party) -> str:

@@ -93,7 +93,10 @@ def test_check_says_where_a_country_code_may_be_missing(ask: Any) -> None:
         ("from", "2025550131", "EG"),
         ("destination", "2125550171", "MA"),
     ):
-        assert f"line 2: {column}: {said.format(number, country, number)}" in printed
+        also = ', and set home_country_code = "1" if it arrives without the 1 line'
+        text = f"line 2: {column}: {said.format(number, country, number)}"
+        assert text in printed
+        assert (f"{text}{also}" in printed) is (column == "from")
     assert "line 3: to: as written" not in printed
 
 

@@ -61,6 +61,13 @@ def test_the_rows_of_a_person_and_why_each_refuses(
     assert rows_and_reasons(number) == rows
 
 
+def test_a_row_for_any_caller_is_open_though_those_without_a_number_are_refused() -> None:
+    closed = read_list(facts.ALLOW_LIST, refuses_withheld=True)
+    for listed_ in listed(facts.ALLOW_LIST), closed:
+        (row,) = rows_of(PhoneNumber(facts.DESTINATION), listed_, START)
+        assert (row.route.line, row.reason) == (2, None)
+
+
 def test_a_row_expires_at_its_very_time() -> None:
     before = EXPIRED_AT - timedelta(microseconds=1)
     assert rows_and_reasons(EXPIRED_PERSON, before) == [(5, None)]

@@ -53,6 +53,23 @@ def test_each_refusal_by_the_list_has_its_nearest_cause(
     assert nearest_cause(*parties, Reason(reason), LIST) == cause
 
 
+@pytest.mark.parametrize(
+    ("caller", "reason", "cause"),
+    [
+        ("", Reason.CALLER_WITHHELD, "This caller is withheld."),
+        ("12", Reason.BAD_NUMBER, f"The caller's {NO_NUMBER}"),
+    ],
+)
+def test_a_row_that_is_closed_to_callers_without_a_number_is_named(
+    caller: str, reason: Reason, cause: str
+) -> None:
+    listed = read_list(facts.ALLOW_LIST, refuses_withheld=True)
+    parties = phone.read(facts.DIALLED), phone.read(caller)
+    assert listed.find(*parties, START) is reason
+    closed = "Line 2 is for any caller, but `withheld_callers` is `refuse`."
+    assert nearest_cause(*parties, reason, listed) == f"{cause} {closed}"
+
+
 @pytest.mark.parametrize(("caller", "line"), [("12025550123", 3), ("12025550188", 2)])
 def test_the_row_that_expired_is_that_of_the_caller_or_else_the_one_for_any(
     caller: str, line: int

@@ -40,7 +40,7 @@ import signature
 from allow_list.reload import LiveAllowList
 from call_log.store import StoreError
 from calls import CallState, CallStore, Delivery, LogUnavailable, Timestamp
-from commands import Command
+from commands import Command, NoAction
 from config import HEALTH_PATH, ConfigError, Settings, prompts
 from events import Event, EventError
 from routing import Decision, decide
@@ -103,7 +103,7 @@ class Handlers:
         self._last_event = delivery.received.utc
         call, decision = self.calls.answer(delivery, lambda call: self._decide(delivery, call))
         self.lines.event(event, call, decision, time.perf_counter() - started)
-        return _reply(decision.command)
+        return _reply(decision.command, self.settings.carry_on)
 
     def health(self) -> HTTPResponse:
         """Answer with the state of list and log, and with counts.
@@ -184,8 +184,9 @@ def _answer_bottle_error(lines: Lines, error: HTTPError) -> HTTPResponse:
 
 
 @lru_cache
-def _reply(command: Command) -> HTTPResponse:
-    return _answer(command.to_json())
+def _reply(command: Command, carry_on: str) -> HTTPResponse:
+    """Return the answer that is a command; `carry_on` is what is sent to leave a call as it is."""
+    return _answer(carry_on if isinstance(command, NoAction) else command.to_json())
 
 
 def _refusal(word: str) -> HTTPResponse:

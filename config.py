@@ -124,6 +124,7 @@ _CALL_LOG = (
     "sqlite:/// and the path of a file, postgresql:// and a server, or an empty text for none",
 )
 _COUNTRY_CODE = "([1-9][0-9]{0,2})?", "1 to 3 digits such as 1, or an empty text"
+_CARRY_ON = r"\{\}|\[\{\}\]", '"{}" or "[{}]"'
 _WITHHELD = "connect|refuse", '"connect" or "refuse"'
 
 
@@ -150,6 +151,7 @@ class Settings:
     refusal_message: str = _setting("", _speech)
     unavailable_message: str = _setting("", _speech)
     home_country_code: str = _text("", *_COUNTRY_CODE)
+    carry_on: str = _text("{}", *_CARRY_ON)
     withheld_callers: str = _text("connect", *_WITHHELD)
     threads: int = _whole(16, 1, 256)
     virtual_numbers: tuple[PhoneNumber, ...] = _setting((), _numbers, kind=list)

@@ -293,3 +293,15 @@ def test_the_callable_for_other_servers_is_made_from_the_environment(
     with pytest.raises(SystemExit, match="3"):
         _ = app_module.application
     assert "did not start:\n  none.csv: wanted a CSV file" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("form", "sent"), [("{}", {}), ("[{}]", [{}])])
+def test_what_leaves_a_call_as_it_is_goes_out_as_it_is_set(
+    form: str, sent: Any, make_app: MakeApp, lines: PrintedLines
+) -> None:
+    app = make_app(carry_on=form, greeting="")
+    names = "incoming_call", "dial_completed_answered", "speak_completed", "unknown_event"
+    answers = [post(app, payload(name)) for name in (*names, "call_completed", "incoming_call")]
+    assert answers == [facts.DIAL, sent, sent, sent, sent, facts.HANGUP]
+    said = ["dial", *["no action"] * 4, "hangup"]
+    assert [line["reply"] for line in lines.read()] == said

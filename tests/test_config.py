@@ -34,6 +34,7 @@ DEFAULTS = {
     "refusal_message": "",
     "unavailable_message": "",
     "home_country_code": "",
+    "carry_on": "{}",
     "withheld_callers": "connect",
     "threads": 16,
     "virtual_numbers": (),
@@ -56,6 +57,7 @@ OTHERS: dict[str, Any] = {
     "refusal_message": "No.",
     "unavailable_message": "Away.",
     "home_country_code": "44",
+    "carry_on": "[{}]",
     "withheld_callers": "refuse",
     "threads": 4,
     "virtual_numbers": ("12025550160", "12025550161"),
@@ -360,6 +362,15 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
 def test_an_unknown_variable_is_a_fault(variable: str) -> None:
     names = ", ".join(config.NAMES)
     assert faults_of(**{variable: "1"}) == [f"{variable}: unknown setting; wanted one of {names}"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{} ", '"{}"', "[{},{}]", "{ }", "hangup"])
+def test_a_call_is_left_as_it_is_in_one_of_two_forms(text: str) -> None:
+    assert [config.read(f"carry_on = '{form}'", {})[1] for form in ("{}", "[{}]")] == [[], []]
+    (fault,) = faults_of(MASKING_CARRY_ON=text)
+    assert fault.startswith('MASKING_CARRY_ON: wanted "{}" or "[{}]"')
+    (fault,) = config.read("carry_on = [{}]", {})[1]
+    assert fault == "config.toml:1: carry_on: wanted a text in quotes, got [{}]"
 
 
 @pytest.mark.parametrize("text", ["", "Refuse", "no", "true"])

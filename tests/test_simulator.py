@@ -1,7 +1,9 @@
 """The command line of the simulator: its options, what it plays, and its exit status."""
 
+import contextlib
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +94,25 @@ def test_an_open_server_fails_a_forged_request_and_all_scenarios_skip_it(
     told = "15 passed; 4 skipped: screening-accepted, screening-declined, forged, unsigned"
     assert (code, out.splitlines()[-1]) == (0, told)
     assert "SKIPPED: wanted speak with collect_digits (set accept_digit), got speak" in out
+
+
+@pytest.mark.parametrize("form", ["{}", "[{}]"])
+def test_every_scenario_passes_with_either_way_of_leaving_a_call_as_it_is(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = {"MASKING_CARRY_ON": form, "MASKING_ACCEPT_DIGIT": "1"}
+    with ServerProcess(tmp_path, facts.KEYS | more) as server:
+        code, out = run(capsys, "--url", server.url, "all", "--json")
+        assert server.stop() == 0
+    results = json.loads(out)
+    assert (code, {result["outcome"] for result in results}) == (0, {"passed"})
+    exchanges = [each for result in results for each in result["exchanges"]]
+    empty = {each["answer"] for each in exchanges if "{}" in each["answer"][:4]}
+    assert empty == {form}
+    assert f"{form} is taken here" in {each["assumed"] for each in exchanges}
+    with contextlib.closing(sqlite3.connect(tmp_path / "calls.db")) as log:
+        kept = log.execute("SELECT DISTINCT reply FROM call_event WHERE event = 'call_completed'")
+        assert kept.fetchall() == [("{}",)]
 
 
 def test_the_digit_is_the_one_that_is_pressed(capsys: pytest.CaptureFixture[str]) -> None:

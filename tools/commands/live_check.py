@@ -38,6 +38,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         "calls": len(calls),
         "calls_at_most": unknowns.MAX_CALLS,
         "events": sum(len(each.events) for each in calls),
+        "carry_on": settings.carry_on,
     }
     if options.json:
         print(json.dumps(counts | {"questions": [_plain(*each) for each in answered]}, indent=2))
@@ -50,7 +51,7 @@ def _plain(question: Question, answer: Answer) -> dict[str, Any]:
     return {"unknown": question.unknown, "assumed": question.assumed} | asdict(answer)
 
 
-def _print(counts: dict[str, int], answered: Answered) -> None:
+def _print(counts: dict[str, Any], answered: Answered) -> None:
     out = console.terminal()
 
     def line(label: str, text: str, style: str = "") -> None:
@@ -58,6 +59,7 @@ def _print(counts: dict[str, int], answered: Answered) -> None:
 
     most, events = counts["calls_at_most"], counts["events"]
     line("real calls", f"{counts['calls']:,} (the newest, at most {most:,}), {events:,} events")
+    line("carry_on", f"{counts['carry_on']} is sent now to leave a call as it is")
     for place, (question, answer) in enumerate(answered, 1):
         out.print()
         line(f"{place:>2}", question.unknown, "bold")

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any, NamedTuple
 
 import phone
@@ -33,6 +33,10 @@ SUSPICIOUS_S = 1.0
 
 MIN_SUDDEN_ENDS = 3
 """Fewer sudden ends are no sign: a person may hang up at any time."""
+
+LAST_CALLS = 5
+"""Only the last calls that were answered `{}` count: those before may have got the other form of
+`carry_on`, and the log keeps `{}` for either."""
 
 MAX_WAIT_S = 60.0
 """A message and ten seconds for a key take less; the same figure in seconds would take hours."""
@@ -88,14 +92,17 @@ def meaning_of_to(found: Evidence) -> Iterator[Sign]:
 
 
 def empty_answer(found: Evidence) -> Iterator[Sign]:
-    """Tell what followed an answer of `{}` to an event of a live call, and how soon."""
+    """Tell what followed an answer of `{}` to an event of the last live calls, and how soon."""
     kinds = (DialCompleted, SpeakCompleted, PlayCompleted)
-    after = [
-        (each, then)
+    calls = (
+        [
+            (each, then)
+            for each, then in _followed(call)
+            if isinstance(each.event, kinds) and each.reply == {}
+        ]
         for call in found.calls
-        for each, then in _followed(call)
-        if isinstance(each.event, kinds) and each.reply == {}
-    ]
+    )
+    after = list(chain.from_iterable(islice(filter(None, calls), LAST_CALLS)))
     ends = Counter(_is_sudden_end(each, then) for each, then in after if then)
     is_sign = ends[True] >= max(ends[False], MIN_SUDDEN_ENDS)
     for each, then in after:

@@ -79,7 +79,7 @@ QUESTIONS = (
         "whether TeleSign takes `{}` as an answer",
         "the call goes on",
         "take calls, and listen to the greeting to its end",
-        "calls end where they should go on: set `greeting` to an empty text and call again",
+        "calls end where they should go on: set `carry_on` to its other form and call again",
         signs.empty_answer,
     ),
     Question(

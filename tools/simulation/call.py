@@ -234,7 +234,7 @@ class SimulatedCall:
             answer = Answer(got.status_code, kind, got.content, seconds)
             reply = self.read(event, self.caller, answer)
             if reply == Reply("", {}) and event != "call_completed" and got.ok:
-                assumed = "; ".join(filter(None, (assumed, "{} is taken here")))
+                assumed = "; ".join(filter(None, (assumed, f"{got.text} is taken here")))
         self._keep(event, body.decode(), assumed, answer, reply)
         if reply.faults:
             raise Failed("; ".join(reply.faults))

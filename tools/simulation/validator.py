@@ -98,6 +98,8 @@ def read_reply(event: str, caller: object, answer: Answer) -> Reply:
     message: object = None
     with contextlib.suppress(ValueError, RecursionError):
         message = json.loads(body)
+    if message == [{}]:  # as one of TeleSign's samples writes `{}`
+        message = {}
     if status != 200:
         fault = f"status: wanted 200, got {status}{_HINTS.get(status, '')}"
     elif content_type.partition(";")[0].strip().lower() != "application/json":

@@ -42,12 +42,14 @@ def test_live_check_says_what_calls_have_shown(deliver: Any, ask: Any, clock: Cl
     assert re.search("[0-9]{9,}", answer.stdout) is None
     assert answer.stdout.startswith("real calls    1 (the newest, at most 1,000), 4 events\n")
     assert OF_NO_ACTION in answer.stdout
+    assert "\ncarry_on      {} is sent now to leave a call as it is\n" in answer.stdout
     plain = json.loads(ask("live-check", "--json").stdout)
     assert {each: plain[each] for each in ("calls", "calls_at_most", "events")} == {
         "calls": 1,
         "calls_at_most": 1_000,
         "events": 4,
     }
+    assert plain["carry_on"] == "{}"
     assert plain["questions"][3] == {
         "unknown": "which words `dial_completed` uses for a dial that failed",
         "assumed": "every status but `answered` is a failure",

@@ -125,6 +125,15 @@ CASES: list[tuple[Look, list[Call], Outcome, dict[str, int]]] = [
             "speak_completed, then call_completed after more than 120 s": 1,
         },
     ),
+    (
+        signs.empty_answer,  # the newest first: five good calls with another `carry_on`
+        [[SPOKEN, at("call_completed", 60)]] * 3
+        + [[IN]]
+        + [[SPOKEN, at("call_completed", 60)]] * 2
+        + [[SPOKEN, at("call_completed", 8.5)]] * 9,
+        A,
+        {"speak_completed, then call_completed within 60 s": 5},
+    ),
     (signs.dial_is_reported, [[IN], [IN, BUSY, end()]], N, {}),
     (signs.dial_is_reported, [[IN, ANSWERED]], A, {"it came": 1}),
     (

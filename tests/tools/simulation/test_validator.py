@@ -55,6 +55,17 @@ def test_an_answer_that_telesign_takes_has_no_faults(answer: dict[str, Any], eve
         assert (reply.method, reply.params) == (answer.get("method", ""), answer.get("params", {}))
 
 
+@pytest.mark.parametrize("event", ["dial_completed", "speak_completed", "x", "call_completed"])
+def test_a_list_of_an_empty_object_leaves_a_call_as_it_is(event: str) -> None:
+    assert read([{}], event) == read({}, event) == Reply("", {})
+
+
+@pytest.mark.parametrize("answer", [[], [{}, {}], [[{}]], [None]])
+def test_no_other_list_is_taken(answer: Any) -> None:
+    (fault,) = read(answer, "dial_completed").faults
+    assert fault.startswith("body: wanted a JSON object, got ")
+
+
 def test_a_reply_knows_whether_it_collects_digits() -> None:
     assert read(speak({"max": 1}), "dial_completed").collects
     assert not read(speak(), "dial_completed").collects
@@ -78,6 +89,7 @@ LIST = "dial, hangup, speak"
          "body: wanted a JSON object, got b'[{\"method\": \"hangup\", \"params\": {}}]'"),
         ("hangup", "body: wanted a JSON object, got b'\"hangup\"'"),
         ({}, f"method: wanted one of {LIST} in answer to incoming_call, got nothing"),
+        ([{}], f"method: wanted one of {LIST} in answer to incoming_call, got nothing"),
         ({"method": "record", "params": {}},
          f"method: wanted one of {LIST} in answer to incoming_call, got 'record'"),
         ({"method": "", "params": {}},

@@ -103,7 +103,12 @@ def is_valid(number: PhoneNumber) -> bool:
 
 def lacks_north_american_1(number: PhoneNumber) -> bool:
     """Whether these are ten digits that a 1 in front makes a valid North American number."""
-    return len(number) == _NATIONAL_DIGITS and is_valid(PhoneNumber(f"1{number}"))
+    return may_lack(number, "1")
+
+
+def may_lack(number: PhoneNumber, country_code: str) -> bool:
+    """Whether these are ten digits that a country code in front makes a valid number."""
+    return len(number) == _NATIONAL_DIGITS and is_valid(PhoneNumber(f"{country_code}{number}"))
 
 
 @lru_cache(maxsize=4096)  # takes 20 µs, and the same people call again

@@ -178,6 +178,15 @@ def test_ten_digits_that_are_a_number_at_home_are_refused_unless_a_plus_is_there
     assert f"{POOL[0]},+3023125001,{A}," in path.read_text()
 
 
+def test_ten_digits_that_are_a_number_at_home_and_abroad_are_refused(
+    path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASKING_HOME_COUNTRY_CODE", "49")
+    status, _, err = run(capsys, "pair", A, "4791234567", "--for", "2h")
+    assert (status, err[:50]) == (2, "pair: B: wanted a number with its country code, go")
+    assert path.read_text() == facts.ALLOW_LIST
+
+
 def test_an_own_number_is_not_paired(path: Path, capsys: Captured) -> None:
     message = f"wanted a person's number, got {POOL[1]}, a virtual number or masking ID of yours"
     assert run(capsys, "pair", A, POOL[1], "--for", "2h") == (1, "", f"pair: {message}\n")

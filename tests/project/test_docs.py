@@ -61,6 +61,7 @@ FIGURES = [
     ("MAX_WHOLE = 1_000", "docs/inspect.md", "or 1,000 calls"),
     ("MAX_EVENTS = 200_000", "docs/at-two-in-the-morning.md", "the newest 200,000 events"),
     ("MAX_CALLS = 1_000", "docs/unknowns.md", "the newest 1,000 calls"),
+    ("LAST_CALLS = 5", "docs/unknowns.md", "what the last five such calls did"),
     ("MAX_EVENTS, MAX_TEXTS = 100_000, 20_000", "docs/inspect.md", "100,000 events, 20,000 if"),
     ("KEYS = 10", "docs/deploy.md", "ten at most"),
     ("WAITING_LINES = 4_000", "docs/deploy.md", "up to 4,000 lines wait"),

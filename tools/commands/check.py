@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     for text in warnings:
         console.print_wrapped(out, text, "yellow")
     if allow_list.refuses_withheld:
-        console.print_wrapped(out, "withheld_callers is refuse: anyone is who shows a number")
+        console.print_wrapped(out, "withheld_callers is refuse: anyone is who has a number")
     for text in _start_faults(options.config, settings):
         console.print_wrapped(out, text)
     if rows:

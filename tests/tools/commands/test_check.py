@@ -100,6 +100,18 @@ def test_check_says_where_a_country_code_may_be_missing(ask: Any) -> None:
     assert "line 3: to: as written" not in printed
 
 
+def test_check_says_that_anyone_is_not_everybody(ask: Any) -> None:
+    said = "withheld_callers is refuse: anyone is who has a number\n"
+    for callers in "connect", "refuse":
+        code, out, _ = ask(
+            "check",
+            text=ABROAD,
+            MASKING_WITHHELD_CALLERS=callers,
+            MASKING_VERIFY_SIGNATURES="false",
+        )
+        assert (code, said in out) == (0, callers == "refuse")
+
+
 REAL = "to,destination\n18888888888,18888888889\n"
 NOTE = """\
 the server would not start with these settings:

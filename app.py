@@ -42,7 +42,7 @@ from call_log.store import StoreError
 from calls import CallState, CallStore, Delivery, LogUnavailable, Timestamp
 from commands import Command, NoAction
 from config import HEALTH_PATH, ConfigError, Settings, prompts
-from events import Event, EventError
+from events import EventError
 from routing import Decision, decide
 from serving import start
 from serving.lines import Lines
@@ -98,7 +98,7 @@ class Handlers:
                 keys=self.settings.api_keys,
             )
         _check_media_type(environ)
-        event = self._parse(body)
+        event = events.parse(body, home_country_code=self.settings.home_country_code)
         delivery = Delivery(event, body, self.clock())
         self._last_event = delivery.received.utc
         call, decision = self.calls.answer(delivery, lambda call: self._decide(delivery, call))
@@ -123,14 +123,6 @@ class Handlers:
         }
         return _answer(_compact(facts | log | self.lines.counts()), 503 if failing else 200)
 
-    def _parse(self, body: bytes) -> Event:
-        try:
-            return events.parse(body, home_country_code=self.settings.home_country_code)
-        except EventError as error:
-            if not self.settings.verified:
-                error.shape = ""  # a stranger would choose what stands in a line
-            raise
-
     def _decide(self, delivery: Delivery, call: CallState) -> Decision:
         allow_list = self.allow_list.current
         return decide(delivery.event, call, allow_list, self._prompts, delivery.received)
@@ -151,20 +143,25 @@ def create_app(
     handlers = Handlers(settings, allow_list, calls, lines, clock)
     app = Bottle()
     app.default_error_handler = partial(_answer_bottle_error, lines)
-    receive_event = partial(_answer_errors, lines, handlers.receive_event)
+    receive_event = partial(_answer_errors, lines, handlers.receive_event, signed=settings.verified)
     app.route(settings.event_path, "POST", receive_event)
     app.route(HEALTH_PATH, "GET", partial(_answer_errors, lines, handlers.health))
     return app
 
 
-def _answer_errors(lines: Lines, handler: Callable[[], HTTPResponse]) -> HTTPResponse:
-    """Return the answer of a handler; log an exception and answer with its HTTP status."""
+def _answer_errors(
+    lines: Lines, handler: Callable[[], HTTPResponse], *, signed: bool = False
+) -> HTTPResponse:
+    """Return the answer of a handler; log an exception and answer with its HTTP status.
+
+    The line says the shape of what came only if it was `signed`: a stranger could choose its words.
+    """
     try:
         if not _is_exact_path(request.environ):
             raise EventError("not_found", _NO_SUCH_PAGE)
         return handler()
     except (EventError, SignatureError, LogUnavailable) as error:
-        lines.rejected(error.word, error.cause, shape=getattr(error, "shape", ""))
+        lines.rejected(error.word, error.cause, shape=getattr(error, "shape", "") if signed else "")
         return _refusal(error.word)
     except Exception as error:  # noqa: BLE001 - the sender waits for an answer
         lines.failed(error)

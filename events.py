@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, ClassVar, NoReturn, TypeGuard
 
 import phone
@@ -27,14 +26,11 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_NUMBER_LENGTH = 100
 _MAX_SHAPE_LENGTH = 400
 _MAX_SHAPE_DEPTH = 3
-_MAX_SHAPE_MEMBERS = 12
-_MAX_SHAPE_NAME = 32
 _TYPES = {
     str: "text",
     int: "number",
     float: "number",
     bool: "boolean",
-    type(None): "null",
     dict: "object",
     list: "list",
 }
@@ -179,7 +175,7 @@ def parse(body: bytes, *, home_country_code: str = "") -> Event:
     try:
         return _event(message, home_country_code)
     except EventError as error:
-        error.shape = _shape(message)[:_MAX_SHAPE_LENGTH]
+        error.shape = json.dumps(_shape(message))[1:-1][:_MAX_SHAPE_LENGTH]  # in printable ASCII
         raise
 
 
@@ -190,10 +186,7 @@ def members_of(message: dict[str, object]) -> dict[str, object]:
 
 
 def _event(message: object, home_country_code: str) -> Event:
-    if not isinstance(message, dict):
-        raise EventError("bad_event", "wanted a JSON object")
-    name, reference_id = _envelope(message)
-    data = members_of(message)
+    name, reference_id, data = _envelope(message)
     match name:
         case "incoming_call":
             return IncomingCall(
@@ -217,32 +210,26 @@ def _event(message: object, home_country_code: str) -> Event:
             return UnknownEvent(reference_id, name)
 
 
-def _envelope(message: dict[str, object]) -> tuple[str, str]:
-    """Return a message's event name and reference id, both checked."""
+def _envelope(message: object) -> tuple[str, str, dict[str, object]]:
+    """Return a message's event name and reference id, both checked, and its members."""
+    if not isinstance(message, dict):
+        raise EventError("bad_event", "wanted a JSON object")
     name, reference_id = _member(message, "event"), _member(message, "reference_id")
     if not (isinstance(name, str) and _EVENT_NAME.fullmatch(name)):
         raise EventError("bad_event", "event: wanted 1 to 64 printable ASCII characters")
     if not (isinstance(reference_id, str) and _REFERENCE_ID.fullmatch(reference_id)):
         raise EventError("bad_event", "reference_id: wanted 1 to 128 printable ASCII characters")
-    return name, reference_id
+    return name, reference_id, members_of(message)
 
 
 def _shape(value: object, depth: int = _MAX_SHAPE_DEPTH) -> str:
-    """Return the names and types in a message; a name that holds a number has it masked."""
+    """Return the names and types in a message; a number in a name is masked."""
     if isinstance(value, dict) and depth:
-        members = islice(value.items(), _MAX_SHAPE_MEMBERS)
-        inner = [f"{_shown_name(name)}: {_shape(each, depth - 1)}" for name, each in members]
-    elif isinstance(value, list) and depth:
-        inner = [_shape(each, depth - 1) for each in value[:_MAX_SHAPE_MEMBERS]]
-    else:
-        return _TYPES[type(value)]
-    more = ["..."] if len(value) > len(inner) else []
-    return ("{%s}" if isinstance(value, dict) else "[%s]") % ", ".join(inner + more)
-
-
-def _shown_name(name: str) -> str:
-    """Return a member's name in printable ASCII, short and without a number."""
-    return json.dumps(phone.mask_digits(name)[:_MAX_SHAPE_NAME])[1:-1]
+        named = [f"{phone.mask_digits(name)}: {_shape(value[name], depth - 1)}" for name in value]
+        return f"{{{', '.join(named)}}}"
+    if isinstance(value, list) and depth:
+        return f"[{', '.join(_shape(item, depth - 1) for item in value)}]"
+    return _TYPES.get(type(value), "null")
 
 
 def _member(members: dict[str, object], name: str) -> object:

@@ -7,7 +7,7 @@ ours.
 """
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -103,12 +103,7 @@ def is_valid(number: PhoneNumber) -> bool:
 
 def lacks_north_american_1(number: PhoneNumber) -> bool:
     """Whether these are ten digits that a 1 in front makes a valid North American number."""
-    return may_lack(number, "1")
-
-
-def may_lack(number: PhoneNumber, country_code: str) -> bool:
-    """Whether these are ten digits that a country code in front makes a valid number."""
-    return len(number) == _NATIONAL_DIGITS and is_valid(PhoneNumber(f"{country_code}{number}"))
+    return len(number) == _NATIONAL_DIGITS and is_valid(PhoneNumber(f"1{number}"))
 
 
 @lru_cache(maxsize=4096)  # takes 20 µs, and the same people call again
@@ -175,30 +170,23 @@ def _at_home(text: str, country_code: str) -> PhoneNumber | None:
     # The first group may begin with a zero, which the 1 here allows for.
     if text != digits and (not _GROUPED.fullmatch(f"1{text}") or _DECIMALS.fullmatch(text)):
         return None
-    readings = _readings(digits, country_code)
-    found = {number for number in readings if is_number(number) and is_valid(number)}
-    return found.pop() if len(found) == 1 else None
+    found = [number for number in _readings(digits, country_code) if is_valid(number)]
+    return found[0] if len(found) == 1 else None
 
 
-def _readings(digits: str, country_code: str) -> Iterator[PhoneNumber]:
-    """Yield what digits may mean at home, each if it is a number at all."""
+def _readings(digits: str, country_code: str) -> set[PhoneNumber]:
+    """Return what digits may mean in a country, and abroad where that is as likely."""
     import phonenumbers
 
-    region = phonenumbers.region_code_for_country_code(int(country_code))
-    at_home = phonenumbers.CountryCodeSource.FROM_DEFAULT_COUNTRY
+    readings = set()
+    if digits.startswith("00") or _trunk_prefix(country_code).startswith("0"):
+        readings.add(digits.removeprefix("00"))
     with suppress(phonenumbers.NumberParseException):
-        found = phonenumbers.parse(digits, region, keep_raw_input=True)
-        form = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
-        number = PhoneNumber(form.removeprefix("+"))
-        # Behind an international prefix the library passes over a trunk zero; `parse` does not.
-        if found.country_code_source == at_home or digits.endswith(number):
-            yield number
-    if digits.startswith("00"):  # also where another prefix is dialled to call abroad
-        yield PhoneNumber(digits.removeprefix("00"))
-    elif _trunk_prefix(country_code).startswith(
-        "0"
-    ):  # ten digits without it may be a foreign number
-        yield PhoneNumber(digits)
+        region = phonenumbers.region_code_for_country_code(int(country_code))
+        number = phonenumbers.parse(digits, region)
+        form = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        readings.add(form.removeprefix("+"))
+    return {PhoneNumber(each) for each in readings if is_number(each)}
 
 
 def is_number(value: object) -> bool:

@@ -67,10 +67,6 @@ class Route:
         """The number of ours that the called person sees."""
         return self.dial.masking_id
 
-    def has_expired(self, now: datetime) -> bool:
-        """Whether the route connects nobody any more."""
-        return self.expires is not None and self.expires <= now
-
 
 class RowFault(NamedTuple):
     """What is wrong in one line of an allow-list; line 0 is for the whole list."""
@@ -185,7 +181,7 @@ class AllowList:
         if row is None or (named is None and self.refuses_withheld):
             return _caller_refusal(caller) if self.lists(dialled) else Reason.NOT_LISTED
         route = _cached_route(key, row)
-        if route.has_expired(now):
+        if route.expires is not None and route.expires <= now:
             return Reason.EXPIRED
         if _is_one_of(caller, {route.destination}):
             return Reason.CALLER_IS_DESTINATION

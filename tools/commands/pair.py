@@ -48,8 +48,8 @@ def _person(name: str, text: str, home_country_code: str) -> PhoneNumber:
         number = phone.parse(text)
     except phone.PhoneError as error:
         raise phone.PhoneError(f"{name}: {error}, {got}") from None
-    codes = "1", home_country_code or "1"
-    if "+" not in text and any(phone.may_lack(number, code) for code in codes):
+    with_codes = [PhoneNumber(f"{code}{number}") for code in ("1", home_country_code) if code]
+    if "+" not in text and len(number) == 10 and any(map(phone.is_valid, with_codes)):
         raise phone.PhoneError(
             f"{name}: wanted a number with its country code, {got}; put the code in front, or a +"
             " if it is there"

@@ -61,7 +61,7 @@ def refusal_of(route: Route, allow_list: AllowList, now: datetime) -> Reason | N
     A row for any caller is judged by a caller whom no row names.
     """
     if route.caller is None:
-        return Reason.EXPIRED if route.has_expired(now) else None
+        return Reason.EXPIRED if route.expires and route.expires <= now else None
     found = allow_list.find(route.dialled, route.caller, now)
     return found if isinstance(found, Reason) else None
 

@@ -61,7 +61,7 @@ def _number_warnings(column: str, number: PhoneNumber) -> Iterator[str]:
 
 def _never_connects(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str]:
     """Yield each reason why the row connects nobody."""
-    if route.has_expired(now):
+    if route.expires is not None and route.expires <= now:
         yield f"expires: this row expired at {in_utc(route.expires)}"
     if route.caller in allow_list.own_numbers:
         yield f"from: {route.caller} is one of your own numbers, so this row would loop"

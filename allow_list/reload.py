@@ -1,22 +1,23 @@
 """Keeps the allow-list up to date with its file while the server runs.
 
-A changed file that is no longer being written is read whole and checked by every rule of a start;
-then the new list takes the old one's place at once. While the file has a fault or is missing, the
-last good list stays in use.
+A changed file that has stood still for a moment is read whole and checked by every rule of a start;
+then the new list takes the old one's place at once. While the file is being written, has a fault or
+is missing, the last good list stays in use.
 """
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+from allow_list.stamp import Stamp, is_same_file, stamp_of, still_s
 from routing import AllowList, AllowListError
 
 _CHECK_EVERY_S = 0.25
-_MAX_CHANGES_IN_A_ROW = 3  # a file that is written again and again is read all the same
+_OVERDUE_S = 5.0
 _SWITCH_INTERVAL_S = 0.0001
-
-Stamp = tuple[int, int, int] | None
+_NOT_RELOADED = "the allow-list was not reloaded; the last good one is still used"
 
 
 class LiveAllowList:
@@ -26,19 +27,26 @@ class LiveAllowList:
     thread checks the file; any thread may use `current` and `is_stale`, which it only replaces.
     """
 
-    def __init__(self, path: Path, read: Callable[[], AllowList]) -> None:
-        self._path, self._read = path, read
+    def __init__(
+        self,
+        path: Path,
+        read: Callable[[], AllowList],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path, self._read, self._clock = path, read, clock
         self._read_stamp = self._last_stamp = stamp_of(path)
-        self._changes_in_a_row = 0
-        self._try_again = False
+        self._still_at_s = 0.0
+        self._unread_since_s: float | None = None
+        self._is_overdue = self._try_again = False
         self._fault = ""
         self._reload_requested = threading.Event()
         self.current = read()
 
     @property
     def is_stale(self) -> bool:
-        """Whether the file differs from `current`, because it could not be used."""
-        return bool(self._fault)
+        """Whether the file differs from `current`: it has a fault, or is being written for long."""
+        return bool(self._fault) or self._is_overdue
 
     def watch(self, notify: Callable[[str], None]) -> None:
         """Check the file four times a second from now on; `notify` gets a line for each change."""
@@ -56,30 +64,52 @@ class LiveAllowList:
         self._reload_requested.set()
 
     def check(self, notify: Callable[[str], None], *, requested: bool) -> None:
-        """Read the file if it has changed and is no longer being written, or if requested.
+        """Read the file if it has changed and stands still, or if requested.
 
         `notify` gets the outcome, unless it is the fault that the same file had before.
         """
-        stamp = stamp_of(self._path)
-        is_changing = stamp != self._last_stamp
-        self._changes_in_a_row = self._changes_in_a_row + 1 if is_changing else 0
-        self._last_stamp = stamp
-        is_being_written = 0 < self._changes_in_a_row < _MAX_CHANGES_IN_A_ROW
+        stamp, now_s = stamp_of(self._path), self._clock()
+        if stamp != self._last_stamp:
+            self._still_at_s = now_s + still_s(stamp, self._last_stamp)
+            self._last_stamp = stamp
         is_new = requested or stamp != self._read_stamp
-        if not requested and (is_being_written or not (is_new or self._try_again)):
+        if not is_new and not self._try_again:
+            self._unread_since_s, self._is_overdue = None, False
+        elif requested or now_s >= self._still_at_s:
+            self._reload(stamp, notify, requested=requested, is_new=is_new)
+        else:
+            self._note_unread(now_s, notify)
+
+    def _note_unread(self, now_s: float, notify: Callable[[str], None]) -> None:
+        """Have the list be stale once its file has changed, and was not read, for a while."""
+        if self._unread_since_s is None:
+            self._unread_since_s = now_s
+        if not self._is_overdue and now_s - self._unread_since_s >= _OVERDUE_S:
+            self._is_overdue = True
+            notify(f"{_NOT_RELOADED}: {self._path} is being written")
+
+    def _reload(
+        self, stamp: Stamp | None, notify: Callable[[str], None], *, requested: bool, is_new: bool
+    ) -> None:
+        """Replace the list if the file has no fault; note its first one, and if it may pass.
+
+        What was written while it was read may be half of each version, and waits for its turn.
+        """
+        allow_list, fault, try_again = self._read_quickly()
+        if is_same_file(stamp_of(self._path), stamp) and not requested:
             return
         before = "" if is_new else self._fault
-        # The stamp was taken before reading: what changes meanwhile is found by the next check.
-        self._changes_in_a_row, self._read_stamp = 0, stamp
-        self._reload()
-        if not self._fault:
-            notify(f"the allow-list was reloaded; rows: {len(self.current)}")
-        elif self._fault != before:
-            kept = "the allow-list was not reloaded; the last good one is still used"
-            notify(f"{kept}: {self._fault}")
+        self._fault, self._try_again = fault, try_again
+        self._read_stamp, self._unread_since_s, self._is_overdue = stamp, None, False
+        if allow_list is not None:
+            self.current = allow_list
+            refused = "" if len(allow_list) else " (every call is refused)"
+            notify(f"the allow-list was reloaded; rows: {len(allow_list)}{refused}")
+        elif fault != before:
+            notify(f"{_NOT_RELOADED}: {fault}")
 
-    def _reload(self) -> None:
-        """Replace the list if the file has no fault; note its first one, and if it may pass.
+    def _read_quickly(self) -> tuple[AllowList | None, str, bool]:
+        """Return the list of the file, or its first fault and whether that may pass.
 
         Reading a long list keeps the interpreter busy for seconds. One answer takes some ten
         switches between threads (the loop, a worker, the log's writer), and each of them would wait
@@ -88,23 +118,12 @@ class LiveAllowList:
         usual_s = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         try:
-            self.current = self._read()
-            self._fault, self._try_again = "", False
+            return self._read(), "", False
         except AllowListError as error:
             first, *more = error.faults
             others = f" (and {len(more)} more)" if more else ""
-            self._fault, self._try_again = f"{first.at(self._path)}{others}", error.unreadable
+            return None, f"{first.at(self._path)}{others}", error.unreadable
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the watch goes on
-            self._fault = f"{self._path}: {type(error).__name__} while reading it"
-            self._try_again = True
+            return None, f"{self._path}: {type(error).__name__} while reading it", True
         finally:
             sys.setswitchinterval(usual_s)
-
-
-def stamp_of(path: Path) -> Stamp:
-    """Return what changes when a file is written or replaced; `None` if there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

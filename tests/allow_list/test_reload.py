@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,15 +115,45 @@ class Checked:
         self.notices: list[str] = []
         self.path = path
         path.write_text(facts.ALLOW_LIST)
+        self.clock = Clock()
         read = partial(reader.read, path, RowDefaults(), only_fictional=False)
-        self.live = LiveAllowList(path, read)
+        self.live = LiveAllowList(path, read, clock=self.clock)
 
-    def check(self, times: int = 4) -> list[str]:
-        """Look at the file a few times; return the notices of that."""
+    def check(self, times: int = 6) -> list[str]:
+        """Look at the file for a while, four times a second; return the notices of that."""
         self.notices.clear()
         for _ in range(times):
+            self.clock.now_s += 0.25
             self.live.check(self.notices.append, requested=False)
         return self.notices
+
+
+@dataclass
+class Clock:
+    """A clock that the test moves."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def look(listed: LiveAllowList, clock: Clock, notices: list[str]) -> None:
+    """Look at the file for a second and a half."""
+    for _ in range(6):
+        clock.now_s += 0.25
+        listed.check(notices.append, requested=False)
+
+
+def move(text: str, path: Path) -> None:
+    """Write a file and move it into place, so late that its times tell it from a written one."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.chmod(0o644)
+    written = new.stat().st_mtime_ns
+    while new.stat().st_ctime_ns == written:
+        new.chmod(0o644)
+    new.replace(path)
 
 
 @pytest.fixture
@@ -229,27 +260,35 @@ def test_a_first_list_with_a_fault_is_refused() -> None:
         live("nonsense")
 
 
-def test_a_change_while_the_file_is_read_is_found_by_the_next_check(tmp_path: Path) -> None:
-    path = tmp_path / "list"
+@pytest.mark.parametrize(
+    ("replace", "contents"),
+    [
+        (Path.write_text, ["one", "second", "three"]),
+        (lambda path, text: move(text, path), ["one", "second", "three"]),
+    ],
+    ids=["written", "moved"],
+)
+def test_a_change_while_the_file_is_read_is_found_by_the_next_checks(
+    replace: Callable[[Path, str], object], contents: list[str], tmp_path: Path
+) -> None:
+    """What was written in place may have been read as half of each; what was moved was not."""
+    path, clock = tmp_path / "list", Clock()
     path.write_text("one")
-    contents: list[str] = []
+    found: list[str] = []
     notices: list[str] = []
 
     def read() -> Any:
-        contents.append(path.read_text())
-        if len(contents) == 2:
-            path.write_text("three")
-        return ()
+        found.append(path.read_text())
+        if len(found) == 2:
+            replace(path, "three")
+        return found
 
-    listed = LiveAllowList(path, read)
-    for _ in range(2):
-        listed.check(notices.append, requested=False)
-    assert contents == ["one"]
+    listed = LiveAllowList(path, read, clock=clock)
     path.write_text("second")
-    for _ in range(4):
-        listed.check(notices.append, requested=False)
-    assert contents == ["one", "second", "three"]
-    assert len(notices) == 2
+    for _ in range(3):
+        look(listed, clock, notices)
+    assert found == contents
+    assert len(notices) == (1 if replace is Path.write_text else 2)
 
 
 @pytest.mark.parametrize(
@@ -272,14 +311,16 @@ def test_a_temporary_error_is_reported_once_and_reading_is_tried_again(
             raise errors.pop()
         return ()
 
-    listed = LiveAllowList(path, read)
+    clock = Clock()
+    listed = LiveAllowList(path, read, clock=clock)
     path.write_text("second")
-    for stale in False, True, True, False, False:
+    for stale in False, False, False, False, True, True, False, False:
         listed.check(notices.append, requested=False)
         assert listed.is_stale is stale
+        clock.now_s += 0.25
     assert len(notices) == 2
     assert notices[0].endswith(notice)
-    assert notices[1] == "the allow-list was reloaded; rows: 0"
+    assert notices[1] == "the allow-list was reloaded; rows: 0 (every call is refused)"
 
 
 def test_a_file_with_a_fault_is_not_read_again_until_it_changes(
@@ -296,10 +337,11 @@ def test_a_file_with_a_fault_is_not_read_again_until_it_changes(
             raise AllowListError([RowFault(1, "bad")])
         return ()
 
-    listed = LiveAllowList(path, read)
+    clock = Clock()
+    listed = LiveAllowList(path, read, clock=clock)
     path.write_text("second")
-    for _ in range(5):
-        listed.check(lambda _: None, requested=False)
+    look(listed, clock, [])
+    look(listed, clock, [])
     assert reads == 2
 
 
@@ -311,42 +353,110 @@ def test_another_version_with_the_same_fault_is_reported_again(checked: Checked)
     assert checked.check() == [notice]
 
 
-def test_a_change_to_the_same_length_in_the_same_second_is_noticed(tmp_path: Path) -> None:
-    path, second_ns = tmp_path / "list", 1_800_000_000 * 10**9
+def test_a_change_to_the_same_length_and_time_is_noticed(tmp_path: Path) -> None:
+    path, second_ns, clock = tmp_path / "list", 1_800_000_000 * 10**9, Clock()
     path.write_text("one")
     os.utime(path, ns=(0, second_ns))
     read: Any = path.read_text
-    listed: Any = LiveAllowList(path, read)
-    path.write_text("two")
-    os.utime(path, ns=(0, second_ns + 1_000))
-    for _ in range(3):
-        listed.check(lambda _: None, requested=False)
-    assert listed.current == "two"
+    listed: Any = LiveAllowList(path, read, clock=clock)
+    for text, later_ns in ("two", 1_000), ("six", 1_000):
+        path.write_text(text)
+        os.utime(path, ns=(0, second_ns + later_ns))
+        look(listed, clock, [])
+        assert listed.current == text
 
 
-def test_a_file_that_is_still_being_written_is_waited_for_but_not_for_ever(tmp_path: Path) -> None:
-    path = tmp_path / "list"
-    path.write_text("a")
-    read = 0
+class Grown:
+    """A list in a file that a program writes row by row, and which versions of it are served."""
 
-    def count() -> Any:
-        nonlocal read
-        read += 1
-        return ()
+    def __init__(self, path: Path) -> None:
+        self.path, self.clock = path, Clock()
+        path.write_text("old")
+        self.served: list[str] = []
+        self.notices: list[str] = []
+        self.live: Any = LiveAllowList(path, self.read, clock=self.clock)
 
-    listed = LiveAllowList(path, count)
-    for length, reads in (2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 3):
-        path.write_text("a" * length)
-        listed.check(lambda _: None, requested=False)
-        assert read == reads
-    path.write_text("b")
-    listed.check(lambda _: None, requested=False)
-    assert read == 3
-    listed.check(lambda _: None, requested=False)
-    assert read == 4
-    path.write_text("bb")
-    listed.check(lambda _: None, requested=True)
-    assert read == 5
+    def read(self) -> Any:
+        self.served.append(self.path.read_text())
+        return self.served
+
+    def look(self, *, requested: bool = False) -> None:
+        self.live.check(self.notices.append, requested=requested)
+
+    def look_until_read(self) -> float:
+        """Return for how long the file was looked at, four times a second, until it was read."""
+        began_s, served = self.clock.now_s, len(self.served)
+        while len(self.served) == served:
+            self.clock.now_s += 0.25
+            self.look()
+        return self.clock.now_s - began_s
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Grown:
+    return Grown(tmp_path / "list")
+
+
+def write(path: Path) -> None:
+    path.write_text("")
+
+
+def write_anew(path: Path) -> None:
+    path.unlink()
+    path.with_name("keeps the inode").touch()
+    path.write_text("")
+
+
+@pytest.mark.parametrize("begin", [write, write_anew])
+def test_a_file_that_grows_with_pauses_is_read_once_it_has_stood_still_for_a_second(
+    begin: Callable[[Path], None], grown: Grown
+) -> None:
+    begin(grown.path)
+    for row in range(20):
+        with grown.path.open("a") as file:
+            file.write(f"{row}\n")
+        for _ in range(4):  # 0.75 s without a change
+            grown.clock.now_s += 0.25
+            grown.look()
+            if grown.live.is_stale:
+                assert grown.clock.now_s >= 5
+    assert grown.served == ["old"]
+    assert grown.notices == [
+        "the allow-list was not reloaded; the last good one is still used:"
+        f" {grown.path} is being written"
+    ]
+    assert grown.live.is_stale
+    assert grown.look_until_read() == 0.25
+    assert grown.served[1].split() == [str(row) for row in range(20)]
+    assert not grown.live.is_stale
+    assert grown.notices[1:] == ["the allow-list was reloaded; rows: 2"]
+
+
+def test_a_file_that_was_written_is_read_after_a_second_and_a_moved_one_after_two_looks(
+    grown: Grown,
+) -> None:
+    grown.path.write_text("written")
+    assert grown.look_until_read() == 1.25
+    move("moved", grown.path)
+    assert grown.look_until_read() == 0.5
+    # It may be growing where it is, as a copy from another disk does.
+    move("moved", grown.path)
+    grown.look()
+    with grown.path.open("a") as file:
+        file.write(" and written")
+    assert grown.look_until_read() == 1.25
+    assert grown.served == ["old", "written", "moved", "moved and written"]
+
+
+def test_a_file_that_keeps_being_written_is_stale_after_five_seconds(grown: Grown) -> None:
+    for size in range(30):
+        grown.path.write_text("x" * size)
+        grown.look()
+        assert grown.live.is_stale == (grown.clock.now_s >= 5)
+        grown.clock.now_s += 0.25
+    assert grown.served == ["old"]
+    grown.look(requested=True)  # as SIGHUP does
+    assert (grown.served[1], grown.live.is_stale) == ("x" * 29, False)
 
 
 def test_threads_switch_often_only_while_the_list_is_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A program that adds pairs of routes to an allow-list: `list_writer.py FILE FIRST COUNT`."""
 
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from commands import Dial
 from phone import PhoneNumber
 from routing import Route
 from tools.list_editor import editor
+from tools.list_editor.turns import Patience
 
 
 def pair(number: int) -> list[Route]:
@@ -27,9 +29,14 @@ def pair(number: int) -> list[Route]:
 def main(path: Path, first: int, count: int) -> None:
     print("ready", flush=True)
     for number in range(first, first + count):
-        editor.check(path)
+        editor.check(path, Patience(print, time.monotonic, time.sleep))
         editor.append(
-            path, pair(number), lambda lines: read_list("\n".join(lines)), now=START, note="n"
+            path,
+            pair(number),
+            lambda lines: read_list("\n".join(lines)),
+            Patience(print, time.monotonic, time.sleep),
+            now=START,
+            note="n",
         )
 
 

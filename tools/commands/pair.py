@@ -1,12 +1,14 @@
 """The commands `pair`, `unpair` and `prune`: rows of the allow-list that come and go by the hour.
 
 Each changes the file at once or not at all, and needs no key: a list that is changed answers
-nobody. What is to change is worked out in `allow_list.pairs`.
+nobody. What is to change is worked out in `list_editor.pairs`.
 """
 
 import argparse
+import contextlib
 import json
 import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +21,14 @@ from config import ConfigError, Settings
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
 from serving.sources import row_defaults
+from tools import console
 from tools.history import stored
 from tools.list_editor import editor, pairs
-from tools.list_editor.pairs import Pairing, People
+from tools.list_editor.pairs import Pairing, People, Removal
+from tools.list_editor.turns import Patience
+
+NOT_PRINTED = 3
+"""The exit status of a command that has done its work, but could not print what it did."""
 
 _NOTE = "pair"
 
@@ -58,20 +65,47 @@ def _person(name: str, text: str, home_country_code: str) -> PhoneNumber:
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
-    """Run one of the commands; return the exit status. Raises `ConfigError` for faults."""
+    """Run one of the commands; return the exit status. Raises `ConfigError` for faults.
+
+    The status is 0, 1 if something is in the way, 2 for a wrong number, or `NOT_PRINTED`.
+    """
     settings = stored.settings_of(options.config)
     change = {"pair": _pair, "unpair": _unpair, "prune": _prune}[options.command]
     try:
-        change(settings, options, now)
+        return change(settings, options, now)
     except AllowListError as error:
         raise ConfigError([each.at(settings.allow_list) for each in error.faults]) from None
     except (phone.PhoneError, pairs.PairError, editor.AppendError) as error:
         print(f"{options.command}: {error}", file=sys.stderr)
         return 2 if isinstance(error, phone.PhoneError) else 1
+
+
+def patience(command: str) -> Patience:
+    """Return for how long a command waits for others: it says on stderr for whom."""
+
+    def say(text: str) -> None:
+        with contextlib.suppress(OSError):
+            print(f"{command}: {text}", file=sys.stderr, flush=True)
+
+    return Patience(say, time.monotonic, time.sleep)
+
+
+def report(command: str, text: str) -> int:
+    """Print what a command has done; return 0, or `NOT_PRINTED` after saying it on stderr."""
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            console.discard_output()
+        cause = getattr(error, "strerror", None) or type(error).__name__
+        failure = f"{command}: this was done, but the output cannot be written ({cause}):"
+        with contextlib.suppress(OSError):
+            print(failure, text, sep="\n", file=sys.stderr, flush=True)
+        return NOT_PRINTED
     return 0
 
 
-def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> None:
+def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     pool = settings.virtual_numbers
     if not pool:
         raise ConfigError(
@@ -83,9 +117,9 @@ def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> Non
         pairing = pairs.pair(allow_list, pool, people, ends=ends, now=now)
         return pairing, pairing.changes
 
-    pairing = _change(settings, work)
+    pairing = _change(settings, options, work)
     one, other = (_shown(each, options) for each in people)
-    told = {
+    done = {
         "virtual_number": pairing.number,
         "people": [one, other],
         "expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
@@ -95,52 +129,61 @@ def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> Non
     text = f"{pairing.number} {verb} {one} and {other} until {_minute(ends)}"
     if pairing.renewed and _minute(pairing.ended) != _minute(ends):
         text += f" instead of {_minute(pairing.ended)}"
-    _tell(options, told, text)
+    return _report(options, done, text)
 
 
-def _unpair(settings: Settings, options: argparse.Namespace, _now: datetime) -> None:
+def _unpair(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     people = read_people(settings, options)
-
-    def work(allow_list: AllowList) -> tuple[list[Route], RowChanges]:
-        gone = pairs.unpair(allow_list, people)
-        return gone, RowChanges(removed=frozenset(route.line for route in gone))
-
-    gone = _change(settings, work)
-    one, other = (_shown(each, options) for each in people)
-    if not gone:
-        raise pairs.PairError(f"no row connects {one} and {other}")
+    removal = _remove(settings, options, lambda routes: pairs.unpair(routes, people, now))
+    one, other = (_shown(number, options) for number in people)
+    kept = _kept(removal)
+    if not removal.removed:
+        raise pairs.PairError(f"no row connects {one} and {other}{kept}")
     removed = [
         {
             "to": _dialled(route, options),
             "from": _shown(route.caller, options),
             "destination": _shown(route.destination, options),
         }
-        for route in gone
+        for route in removal.removed
     ]
     behind = ", ".join(dict.fromkeys(row["to"] for row in removed))
-    text = f"rows of {one} and {other} behind {behind} removed: {len(gone):,}"
-    _tell(options, {"removed": removed}, text)
+    text = f"rows of {one} and {other} behind {behind} removed: {len(removed):,}{kept}"
+    return _report(options, {"removed": removed, "kept": removal.kept}, text)
 
 
-def _prune(settings: Settings, options: argparse.Namespace, now: datetime) -> None:
+def _prune(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     before = now - options.span
-
-    def work(allow_list: AllowList) -> tuple[pairs.Pruning, RowChanges]:
-        pruning = pairs.prune(allow_list, before)
-        return pruning, pruning.changes
-
-    pruning = _change(settings, work)
-    count, kept = len(pruning.changes.removed), pruning.kept
-    text = f"rows that expired before {_minute(before)} removed: {count:,}"
-    if kept:
-        text += (
-            f"; kept: {len(kept):,}, the first in line {kept[0]}, because otherwise a row for any"
-            " caller would connect people who are refused today"
-        )
-    _tell(options, {"removed": count, "kept": kept}, text)
+    removal = _remove(settings, options, lambda routes: pairs.prune(routes, before))
+    count = len(removal.removed)
+    text = f"rows that expired before {_minute(before)} removed: {count:,}{_kept(removal)}"
+    return _report(options, {"removed": count, "kept": removal.kept}, text)
 
 
-def _change(settings: Settings, work: Callable[[AllowList], tuple[T, RowChanges]]) -> T:
+def _remove(
+    settings: Settings, options: argparse.Namespace, choose: Callable[[AllowList], Removal]
+) -> Removal:
+    def work(allow_list: AllowList) -> tuple[Removal, RowChanges]:
+        removal = choose(allow_list)
+        return removal, removal.changes
+
+    return _change(settings, options, work)
+
+
+def _kept(removal: Removal) -> str:
+    if not removal.kept:
+        return ""
+    return (
+        f"; kept: {len(removal.kept):,}, the first in line {removal.kept[0]}, because otherwise a"
+        " row for any caller would connect people who are refused today"
+    )
+
+
+def _change(
+    settings: Settings,
+    options: argparse.Namespace,
+    work: Callable[[AllowList], tuple[T, RowChanges]],
+) -> T:
     """Do to the file what `work` says, given its list, and return what else it says.
 
     The file is changed at once or not at all. `work` is called again if another program changes the
@@ -156,7 +199,7 @@ def _change(settings: Settings, work: Callable[[AllowList], tuple[T, RowChanges]
         results.append(result)
         return rows.apply(changes, lines, note=_NOTE)
 
-    editor.change(Path(settings.allow_list), edit, parse)
+    editor.change(Path(settings.allow_list), edit, parse, patience(options.command))
     return results[-1]
 
 
@@ -174,11 +217,11 @@ def _minute(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M UTC}"
 
 
-def _tell(options: argparse.Namespace, told: dict[str, Any], text: str) -> None:
-    """Print what was done, for a program or for people."""
-    from tools import console
-
+def _report(options: argparse.Namespace, done: dict[str, Any], text: str) -> int:
+    """Print what was done, for a program or for people; return the exit status."""
     if options.json:
-        print(json.dumps(told))
-    else:
-        console.print_wrapped(console.terminal(), text)
+        return report(options.command, json.dumps(done))
+    out = console.terminal()
+    with out.capture() as captured:
+        console.print_wrapped(out, text)
+    return report(options.command, captured.get().rstrip("\n"))

@@ -75,7 +75,8 @@ class MaskedSession:
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Create a masked session, print who dials what and sees what, and add it to the list.
 
-    Returns the exit status: 0 success, 1 failure, 2 a wrong number. Raises `ConfigError`.
+    Returns the exit status: 0 success, 1 failure, 2 a wrong number, `pair.NOT_PRINTED` success that
+    only stderr tells of. Raises `ConfigError`.
     """
     settings, live = load(options.config, os.environ)
     if not settings.api_keys:
@@ -88,8 +89,10 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     except (phone.PhoneError, editor.AppendError, SessionError) as error:
         print(f"session: {error}", file=sys.stderr)
         return 2 if isinstance(error, phone.PhoneError) else 1
-    print(_in_words(session), flush=True)
-    return _append(settings, session, now) if options.append else 0
+    status = pair.report("session", _in_words(session))
+    if options.append:
+        return _append(settings, session, now, status)
+    return status
 
 
 def _check_can_append(settings: Settings, people: People, own_numbers: Container[str]) -> None:
@@ -98,7 +101,7 @@ def _check_can_append(settings: Settings, people: People, own_numbers: Container
         if number in own_numbers:
             ours = "a virtual number or masking ID of yours"
             raise phone.PhoneError(f"wanted a person's number, got {number}, {ours}")
-    editor.check(Path(settings.allow_list))
+    editor.check(Path(settings.allow_list), pair.patience("session"))
 
 
 def create_session(
@@ -180,8 +183,11 @@ def _in_words(session: MaskedSession) -> str:
     return "\n".join(lines)
 
 
-def _append(settings: Settings, session: MaskedSession, now: datetime) -> int:
-    """Add the routes of a session to the allow-list; return the exit status."""
+def _append(settings: Settings, session: MaskedSession, now: datetime, status: int) -> int:
+    """Add the routes of a session to the allow-list; return the exit status.
+
+    `status` is that of the session's own report: if that went to stderr, this does too.
+    """
     path = Path(settings.allow_list)
 
     def parse(lines: list[str]) -> AllowList:
@@ -190,14 +196,18 @@ def _append(settings: Settings, session: MaskedSession, now: datetime) -> int:
 
     try:
         note = f"session {session.reference_id}"
-        editor.append(path, session.routes, parse, now=now, note=note)
+        patience = pair.patience("session")
+        editor.append(path, session.routes, parse, patience, now=now, note=note)
     except AllowListError as error:
         faults = [fault.at(path) for fault in error.faults]
     except editor.AppendError as error:
         faults = [str(error)]
     else:
-        print(f"{path}: both routes were added")
-        return 0
+        added = f"{path}: both routes were added"
+        if not status:
+            return pair.report("session", added)
+        print(added, file=sys.stderr)
+        return status
     head = "the session exists, but its routes were not added:"
     print(head, *faults, sep="\n  ", file=sys.stderr)
     return 1

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from bottle import HTTPError, HTTPResponse, template
 
-from allow_list.reload import stamp_of
+from allow_list.stamp import stamp_of
 from call_log.store import StoreError
 from calls import Timestamp
 from config import Settings

@@ -2,26 +2,25 @@
 
 The file is the old one or the new one at any time, never half of one: the new one is written beside
 it, checked by every rule of a start and then put in its place. Comments, order and line ends stay.
-Of two writers at once the second waits. All of that can be rehearsed before there are routes.
+Of two commands at once the second waits, and each for whatever else is writing the file. All of
+that can be rehearsed before there are routes.
 """
 
 import contextlib
 import errno
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
 from allow_list import rows
-from allow_list.reload import Stamp, stamp_of
 from allow_list.rows import RowChanges
+from allow_list.stamp import Stamp, stamp_of
 from routing import AllowList, AllowListError, Route
-
-try:
-    import fcntl
-except ImportError:  # not on this system: the operator has to run one writer at a time
-    fcntl = None  # type: ignore[assignment]
+from tools.list_editor import pairs, rights, turns
+from tools.list_editor.rights import RightsError
+from tools.list_editor.turns import Patience, TurnError
 
 _BOM = "\ufeff"
 _MAX_TRIES = 3
@@ -33,7 +32,7 @@ class AppendError(Exception):
     """The file cannot be changed, and is not; the message says why and what to do."""
 
 
-def check(path: Path) -> None:
+def check(path: Path, patience: Patience) -> None:
     """Raise `AppendError` unless routes can be added to the file, as far as can be known before.
 
     The file is replaced with a copy of itself. This finds what its rights do not show: a file
@@ -46,24 +45,31 @@ def check(path: Path) -> None:
         return lines
 
     try:
-        _edit(path, unchanged, rehearse=True)
+        _edit(path, unchanged, patience, rehearse=True)
     except AllowListError as error:
         raise AppendError(error.faults[0].at(path)) from None
 
 
-def append(path: Path, routes: list[Route], parse: Parse, *, now: datetime, note: str) -> None:
+def append(
+    path: Path, routes: list[Route], parse: Parse, patience: Patience, *, now: datetime, note: str
+) -> None:
     """Add routes to the file, in place of expired rows for the same two people or masking IDs.
 
-    `parse` reads an allow-list from its lines by every rule and raises `AllowListError`, which is
-    passed on. Raises `AppendError` if the file cannot be read or written.
+    An expired row that keeps its caller from a row for any caller stays. `parse` reads an
+    allow-list from its lines by every rule and raises `AllowListError`, which is passed on. Raises
+    `AppendError` if the file cannot be read or written.
     """
 
     def edit(lines: list[str], allow_list: AllowList) -> list[str]:
-        expired = (each for each in allow_list if each.expires and each.expires <= now)
-        replaced = frozenset(each.line for each in expired if _is_for_one_of(each, routes))
-        return rows.apply(RowChanges(added=tuple(routes), removed=replaced), lines, note=note)
+        old = [
+            route
+            for route in allow_list
+            if route.expires and route.expires <= now and _is_for_one_of(route, routes)
+        ]
+        removed = pairs.removable(allow_list, old, added=routes)
+        return rows.apply(RowChanges(added=tuple(routes), removed=removed), lines, note=note)
 
-    change(path, edit, parse)
+    change(path, edit, parse, patience)
 
 
 def _is_for_one_of(old: Route, routes: list[Route]) -> bool:
@@ -75,7 +81,12 @@ def _is_for_one_of(old: Route, routes: list[Route]) -> bool:
     )
 
 
-def change(path: Path, edit: Callable[[list[str], AllowList], list[str]], parse: Parse) -> None:
+def change(
+    path: Path,
+    edit: Callable[[list[str], AllowList], list[str]],
+    parse: Parse,
+    patience: Patience,
+) -> None:
     """Change the lines of the file as `edit` says, which gets them with their ends and their list.
 
     They are checked by every rule before and after; what `edit` and `parse` raise is passed on.
@@ -87,22 +98,28 @@ def change(path: Path, edit: Callable[[list[str], AllowList], list[str]], parse:
         parse(_without_ends(new))
         return new
 
-    _edit(path, edited)
+    _edit(path, edited, patience)
 
 
 def _without_ends(lines: Iterable[str]) -> list[str]:
     return [line.rstrip("\r\n") for line in lines]
 
 
-def _edit(path: Path, change: Callable[[list[str]], list[str]], *, rehearse: bool = False) -> None:
-    """Replace the file with its changed lines; start over if a program without the lock edits it.
+def _edit(
+    path: Path,
+    change: Callable[[list[str]], list[str]],
+    patience: Patience,
+    *,
+    rehearse: bool = False,
+) -> None:
+    """Replace the file with its changed lines; start over if another program changes it meanwhile.
 
     To `rehearse` replaces it also without a change.
     """
     try:
-        with _locked(path.resolve()):
+        with turns.hold(path.resolve(), patience):
             for _ in range(_MAX_TRIES):
-                stamp = stamp_of(path)
+                stamp = turns.wait_until_still(path, patience)
                 text = _read(path)
                 mark = _BOM if text.startswith(_BOM) else ""
                 # Split as a file's lines are, and not as `splitlines` does.
@@ -111,23 +128,14 @@ def _edit(path: Path, change: Callable[[list[str]], list[str]], *, rehearse: boo
                 is_done = new == text and not rehearse
                 if is_done or _replace(path, new, stamp):
                     return
+    except (TurnError, RightsError) as error:
+        raise AppendError(f"{path}: not changed: {error}") from None
     except OSError as error:
         message = f"{path}: cannot be written ({error.strerror}); it is unchanged"
         if error.errno == errno.EACCES:
             message += "; the user who runs this has to be able to write to its folder"
         raise AppendError(message) from None
     raise AppendError(f"{path}: another program keeps changing the file; nothing was changed")
-
-
-@contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Wait until no other writer is at work. The list is replaced, so the lock is another file."""
-    if fcntl is None:
-        yield
-        return
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _read(path: Path) -> str:
@@ -145,13 +153,12 @@ def _read(path: Path) -> str:
         raise AppendError(f"{path}: wanted UTF-8 text, got another encoding; {remedy}") from None
 
 
-def _replace(path: Path, text: str, stamp: Stamp) -> bool:
+def _replace(path: Path, text: str, stamp: Stamp | None) -> bool:
     """Put the text in place of the file; return whether the file still had this stamp."""
     target = path.resolve()
     new = target.with_name(f".{target.name}.new")
     try:
-        _write(new, text.encode())
-        _copy_rights(target, new)
+        _write(new, text.encode(), old=target)
         if stamp_of(path) != stamp:
             return False
         new.replace(target)
@@ -162,22 +169,16 @@ def _replace(path: Path, text: str, stamp: Stamp) -> bool:
     return True
 
 
-def _write(new: Path, content: bytes) -> None:
-    """Write a file that is on the disk on return."""
-    new.unlink(missing_ok=True)  # of a writer that was killed
-    new.touch(mode=0o600, exist_ok=False)  # before it holds a number
-    with new.open("wb") as file:
+def _write(new: Path, content: bytes, *, old: Path) -> None:
+    """Write a file with the rights of another one; it is on the disk on return."""
+    new.unlink(missing_ok=True)  # of a command that was killed
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        rights.copy(old, new)  # before it holds a number
         file.write(content)
         file.flush()
+        turns.mark(new)
         os.fsync(file.fileno())
-
-
-def _copy_rights(old: Path, new: Path) -> None:
-    """Give the new file the old one's mode and, if we may, its owner: the server reads it."""
-    found = old.stat()
-    new.chmod(found.st_mode)
-    with contextlib.suppress(OSError, AttributeError):
-        os.chown(new, found.st_uid, found.st_gid)
 
 
 def _sync_folder(folder: Path) -> None:

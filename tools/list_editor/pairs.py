@@ -39,11 +39,16 @@ class Pairing:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruning:
-    """Rows that go because they expired, and lines of those that have to stay all the same."""
+class Removal:
+    """Rows that go, and the lines of those that have to stay all the same: see `removable`."""
 
-    changes: RowChanges
+    removed: tuple[Route, ...]
     kept: tuple[int, ...]
+
+    @property
+    def changes(self) -> RowChanges:
+        """What that is to the list."""
+        return RowChanges(removed=frozenset(route.line for route in self.removed))
 
 
 def pair(
@@ -72,25 +77,50 @@ def pair(
     return Pairing(number, _rows(theirs, number, people, ends), renewed=False)
 
 
-def unpair(allow_list: Iterable[Route], people: People) -> list[Route]:
-    """Return every row that connects just these two, behind whichever number."""
-    return [each for each in allow_list if {each.caller, each.destination} == set(people)]
+def unpair(allow_list: AllowList, people: People, now: datetime) -> Removal:
+    """Remove every row that connects just these two, behind whichever number."""
+    theirs = _between(allow_list, people)
+    expired = [route for route in theirs if route.expires is not None and route.expires <= now]
+    return _remove(allow_list, theirs, expired)
 
 
-def prune(allow_list: AllowList, before: datetime) -> Pruning:
-    """Remove the rows that expired before a time.
+def prune(allow_list: AllowList, before: datetime) -> Removal:
+    """Remove the rows that expired before a time."""
+    old = [route for route in allow_list if route.expires is not None and route.expires < before]
+    return _remove(allow_list, old, old)
+
+
+def _remove(allow_list: AllowList, routes: Iterable[Route], expired: Sequence[Route]) -> Removal:
+    """Remove routes, but of the expired ones among them only those that may go."""
+    kept = {route.line for route in expired} - removable(allow_list, expired)
+    removed = tuple(route for route in routes if route.line not in kept)
+    return Removal(removed, tuple(sorted(kept)))
+
+
+def removable(
+    allow_list: AllowList, expired: Iterable[Route], *, added: Iterable[Route] = ()
+) -> frozenset[int]:
+    """Return the lines of the expired rows that may go.
 
     A row for one caller stays where its `to` also has a row for any caller that stays: without it,
-    somebody who is refused today would be connected by that one.
+    somebody who is refused today would be connected by that one. It goes if one of the `added` rows
+    is for the same caller and `to`, and so takes its place.
     """
-    routes = list(allow_list)
-    old = [each for each in routes if each.expires is not None and each.expires < before]
-    lines = {route.line for route in old}
+    expired = tuple(expired)
+    lines = {route.line for route in expired}
     for_anybody = {
-        route.dialled for route in routes if route.caller is None and route.line not in lines
+        route.dialled for route in allow_list if route.caller is None and route.line not in lines
     }
-    kept = tuple(each.line for each in old if each.dialled in for_anybody)
-    return Pruning(RowChanges(removed=frozenset(lines.difference(kept))), kept)
+    replaced = {(route.dialled, route.caller) for route in added}
+    return frozenset(
+        route.line
+        for route in expired
+        if route.dialled not in for_anybody or (route.dialled, route.caller) in replaced
+    )
+
+
+def _between(routes: Iterable[Route], people: People) -> list[Route]:
+    return [route for route in routes if {route.caller, route.destination} == set(people)]
 
 
 def _check_people(people: People, own_numbers: set[PhoneNumber]) -> None:
@@ -122,7 +152,7 @@ def _present(
 
 def _end(theirs: Iterable[Route], number: PhoneNumber, people: People) -> datetime | None:
     """Return when the last row of these two behind a number ends; `None` for never."""
-    ends = [each.expires for each in unpair(theirs, people) if number in _numbers(each)]
+    ends = [each.expires for each in _between(theirs, people) if number in _numbers(each)]
     last = max(each or _FOR_EVER for each in ends)
     return None if last == _FOR_EVER else last
 

@@ -1,7 +1,10 @@
 """Which virtual number two people get, and which rows that takes."""
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from helpers import START, read_list
@@ -11,8 +14,8 @@ from hypothesis import strategies as st
 from allow_list import rows
 from allow_list.rows import RowChanges
 from commands import Dial
-from phone import PhoneNumber
-from routing import AllowList, Route
+from phone import NoNumber, PhoneNumber
+from routing import AllowList, Reason, Route
 from tools.list_editor import pairs
 from tools.list_editor.pairs import PairError
 
@@ -126,11 +129,16 @@ def test_a_pair_is_of_two_people(people: pairs.People, message: str) -> None:
         pairs.pair(allow_list, POOL, people, ends=ENDS, now=START)
 
 
+def lines(routes: Iterable[Route]) -> list[int]:
+    return [route.line for route in routes]
+
+
 def test_unpair_takes_every_row_of_the_two_and_no_other() -> None:
     text = both(ONE, A, B) + both(ONE, C, D) + f"{OTHER},,{B},,,,\n{TWO},{B},{A},,,{OLD},\n"
-    gone = pairs.unpair(read_list(HEADER + text), (B, A))
-    assert [route.line for route in gone] == [2, 3, 7]
-    assert pairs.unpair(read_list(HEADER + text), (A, D)) == []
+    removal = pairs.unpair(read_list(HEADER + text), (B, A), START)
+    assert (lines(removal.removed), removal.kept) == ([2, 3, 7], ())
+    assert removal.changes == RowChanges(removed=frozenset({2, 3, 7}))
+    assert pairs.unpair(read_list(HEADER + text), (A, D), START) == pairs.Removal((), ())
 
 
 def test_prune_removes_what_expired_before_and_keeps_what_only_refuses() -> None:
@@ -138,8 +146,35 @@ def test_prune_removes_what_expired_before_and_keeps_what_only_refuses() -> None
     text = both(ONE, A, B, OLDER) + both(ONE, C, D, OLD) + anybody
     text += f"{TWO},{A},{B},,,{OLDER},shut out of line 6\n{THREE},{A},{B},,,{OLDER},\n"
     before = datetime.fromisoformat(OLD)
-    pruned = pairs.prune(read_list(HEADER + text), before)
-    assert pruned == pairs.Pruning(RowChanges(removed=frozenset({2, 3, 7, 9})), kept=(8,))
+    removal = pairs.prune(read_list(HEADER + text), before)
+    assert (lines(removal.removed), removal.kept) == ([2, 3, 7, 9], (8,))
+
+
+@pytest.mark.parametrize(
+    ("expires", "removed", "kept"),
+    [
+        # At its end a row begins to refuse.
+        (NOW, [], (3,)),
+        (OLD, [], (3,)),
+        # An open one refuses nobody.
+        (SOON, [3], ()),
+        ("", [3], ()),
+    ],
+)
+def test_unpair_keeps_an_expired_row_beside_one_for_any_caller(
+    expires: str, removed: list[int], kept: tuple[int, ...]
+) -> None:
+    listed = read_list(HEADER + f"{ONE},,{C},,,,\n{ONE},{A},{B},,,{expires},\n")
+    removal = pairs.unpair(listed, (A, B), START)
+    assert (lines(removal.removed), removal.kept) == (removed, kept)
+
+
+def test_an_expired_row_goes_if_another_for_its_caller_takes_its_place() -> None:
+    listed = read_list(HEADER + f"{ONE},,{C},,,,\n{ONE},{A},{B},,,{OLD},\n{TWO},{A},{B},,,{OLD},\n")
+    expired = [route for route in listed if route.expires]
+    assert pairs.removable(listed, expired) == {4}
+    assert pairs.removable(listed, expired, added=[row(A, D, ONE)]) == {3, 4}
+    assert pairs.removable(listed, expired, added=[row(B, A, ONE)]) == {4}
 
 
 # Any history
@@ -181,8 +216,7 @@ class History:
             case "pair":
                 self.pair(people, self.now + span)
             case "unpair":
-                gone = pairs.unpair(self.allow_list, people)
-                self.change(RowChanges(removed=frozenset(route.line for route in gone)))
+                self.change(pairs.unpair(self.allow_list, people, self.now).changes)
             case "wait":
                 self.now += span
             case "prune":
@@ -236,3 +270,37 @@ def test_nobody_ever_has_two_open_partners_behind_one_number(
         assert max(map(len, history.partners().values()), default=1) == 1
         assert history.text.startswith(HEADER)
         assert ("# mine\n" in history.text) == ("# mine\n" in by_hand)
+
+
+# Any list
+
+NUMBERS = st.sampled_from([ONE, TWO])
+ROWS = st.lists(
+    st.tuples(
+        NUMBERS, st.sampled_from([None, A, B]), st.sampled_from([C, D]),
+        st.sampled_from([None, START - timedelta(hours=2), START, START + timedelta(hours=2)]),
+    ),
+    max_size=8,
+    unique_by=lambda row: row[:2],
+)  # fmt: skip
+
+
+@settings(max_examples=200)
+@given(ROWS, st.sampled_from([A, B]), st.sampled_from([C, D]), st.integers(0, 3))
+def test_no_removal_connects_somebody_who_was_refused(
+    found: list[Any], one: PhoneNumber, other: PhoneNumber, hours: int
+) -> None:
+    before = AllowList(
+        Route(number, caller, Dial(destination, number), expires, line)
+        for line, (number, caller, destination, expires) in enumerate(found, start=2)
+    )
+    for removal in (
+        pairs.prune(before, START - timedelta(hours=hours)),
+        pairs.unpair(before, (one, other), START),
+    ):
+        gone = lines(removal.removed)
+        after = AllowList(route for route in before if route.line not in gone)
+        callers: tuple[PhoneNumber | NoNumber, ...] = (A, B, NoNumber.WITHHELD)
+        for number, caller in itertools.product((ONE, TWO), callers):
+            if isinstance(before.find(number, caller, START), Reason):
+                assert isinstance(after.find(number, caller, START), Reason)

@@ -1,0 +1,47 @@
+"""Tells one version of a file from another, and how long one has to stand still to be whole.
+
+Nothing says of a file that its writer is done. What was written in place may have more rows a
+moment later, so it is waited for longer than what was moved into place. Knows no clock.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+_WRITTEN_S = 1.0
+_MOVED_S = 0.25
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is written, replaced or given other rights."""
+
+    modified_ns: int
+    changed_ns: int
+    size: int
+    inode: int
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return the stamp of a file; `None` if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+
+
+def still_s(new: Stamp | None, old: Stamp | None = None) -> float:
+    """Return for how many seconds a version has to stand still, given the one before it, if known.
+
+    Another file in the same place was moved there, unless its last change was a write, which sets
+    both of its times to the same: then it may be growing there, as a copy from another disk does.
+    """
+    if new is None:
+        return _MOVED_S
+    is_another_file = old is None or new.inode != old.inode
+    is_moved = is_another_file and new.modified_ns != new.changed_ns
+    return _MOVED_S if is_moved else _WRITTEN_S
+
+
+def is_same_file(new: Stamp | None, old: Stamp | None) -> bool:
+    """Whether two different versions are of one file, which was written in place."""
+    return new is not None and old is not None and new != old and new.inode == old.inode

@@ -7,7 +7,7 @@ moment later, so it is waited for longer than what was moved into place. Knows n
 from pathlib import Path
 from typing import NamedTuple
 
-_WRITTEN_S = 1.0
+WRITTEN_S = 1.0
 _MOVED_S = 0.25
 
 
@@ -29,8 +29,8 @@ def stamp_of(path: Path) -> Stamp | None:
     return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
-def still_s(new: Stamp | None, old: Stamp | None = None) -> float:
-    """Return for how many seconds a version has to stand still, given the one before it, if known.
+def still_s(new: Stamp | None, old: Stamp | None) -> float:
+    """Return for how many seconds a version has to stand still, given the one before it.
 
     Another file in the same place was moved there, unless its last change was a write, which sets
     both of its times to the same: then it may be growing there, as a copy from another disk does.
@@ -39,7 +39,7 @@ def still_s(new: Stamp | None, old: Stamp | None = None) -> float:
         return _MOVED_S
     is_another_file = old is None or new.inode != old.inode
     is_moved = is_another_file and new.modified_ns != new.changed_ns
-    return _MOVED_S if is_moved else _WRITTEN_S
+    return _MOVED_S if is_moved else WRITTEN_S
 
 
 def is_same_file(new: Stamp | None, old: Stamp | None) -> bool:

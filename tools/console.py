@@ -76,16 +76,16 @@ def without_traceback(main: Callable[[], int]) -> int:
     except OSError as error:
         if error.errno not in _NOT_WRITTEN:
             raise
-        discard_output()
+        discard(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             print(f"The output cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     return status
 
 
-def discard_output() -> None:
-    """Have what is still to be printed go nowhere, so that nothing fails on it at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def discard(stream: TextIO) -> None:
+    """Have what a stream still has to write go nowhere, or the program would fail on it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -5,7 +5,7 @@ nobody. What is to change is worked out in `list_editor.pairs`.
 """
 
 import argparse
-import contextlib
+import io
 import json
 import sys
 import time
@@ -76,18 +76,13 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     except AllowListError as error:
         raise ConfigError([each.at(settings.allow_list) for each in error.faults]) from None
     except (phone.PhoneError, pairs.PairError, editor.AppendError) as error:
-        print(f"{options.command}: {error}", file=sys.stderr)
+        say(f"{options.command}: {error}")
         return 2 if isinstance(error, phone.PhoneError) else 1
 
 
 def patience(command: str) -> Patience:
     """Return for how long a command waits for others: it says on stderr for whom."""
-
-    def say(text: str) -> None:
-        with contextlib.suppress(OSError):
-            print(f"{command}: {text}", file=sys.stderr, flush=True)
-
-    return Patience(say, time.monotonic, time.sleep)
+    return Patience(lambda text: say(f"{command}: {text}"), time.monotonic, time.sleep)
 
 
 def report(command: str, text: str) -> int:
@@ -96,13 +91,22 @@ def report(command: str, text: str) -> int:
         print(text, flush=True)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError):
-            console.discard_output()
+            console.discard(sys.stdout)
         cause = getattr(error, "strerror", None) or type(error).__name__
         failure = f"{command}: this was done, but the output cannot be written ({cause}):"
-        with contextlib.suppress(OSError):
-            print(failure, text, sep="\n", file=sys.stderr, flush=True)
+        say(f"{failure}\n{text}")
         return NOT_PRINTED
     return 0
+
+
+def say(text: str) -> None:
+    """Print to stderr, if it is open and can be written."""
+    if sys.stderr is None:
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        console.discard(sys.stderr)
 
 
 def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
@@ -221,7 +225,6 @@ def _report(options: argparse.Namespace, done: dict[str, Any], text: str) -> int
     """Print what was done, for a program or for people; return the exit status."""
     if options.json:
         return report(options.command, json.dumps(done))
-    out = console.terminal()
-    with out.capture() as captured:
-        console.print_wrapped(out, text)
-    return report(options.command, captured.get().rstrip("\n"))
+    lines = io.StringIO()
+    console.print_wrapped(console.terminal(lines), text)
+    return report(options.command, lines.getvalue().rstrip("\n"))

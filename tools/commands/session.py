@@ -13,7 +13,6 @@ import base64
 import json
 import os
 import re
-import sys
 from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,7 +86,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
             _check_can_append(settings, people, live.current.own_numbers)
         session = create_session(settings, people, options.validity)
     except (phone.PhoneError, editor.AppendError, SessionError) as error:
-        print(f"session: {error}", file=sys.stderr)
+        pair.say(f"session: {error}")
         return 2 if isinstance(error, phone.PhoneError) else 1
     status = pair.report("session", _in_words(session))
     if options.append:
@@ -206,8 +205,8 @@ def _append(settings: Settings, session: MaskedSession, now: datetime, status: i
         added = f"{path}: both routes were added"
         if not status:
             return pair.report("session", added)
-        print(added, file=sys.stderr)
+        pair.say(added)
         return status
     head = "the session exists, but its routes were not added:"
-    print(head, *faults, sep="\n  ", file=sys.stderr)
+    pair.say("\n  ".join([head, *faults]))
     return 1

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from allow_list.stamp import Stamp, stamp_of, still_s
+from allow_list.stamp import WRITTEN_S, Stamp, stamp_of
 from tools.list_editor import rights
 
 try:
@@ -66,12 +66,13 @@ class Patience:
 
 
 def wait_until_still(path: Path, patience: Patience) -> Stamp | None:
-    """Return the stamp of a file that stands still as a server wants it before it reads it.
+    """Return the stamp of a file that stands still, as the server waits for it before it reads.
 
-    What a command of ours has left is whole, and not waited for.
+    Whether it was moved into place nobody knows who has only just come. What a command of ours has
+    left is whole, and not waited for.
     """
     stamp, since_s = stamp_of(path), patience.clock()
-    while stamp and not is_marked(stamp) and patience.clock() - since_s < still_s(stamp, stamp):
+    while stamp and not is_marked(stamp) and patience.clock() - since_s < WRITTEN_S:
         patience.wait(f"another program, which is writing {path}")
         found = stamp_of(path)
         if found != stamp:

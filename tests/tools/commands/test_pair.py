@@ -1,5 +1,7 @@
 """pair, unpair and prune, as an operator or their software runs them."""
 
+import contextlib
+import getpass
 import json
 import os
 import random
@@ -8,7 +10,9 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import facts
 import pytest
@@ -16,6 +20,7 @@ from helpers import ROOT, Clock, eventually, read_list
 from processes import ServerProcess
 
 from tools import main
+from tools.list_editor import turns
 
 A, B, C = "12025550130", "12025550131", "12025550132"
 POOL = ["12025550161", "12025550162"]
@@ -32,6 +37,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Path:
     monkeypatch.setattr(main, "now", clock)
     path = tmp_path / "allowlist.csv"
     path.write_text(facts.ALLOW_LIST)
+    turns.mark(path)  # or each command would wait for a program that writes it
     return path
 
 
@@ -82,7 +88,8 @@ def test_json_tells_a_program_the_same(capsys: Captured) -> None:
         "removed": [
             {"to": POOL[0], "from": "...0130", "destination": "...0131"},
             {"to": POOL[0], "from": "...0131", "destination": "...0130"},
-        ]
+        ],
+        "kept": [],
     }
     assert told("prune", "--older-than", "7d") == {"removed": 1, "kept": []}
 
@@ -120,7 +127,26 @@ def test_unpair_shows_no_number_whole_that_is_a_persons(path: Path, capsys: Capt
     path.write_text(facts.ALLOW_LIST + direct)
     status, out, _ = run(capsys, "unpair", A, B, "--json")
     row = {"to": "...0131", "from": "...0130", "destination": "...0131"}
-    assert (status, json.loads(out)) == (0, {"removed": [row]})
+    assert (status, json.loads(out)) == (0, {"removed": [row], "kept": []})
+
+
+def test_unpair_keeps_a_row_that_refuses_somebody_and_says_so(path: Path, capsys: Captured) -> None:
+    refused = f"{facts.DIALLED},{A},{B},,,2026-01-31T18:00:00Z,\n"
+    path.write_text(facts.ALLOW_LIST + refused)
+    because = (
+        "kept: 1, the first in line 6, because otherwise a row for any caller would connect people"
+        " who are refused today"
+    )
+    none = f"unpair: no row connects ...0130 and ...0131; {because}\n"
+    assert run(capsys, "unpair", A, B) == (1, "", none)
+    assert path.read_text() == facts.ALLOW_LIST + refused
+    run(capsys, "pair", A, B, "--for", "2h")
+    status, out, _ = run(capsys, "unpair", A, B)
+    text = f"rows of ...0130 and ...0131 behind {POOL[0]} removed: 2; {because}"
+    assert (status, " ".join(out.split())) == (0, text)
+    assert path.read_text() == facts.ALLOW_LIST + refused
+    run(capsys, "pair", A, B, "--for", "2h")
+    assert json.loads(run(capsys, "unpair", A, B, "--json")[1])["kept"] == [6]
 
 
 def test_prune_removes_expired_rows_and_keeps_comments(path: Path, capsys: Captured) -> None:
@@ -270,15 +296,130 @@ def test_what_stays_of_a_byte_order_mark_stays_first(path: Path, capsys: Capture
 # Real processes
 
 
-def start(folder: Path, *words: str, pool: list[str] = POOL) -> "subprocess.Popen[str]":
+def start(
+    folder: Path, *words: str, pool: list[str] = POOL, out: int | IO[str] = subprocess.PIPE
+) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, ROOT / "app.py", *words],
         cwd=folder,
         env={**os.environ, "MASKING_VIRTUAL_NUMBERS": ",".join(pool)},
-        stdout=subprocess.PIPE,
+        stdout=out,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@contextlib.contextmanager
+def output(kind: str) -> Iterator[int]:
+    """Yield an output that cannot be written: a full disk, or a pipe without a reader."""
+    if kind == "full disk":
+        with Path("/dev/full").open("w") as full:
+            yield full.fileno()
+        return
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [("full disk", "No space left on device"), ("closed pipe", "Broken pipe")],
+)
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_what_was_done_is_said_on_stderr_if_the_output_cannot_be_written(
+    kind: str, cause: str, form: tuple[str, ...], path: Path
+) -> None:
+    def done(*words: str) -> str:
+        with output(kind) as out, start(path.parent, *words, *form, out=out) as process:
+            errors = process.communicate(timeout=30)[1]
+        assert process.returncode == 3
+        head, text = errors.splitlines()
+        failure = f"this was done, but the output cannot be written ({cause}):"
+        assert head == f"{words[0]}: {failure}"
+        return text
+
+    made = done("pair", A, B, "--for", "2h")
+    assert len(read_list(path.read_text())) == 4 + 2
+    parted = done("unpair", A, B)
+    assert path.read_text() == facts.ALLOW_LIST
+    pruned = done("prune", "--older-than", "1m")
+    assert len(read_list(path.read_text())) == 3
+    if form:
+        assert json.loads(made)["virtual_number"] == POOL[0]
+        assert len(json.loads(parted)["removed"]) == 2
+        assert json.loads(pruned) == {"removed": 1, "kept": []}
+    else:
+        assert made.startswith(f"{POOL[0]} connects ...0130 and ...0131 until 20")
+        assert parted == f"rows of ...0130 and ...0131 behind {POOL[0]} removed: 2"
+        assert pruned.endswith(" removed: 1")
+
+
+def test_without_a_place_to_say_it_the_status_still_tells_that_it_was_done(path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, ROOT / "app.py", "pair", A, B, "--for", "2h"],
+            cwd=path.parent,
+            env={**os.environ, "MASKING_VIRTUAL_NUMBERS": POOL[0]},
+            stdout=full,
+            stderr=full,
+            check=False,
+            timeout=30,
+        )
+    assert ended.returncode == 3
+    assert len(read_list(path.read_text())) == 4 + 2
+
+
+def test_a_list_that_is_being_written_is_not_kept_half(path: Path) -> None:
+    """Twenty rows are flushed one by one, as a program does that writes the list itself."""
+    header, *_ = facts.ALLOW_LIST.splitlines(keepends=True)
+    rows = [f"12025550{140 + n},,{facts.DESTINATION},,,,\n" for n in range(20)]
+    with path.open("w") as file:
+        file.write(header)
+        file.flush()
+        process = start(path.parent, "pair", A, B, "--for", "2h")
+        for row in rows:
+            file.write(row)
+            file.flush()
+            time.sleep(0.1)
+    assert process.communicate(timeout=30)[1] == ""
+    first = path.read_text().splitlines(keepends=True)
+    assert first[:21] == [header, *rows]
+    assert len(first) == 1 + 20 + 2
+
+
+@pytest.mark.faults
+def test_a_command_that_waits_says_for_whom_and_gives_up(path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from tools.list_editor import turns\n"
+        "with turns.hold(Path(sys.argv[1]), turns.Patience(print, time.monotonic, time.sleep)):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        began = time.monotonic()
+        with start(path.parent, "pair", A, B, "--for", "2h") as waiting:
+            assert waiting.stderr is not None
+            said = waiting.stderr.readline()
+            said_s = time.monotonic() - began
+            error = waiting.communicate(timeout=30)[1]
+        took_s = time.monotonic() - began
+        holder.kill()
+    whom = f"process {holder.pid} of user {getpass.getuser()}, which is changing the list"
+    assert said == f"pair: waiting for {whom}\n"
+    assert error == f"pair: allowlist.csv: not changed: waited 10 s for {whom}; run this again\n"
+    assert (waiting.returncode, 3 <= said_s < took_s, took_s >= 10) == (1, True, True)
+    assert path.read_text() == facts.ALLOW_LIST
+    # Killed, it holds nobody.
+    assert start(path.parent, "pair", A, B, "--for", "2h").communicate(timeout=30)[1] == ""
 
 
 def test_pairs_of_one_person_made_at_once_get_a_number_each(path: Path) -> None:
@@ -335,9 +476,7 @@ def test_killed_at_any_moment_a_pair_is_in_the_list_or_not(path: Path) -> None:
         assert without_pairs(path.read_text()) == without_pairs(before), seed
         assert len(read_list(path.read_text())) - len(read_list(before)) in (0, 2), seed
     assert start(path.parent, "prune", "--older-than", "7d").communicate()[1] == ""
-    assert {each.name for each in path.parent.iterdir()} == {
-        "allowlist.csv", ".allowlist.csv.lock",
-    }  # fmt: skip
+    assert {each.name for each in path.parent.iterdir()} == {"allowlist.csv"}
 
 
 def without_pairs(text: str) -> str:

@@ -19,7 +19,7 @@ from raw_servers import raw_server, saying
 from session_server import session_server
 
 import signature
-from tools.list_editor import editor
+from tools.list_editor import editor, turns
 from tools.simulation.call import Signer
 from tools.simulation.play import Target
 from tools.simulation.scenarios import SCENARIOS
@@ -35,6 +35,7 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoin
     """The account at TeleSign's endpoint that the settings name; the list is in this folder."""
     monkeypatch.chdir(tmp_path)
     LIST.write_text(facts.ALLOW_LIST)
+    turns.mark(LIST)  # or the command would wait for a program that writes it
     account = Endpoint(facts.CUSTOMER_ID, KEY)
     with session_server(account) as url:
         for name, value in {**facts.KEYS, "MASKING_API_URL": url}.items():
@@ -170,6 +171,41 @@ def test_a_list_that_cannot_be_written_any_more_is_said_after_the_session(
         "the session exists, but its routes were not added:\n"
         "  allowlist.csv: cannot be written (why); it is unchanged\n"
     )
+
+
+def test_an_expired_row_that_keeps_somebody_out_stays(session: Any) -> None:
+    """Its `to` has a row for any caller, who would be connected without it."""
+    kept_out = f"{facts.DIALLED},{RIDER},{DRIVER},,,2026-01-31T18:00:00Z,kept out\n"
+    replaced = f"12025550182,{RIDER},{DRIVER},,,2026-01-31T18:00:00Z,an older session\n"
+    LIST.write_text(facts.ALLOW_LIST + kept_out + replaced)
+    assert session(RIDER, DRIVER, "--append").returncode == 0
+    assert kept_out in LIST.read_text()
+    assert replaced not in LIST.read_text()
+
+
+@pytest.mark.parametrize(("words", "lines"), [((), 4), (("--append",), 5)])
+def test_a_session_that_cannot_be_printed_is_said_on_stderr_and_added_all_the_same(
+    words: tuple[str, ...], lines: int, account: Endpoint
+) -> None:
+    assert unasked(account)
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, ROOT / "app.py", "session", RIDER, DRIVER, "--validity", "2", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    said = ended.stderr.splitlines()
+    assert (ended.returncode, len(said)) == (3, lines)
+    assert said[0] == (
+        "session: this was done, but the output cannot be written (No space left on device):"
+    )
+    assert said[1].startswith("session ")
+    assert said[2] == f"{RIDER} dials 12025550181 and reaches {DRIVER}, who sees 12025550180"
+    assert (f"12025550181,{RIDER}," in LIST.read_text()) == bool(words)
+    assert said[4:] == ["allowlist.csv: both routes were added"] * bool(words)
 
 
 def test_ten_digits_after_a_plus_are_asked_for_as_they_are(session: Any) -> None:

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from typing import Any
 import facts
 import pytest
 from helpers import ROOT, START, SUPPORT, read_list
+from waits import Waits
 
 from commands import Dial
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
 from tools.list_editor import editor, turns
 from tools.list_editor.editor import AppendError
-from tools.list_editor.turns import Patience
 
 ONE, TWO = PhoneNumber(facts.RIDER), PhoneNumber(facts.DRIVER)
 MASK_1, MASK_2 = PhoneNumber("12025550180"), PhoneNumber("12025550181")
@@ -43,22 +42,6 @@ def routes(ends: datetime = ENDS) -> list[Route]:
 
 def parse(lines: list[str]) -> AllowList:
     return read_list("\n".join(lines))
-
-
-@dataclass
-class Waits:
-    """A clock that only waiting moves, and what it is said to be for."""
-
-    now_s: float = 0.0
-    said: list[str] = field(default_factory=list)
-    while_waiting: Callable[[], object] = lambda: None
-
-    def patience(self) -> Patience:
-        return Patience(self.said.append, lambda: self.now_s, self.sleep)
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-        self.while_waiting()
 
 
 def append(path: Path, **changes: Any) -> None:

@@ -4,20 +4,24 @@ Nothing says of a file that its writer is done. What was written in place may ha
 moment later, so it is waited for longer than what was moved into place. Knows no clock.
 """
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 WRITTEN_S = 1.0
 _MOVED_S = 0.25
 
 
-class Stamp(NamedTuple):
-    """What changes when a file is written, replaced or given other rights."""
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What changes when a file is written or replaced.
+
+    `changed_ns` also changes with its rights and its links, and makes no version another one.
+    """
 
     modified_ns: int
-    changed_ns: int
     size: int
     inode: int
+    changed_ns: int = field(compare=False)
 
 
 def stamp_of(path: Path) -> Stamp | None:
@@ -26,7 +30,7 @@ def stamp_of(path: Path) -> Stamp | None:
         found = path.stat()
     except OSError:
         return None
-    return Stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+    return Stamp(found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
 
 
 def still_s(new: Stamp | None, old: Stamp | None) -> float:

@@ -68,6 +68,11 @@ FIGURES = [
     ("BODY_BYTES = 65_536", "docs/limits.md", "A body may have 65,536 bytes"),
     ("CONNECTIONS = 2000", "docs/limits.md", "At most 2,000 connections"),
     ("WAITING_REQUESTS = 10", "docs/limits.md", "more than ten requests waiting"),
+    ("WRITTEN_S = 1.0", "docs/allow-list.md", "once it has stood still for a second"),
+    ("OVERDUE_S = 5.0", "docs/allow-list.md", "for five seconds, `/health` says `stale`"),
+    ("SAY_AFTER_S = 3.0", "docs/allow-list.md", "After three seconds it says for whom"),
+    ("MAX_WAIT_S = 10.0", "docs/allow-list.md", "After ten it gives up"),
+    ("NOT_PRINTED = 3", "docs/sessions.md", "the exit status is then 3"),
     ('HEALTH_PATH = "/health"', "docs/deploy.md", "`GET /health`"),
 ]
 

@@ -48,7 +48,7 @@ LAYERS = {
         CORE | {"allow_list", "tools.list_advice"}, BOTTLE | NET | FILES | CLOCKS | THREADS
     ),
     "tools/list_editor": Layer(
-        CORE | {"allow_list", "tools.list_editor"}, BOTTLE | NET | DATABASES | THREADS
+        CORE | {"allow_list", "tools.list_editor"}, BOTTLE | NET | DATABASES | CLOCKS | THREADS
     ),
     "tools/inspector": Layer(
         CORE

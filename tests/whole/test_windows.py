@@ -34,6 +34,7 @@ def test_calls_are_answered_and_kept(tmp_path: Path) -> None:
     [
         (["check"], 0),
         (["forget", facts.CALLER], 1),
+        (["prune", "--older-than", "7d"], 0),
     ],
 )
 def test_commands_that_read_or_change_files_run(

@@ -1,13 +1,14 @@
-"""Gives a new file the owner, the group, the mode and the ACL of the list whose place it takes.
+"""Who may read and write: a new file gets the rights of the list whose place it takes.
 
-The server reads the list by one of them, often as another user. Each is kept as far as the user
-may; where the owner, the group or the ACL cannot be kept and somebody could no longer read the
-list, there is an error while the new file is still empty. Other extended attributes are not kept.
+The server reads the list by its owner, its group, its mode or its ACL, often as another user. Each
+is kept as far as the user may; where one cannot be kept and somebody could no longer read the list,
+there is an error while the new file is still empty. Other extended attributes are not kept.
 """
 
 import contextlib
 import os
 import stat
+import struct
 from pathlib import Path
 
 try:
@@ -17,6 +18,9 @@ except ImportError:  # not on this system, which has no such owners either
     grp = pwd = None  # type: ignore[assignment]
 
 _ACL = "system.posix_acl_access"
+_ACL_ENTRY = struct.Struct("<HHI")
+_ACL_OWNER, _ACL_GROUP = 0x01, 0x04
+_WRITE, _READ_WRITE = 2, 6
 
 
 class RightsError(Exception):
@@ -90,18 +94,57 @@ def _group_name(group: int) -> str:
         return str(group)
 
 
+def share(file: int, folder: Path) -> None:
+    """Let all who may write to a folder read and write an open file in it, and nobody else."""
+    found = folder.stat()
+    change_owner(file, -1, found.st_gid)
+    has_group = os.fstat(file).st_gid == found.st_gid
+    acl = _find_acl(folder)
+    if acl is None:
+        _remove_acl(file)
+        of_group = 0o060 if has_group and found.st_mode & stat.S_IWGRP else 0
+        of_others = 0o006 if found.st_mode & stat.S_IWOTH else 0
+        os.chmod(file, 0o600 | of_group | of_others)
+    else:
+        os.setxattr(file, _ACL, _writers(acl, has_group=has_group))
+    change_owner(file, found.st_uid, -1)
+
+
+def _writers(acl: bytes, *, has_group: bool) -> bytes:
+    """Return an ACL by which those may read and write whom another ACL lets write, and the owner.
+
+    Source: posix_acl_xattr.h of Linux: a version, then entries of a tag, permissions and an id.
+    """
+    entries = b""
+    for tag, permissions, who in _ACL_ENTRY.iter_unpack(acl[4:]):
+        may_write = permissions & _WRITE and (tag != _ACL_GROUP or has_group)
+        entries += _ACL_ENTRY.pack(tag, _READ_WRITE if may_write or tag == _ACL_OWNER else 0, who)
+    return acl[:4] + entries
+
+
 def _copy_acl(old: Path, new: Path) -> None:
     """Give the new file the ACL of the old one, or none: a folder may pass its own on."""
-    if not hasattr(os, "getxattr"):
-        return
-    try:
-        acl = os.getxattr(old, _ACL)
-    except OSError:  # it has none
-        with contextlib.suppress(OSError):
-            os.removexattr(new, _ACL)
+    acl = _find_acl(old)
+    if acl is None:
+        _remove_acl(new)
         return
     try:
         os.setxattr(new, _ACL, acl)
     except OSError as error:
         message = f"its access control list cannot be kept ({error.strerror}); run this as root"
         raise RightsError(message) from None
+
+
+def _find_acl(path: Path) -> bytes | None:
+    """Return the ACL of a file or folder; `None` if it has none, or the system knows none."""
+    if not hasattr(os, "getxattr"):
+        return None
+    try:
+        return os.getxattr(path, _ACL)
+    except OSError:
+        return None
+
+
+def _remove_acl(file: Path | int) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        os.removexattr(file, _ACL)

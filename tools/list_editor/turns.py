@@ -4,9 +4,9 @@ What is locked is a file beside the list that is there only meanwhile. A lock mu
 who may change the list, and closed to strangers. The list is changed by putting another file in its
 place, so those are the users who may write to its *folder*. Neither a lock on the list nor one on
 the folder is theirs alone: both are to be had by reading, and some who may write to the folder may
-not write to the list. So the lock is a file of its own: only they can make it, and it gets the
-folder's owner and group, and is open to those who may write to the folder, as far as its mode says.
-Nobody has to clean up: the lock of a command that was killed is free, and the next one takes it.
+not write to the list. So the lock is a file of its own, which only they can make, and which is open
+to all of them. Nobody has to clean up: the lock of a command that was killed is free, and the next
+command takes it.
 
 In a sticky folder such as /tmp strangers can make files too. The list does not belong there.
 """
@@ -149,18 +149,10 @@ def _open(file: Path, target: Path) -> int | None:
 
 def _share(target: Path, handle: int) -> None:
     """Open the lock of a file to all who may change the file, and to nobody else."""
-    folder, mode = target.parent.stat(), 0o600
-    owner = folder.st_uid
-    rights.change_owner(handle, -1, folder.st_gid)
-    if folder.st_mode & stat.S_ISVTX:  # only the file's owner may replace it, and the folder's
-        owner = target.stat().st_uid
+    if target.parent.stat().st_mode & stat.S_ISVTX:  # there it is the owner's alone to change
+        rights.change_owner(handle, target.stat().st_uid, -1)
     else:
-        if folder.st_mode & stat.S_IWGRP and os.fstat(handle).st_gid == folder.st_gid:
-            mode |= 0o060
-        if folder.st_mode & stat.S_IWOTH:
-            mode |= 0o006
-    os.chmod(handle, mode)
-    rights.change_owner(handle, owner, -1)
+        rights.share(handle, target.parent)
 
 
 def _lock(handle: int) -> bool:

@@ -158,10 +158,11 @@ def test_what_would_shut_a_reader_out_is_an_error_and_nothing_changes(
     assert shared.left() == {"allowlist.csv"}
 
 
-def acl_of(user: int) -> bytes:
-    """Return the ACL that lets one more user read, as Linux stores it."""
-    entries = [(1, 6, 2**32 - 1), (2, 4, user), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1),
-               (32, 0, 2**32 - 1)]  # fmt: skip
+def acl_of(user: int, *, may: int = 4, group_may: int = 4, others_may: int = 0) -> bytes:
+    """Return an ACL that lets one more user read, or more, as Linux stores it."""
+    nobody = 2**32 - 1
+    entries = [(1, 6, nobody), (2, may, user), (4, group_may, nobody),
+               (16, may | group_may, nobody), (32, others_may, nobody)]  # fmt: skip
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
@@ -236,6 +237,24 @@ def test_a_lock_whose_holder_was_killed_is_taken_by_all_who_may_change_the_list(
     assert shared.left() == {"allowlist.csv", ".allowlist.csv.turn"}
     user, groups = then
     assert shared.pair(user, *groups) == (0, "")
+    assert shared.left() == {"allowlist.csv"}
+
+
+def test_the_acl_of_a_folder_says_who_may_take_the_lock(shared: Shared) -> None:
+    """Then its mode does not say what its group may. Where there are no ACLs, nothing is said."""
+    shared.belongs((0, CLERKS, 0o755), (0, CLERKS, 0o644))
+    acl = acl_of(CLERK, may=7, group_may=5, others_may=5)
+    try:
+        os.setxattr(shared.folder, "system.posix_acl_access", acl)
+        os.setxattr(shared.folder, "system.posix_acl_default", acl_of(STRANGER))
+    except OSError:
+        return
+    with doing(shared, ROOT_USER, [0], "hold", "allowlist.csv"):
+        pass
+    for user, groups in (OTHER_CLERK, [CLERKS]), (STRANGER, [STRANGER]):
+        with doing(shared, user, groups, "block", ".allowlist.csv.turn") as said:
+            assert said == "held 0\n"
+    assert shared.pair(CLERK) == (0, "")
     assert shared.left() == {"allowlist.csv"}
 
 

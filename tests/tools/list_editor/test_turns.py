@@ -1,5 +1,6 @@
 """Whose turn it is to change a list: one command at a time, and none while it is being written."""
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -75,26 +76,25 @@ def test_nothing_is_said_of_a_short_wait(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["allowlist.csv"]
 
 
-def test_a_lock_that_its_holder_has_removed_holds_nobody(path: Path) -> None:
-    """It was opened before it was removed, and locked after: somebody else may have a new one."""
-    lock = path.with_name(".allowlist.csv.turn")
-    turns.mark(path)
-    first = turns.hold(path, Waits().patience())
+def test_a_lock_that_its_holder_has_removed_is_not_taken_for_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was opened before it was removed, and locked after, when another one was there."""
+    first, second = (turns.hold(path, Waits().patience()) for _ in range(2))
     first.__enter__()
-    waits = Waits()
-    second = turns.hold(path, Waits().patience())
+    lock = fcntl.flock
 
-    def hand_over() -> None:
-        waits.while_waiting = lambda: None
+    def hand_over(handle: int, kind: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
         first.__exit__(None, None, None)
         second.__enter__()
+        lock(handle, kind)
 
-    waits.while_waiting = hand_over
+    monkeypatch.setattr(fcntl, "flock", hand_over)
     with pytest.raises(AppendError, match="waited 10 s"):
-        change(path, waits)
-    assert lock.exists()
+        change(path, Waits())
     second.__exit__(None, None, None)
-    assert not lock.exists()
+    assert [file.name for file in path.parent.iterdir()] == ["allowlist.csv"]
 
 
 def test_a_lock_that_does_not_say_whose_it_is_is_another_commands(path: Path) -> None:

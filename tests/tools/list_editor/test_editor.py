@@ -58,6 +58,7 @@ def check(path: Path, waits: Waits | None = None) -> None:
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "allowlist.csv"
     path.write_text(facts.ALLOW_LIST)
+    turns.mark(path)  # or real programs would wait for one that writes it
     return path
 
 

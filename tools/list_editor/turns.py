@@ -34,7 +34,7 @@ _MILLISECOND_NS = 1_000_000
 
 
 class TurnError(Exception):
-    """It was not our turn for too long; the message says because of whom, and what to do."""
+    """We have waited too long for our turn; the message says for whom, and what to do."""
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Patience:
     has_said: bool = False
 
     def wait(self, for_whom: str, remedy: str = "run this again") -> None:
-        """Wait for a moment. Raises `TurnError` if there was enough of that."""
+        """Wait for a moment. Raises `TurnError` after ten seconds in all."""
         if self.waited_s >= _MAX_WAIT_S:
             raise TurnError(f"waited {_MAX_WAIT_S:.0f} s for {for_whom}; {remedy}")
         if self.waited_s >= _SAY_AFTER_S and not self.has_said:
@@ -66,10 +66,10 @@ class Patience:
 
 
 def wait_until_still(path: Path, patience: Patience) -> Stamp | None:
-    """Return the stamp of a file that stands still, as the server waits for it before it reads.
+    """Wait until a file has stood still for as long as one that was written in place has to.
 
-    Whether it was moved into place nobody knows who has only just come. What a command of ours has
-    left is whole, and not waited for.
+    A command has not seen the version before, and so cannot tell that a file was moved there. What
+    a command of ours has left is whole, and not waited for. Returns the stamp of the file.
     """
     stamp, since_s = stamp_of(path), patience.clock()
     while stamp and not is_marked(stamp) and patience.clock() - since_s < WRITTEN_S:

@@ -19,6 +19,9 @@ _OVERDUE_S = 5.0
 _SWITCH_INTERVAL_S = 0.0001
 _NOT_RELOADED = "the allow-list was not reloaded; the last good one is still used"
 
+_Clock = Callable[[], float]
+_Notify = Callable[[str], None]
+
 
 class LiveAllowList:
     """The allow-list of a file that may change: `current` is its last good version.
@@ -28,17 +31,13 @@ class LiveAllowList:
     """
 
     def __init__(
-        self,
-        path: Path,
-        read: Callable[[], AllowList],
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, path: Path, read: Callable[[], AllowList], *, clock: _Clock = time.monotonic
     ) -> None:
         self._path, self._read, self._clock = path, read, clock
         self._read_stamp = self._last_stamp = stamp_of(path)
         self._still_at_s = 0.0
         self._unread_since_s: float | None = None
-        self._is_overdue = self._try_again = False
+        self._try_again = False
         self._fault = ""
         self._reload_requested = threading.Event()
         self.current = read()
@@ -46,9 +45,9 @@ class LiveAllowList:
     @property
     def is_stale(self) -> bool:
         """Whether the file differs from `current`: it has a fault, or is being written for long."""
-        return bool(self._fault) or self._is_overdue
+        return bool(self._fault)
 
-    def watch(self, notify: Callable[[str], None]) -> None:
+    def watch(self, notify: _Notify) -> None:
         """Check the file four times a second from now on; `notify` gets a line for each change."""
 
         def keep_checking() -> None:
@@ -63,7 +62,7 @@ class LiveAllowList:
         """Have the file read soon, even if it does not seem to have changed; for any thread."""
         self._reload_requested.set()
 
-    def check(self, notify: Callable[[str], None], *, requested: bool) -> None:
+    def check(self, notify: _Notify, *, requested: bool) -> None:
         """Read the file if it has changed and stands still, or if requested.
 
         `notify` gets the outcome, unless it is the fault that the same file had before.
@@ -74,23 +73,21 @@ class LiveAllowList:
             self._last_stamp = stamp
         is_new = requested or stamp != self._read_stamp
         if not is_new and not self._try_again:
-            self._unread_since_s, self._is_overdue = None, False
+            self._unread_since_s = None
         elif requested or now_s >= self._still_at_s:
-            self._reload(stamp, notify, requested=requested, is_new=is_new)
+            self._reload(stamp, notify, requested=requested)
         else:
             self._note_unread(now_s, notify)
 
-    def _note_unread(self, now_s: float, notify: Callable[[str], None]) -> None:
+    def _note_unread(self, now_s: float, notify: _Notify) -> None:
         """Have the list be stale once its file has changed, and was not read, for a while."""
         if self._unread_since_s is None:
             self._unread_since_s = now_s
-        if not self._is_overdue and now_s - self._unread_since_s >= _OVERDUE_S:
-            self._is_overdue = True
-            notify(f"{_NOT_RELOADED}: {self._path} is being written")
+        if not self._fault and now_s - self._unread_since_s >= _OVERDUE_S:
+            self._fault, self._try_again = f"{self._path} is being written", True
+            notify(f"{_NOT_RELOADED}: {self._fault}")
 
-    def _reload(
-        self, stamp: Stamp | None, notify: Callable[[str], None], *, requested: bool, is_new: bool
-    ) -> None:
+    def _reload(self, stamp: Stamp | None, notify: _Notify, *, requested: bool) -> None:
         """Replace the list if the file has no fault; note its first one, and if it may pass.
 
         What was written while it was read may be half of each version, and waits for its turn.
@@ -98,9 +95,9 @@ class LiveAllowList:
         allow_list, fault, try_again = self._read_quickly()
         if is_same_file(stamp_of(self._path), stamp) and not requested:
             return
-        before = "" if is_new else self._fault
+        before = "" if requested or stamp != self._read_stamp else self._fault
         self._fault, self._try_again = fault, try_again
-        self._read_stamp, self._unread_since_s, self._is_overdue = stamp, None, False
+        self._read_stamp, self._unread_since_s = stamp, None
         if allow_list is not None:
             self.current = allow_list
             refused = "" if len(allow_list) else " (every call is refused)"

@@ -39,10 +39,7 @@ def still_s(new: Stamp | None, old: Stamp | None) -> float:
     Another file in the same place was moved there, unless its last change was a write, which sets
     both of its times to the same: then it may be growing there, as a copy from another disk does.
     """
-    if new is None:
-        return _MOVED_S
-    is_another_file = old is None or new.inode != old.inode
-    is_moved = is_another_file and new.modified_ns != new.changed_ns
+    is_moved = new is None or (not is_same_file(new, old) and new.modified_ns != new.changed_ns)
     return _MOVED_S if is_moved else WRITTEN_S
 
 

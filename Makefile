@@ -1,10 +1,19 @@
-# Each target first makes the virtual environment if it is missing, or older than its requirements.
+# Each target first makes the virtual environment if it is missing, or older than its requirements,
+# and makes it anew if it is of no use: its folder was moved or copied, its Python is gone or another.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := -m pip install --no-user --quiet --disable-pip-version-check
 
-.PHONY: run call test later faults lint bench mutants
+# With it `python -m` would not find what is in this folder.
+unexport PYTHONSAFEPATH
+
+# pip names the folder that it is in, unless its Python is gone or does not find it.
+is_usable = $(findstring from $(abspath $(1))/,$(shell $(1)/bin/pip --version 2>/dev/null))
+UNUSABLE := $(foreach venv,$(VENV) benchmarks/.venv,$(if $(call is_usable,$(venv)),,$(venv)/ready))
+
+.PHONY: run call test later faults lint bench mutants $(UNUSABLE)
 
 run: $(VENV)/ready
 	$(BIN)/python app.py
@@ -38,24 +47,24 @@ bench: $(VENV)/dev benchmarks/.venv/ready
 
 # From the beginning each time: what was found with other tests says nothing about these.
 mutants: $(VENV)/dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-mutants.txt
+	$(BIN)/python $(PIP_INSTALL) -r requirements-mutants.txt
 	rm -rf mutants
 	$(BIN)/mutmut run --max-children 1
 	$(BIN)/mutmut results
 
 $(VENV)/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(if $(filter $@,$(UNUSABLE)),$(PYTHON) -m venv --clear $(VENV))
+	$(BIN)/python $(PIP_INSTALL) -r requirements.txt
 	touch $@
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python $(PIP_INSTALL) -r requirements-dev.txt
 	touch $@
 
 # What cannot be installed here is left out of the measurement, which says so.
 benchmarks/.venv/ready: benchmarks/requirements.txt benchmarks/peers/package.json
-	$(PYTHON) -m venv benchmarks/.venv
-	-benchmarks/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(if $(filter $@,$(UNUSABLE)),$(PYTHON) -m venv --clear benchmarks/.venv)
+	-benchmarks/.venv/bin/python $(PIP_INSTALL) -r $<
 	-npm install --prefix benchmarks/peers --no-package-lock --silent
 	touch $@

@@ -17,6 +17,10 @@ Another WSGI server runs `app:application`.
 """
 
 if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent))  # `python -P` and -I leave it out
     from serving import prerequisites
 
     prerequisites.check()  # first: the imports below find out what is missing

@@ -5,6 +5,10 @@ separate readings of TeleSign's documents have to agree. `--help` lists the opti
 """
 
 if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent))  # `python -P` and -I leave it out
     from serving import prerequisites
 
     prerequisites.check()  # first, as what is missing is found by the imports that follow

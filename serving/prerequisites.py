@@ -4,17 +4,33 @@ It is imported before everything else, by any Python 3: no newer syntax here, no
 `simulator.py`, and nothing but the standard library.
 """
 
+import io
+import os
 import sys
+from pathlib import Path
 
 OLDEST = (3, 11)
 
+_FOLDER = Path(__file__).resolve().parent.parent
+_PYTHON = Path(".venv", "Scripts" if os.name == "nt" else "bin", "python")
+_ANEW = (
+    "in {}, remove the folder .venv if there is one, and make it anew:"
+    " python3 -m venv .venv && {} -m pip install --no-user -r requirements.txt"
+)
+
 
 def check() -> None:
-    """End the program if this Python is too old; from now on tell of a missing package."""
+    """End the program if this Python is too old; from now on tell of a missing package.
+
+    What is printed is escaped where the encoding of the output lacks it.
+    """
     if sys.version_info[:2] < OLDEST:
         got = "{}.{}".format(*sys.version_info[:2])
         sys.exit(f"wanted Python 3.11 or newer, got {got} ({sys.executable})")
     sys.excepthook = _tell
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # it is `None` if it was closed
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _tell(kind: "type[BaseException]", error: BaseException, trace: object) -> None:
@@ -22,7 +38,15 @@ def _tell(kind: "type[BaseException]", error: BaseException, trace: object) -> N
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
         return
-    sys.stderr.write(
-        f"wanted the package {error.name.partition('.')[0]}, got none in {sys.executable};"
-        " run .venv/bin/python instead, or python -m pip install -r requirements.txt\n"
-    )
+    package = error.name.partition(".")[0]
+    sys.stderr.write(f"wanted the package {package}, got none in {sys.executable}; {_advice()}\n")
+
+
+def _advice() -> str:
+    """Return what to do: a `.venv` that was moved, or whose Python was upgraded, is of no use."""
+    python = _FOLDER / _PYTHON
+    # Not by the file: the Python of a virtual environment is a link to another one.
+    is_it = Path(sys.executable).parent.resolve() == python.parent.resolve()
+    if python.exists() and not is_it:
+        return f"run {python} instead"
+    return _ANEW.format(_FOLDER, _PYTHON)

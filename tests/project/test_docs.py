@@ -47,6 +47,7 @@ OF_OTHER_PROGRAMS = {
     "--bind",
     "--no-control-socket",
     "--preload",
+    "--no-user",
 }
 # They change the machine, or go on for ever, or their parts are looked at one by one.
 NOT_RUN = ("make", "sudo", "ngrok", "cloudflared", "gunicorn", "export", "masked_calls()", "}")
@@ -175,8 +176,23 @@ def test_the_commands_without_make_are_those_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text().replace("$(BIN)", ".venv/bin")
     (plain,) = [block for block in SHELL if "-m venv" in block]
     set_up, start = plain.splitlines()
-    assert set_up.endswith("-m pip install -r requirements.txt")
+    assert set_up.endswith("-m pip install --no-user -r requirements.txt")
     assert f"\t{start}\n" in makefile
+
+
+def test_every_installation_goes_into_the_virtual_environment_whatever_pip_is_set_to() -> None:
+    files = ["Makefile", ".ci/run", "serving/prerequisites.py", "requirements-postgresql.txt"]
+    texts = EVERYTHING + "".join((ROOT / name).read_text() for name in files)
+    options = re.findall(r"\bpip install (\S+)", texts)
+    assert len(options) > 5
+    assert set(options) == {"--no-user"}
+
+
+def test_ci_begins_with_the_test_command_of_the_readme() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    commands = [line for line in script.splitlines() if re.search(r"\b(make|pytest|pip)\b", line)]
+    assert commands[0] == "env -u TEST_DATABASE_URL -u NOTHING_SKIPPED make test"
+    assert "`make test`" in TEXTS["README.md"]
 
 
 def test_every_module_that_is_run_exists() -> None:

@@ -27,7 +27,9 @@ FLAGS = (
 )  # fmt: skip
 MASKING_IDS = {facts.MASKING_ID, facts.PAIR_NUMBER, "12025550102"}
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium here")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no chromium or no chromedriver here"
+)
 
 
 @pytest.fixture

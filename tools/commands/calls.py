@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
@@ -32,6 +33,9 @@ _MAX_WITHOUT_YEAR = timedelta(days=300)
 _HEADERS = ("id ends", "caller", "dialled", "wait", "talk", "what became of it")
 _FIELDS = [each.name for each in fields(CallRecord) if each.name not in ("reference_id", "legs")]
 _CSV_COLUMNS = ("reference_id", "simulated", *_FIELDS)
+# Full-width signs count. A spreadsheet may be set to part a cell at any of these, and at a quote
+# within: so before a sign there is a letter, a digit or a mark, or else an apostrophe.
+_BEGINS_FORMULA = re.compile('(?<![^,;|"\\s])(?=[-=+@\uff0d\uff1d\uff0b\uff20])')
 
 
 class _NotFoundError(Exception):
@@ -118,7 +122,7 @@ def _csv_cell(value: Any) -> Any:
         value = " ".join(value)
     if isinstance(value, str):
         value = console.printable(value)
-        return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
+        return _BEGINS_FORMULA.sub("'", value)
     return value
 
 

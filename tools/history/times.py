@@ -30,15 +30,19 @@ def instant(text: str, now: datetime, *, zone: tzinfo | None = UTC) -> datetime:
     """Read a point in time, and return it in UTC.
 
     It is `today` or `yesterday` (their first moment), a span such as `2h` (so long before `now`), a
-    time of today such as `18:00`, or a date with or without a time. What names no zone is in
-    `zone`, or with `None` in that of this machine.
+    time of today such as `18:00`, or a date (its first moment), or with a time. What names no zone
+    is in `zone`, or with `None` in that of this machine; what occurs twice is the first of both.
     """
     try:
         moment = _moment(text, now.astimezone(zone))
         if moment.tzinfo is None and zone is not None:
             moment = moment.replace(tzinfo=zone)
-        return moment.astimezone(UTC)  # without a zone of its own it is in the machine's
-    except (ValueError, OverflowError):
+        if moment.tzinfo is None:
+            # In the machine's zone. Where clocks are put on at midnight a day begins at 01:00, and
+            # of a midnight that there is not `astimezone` makes 23:00 of the day before.
+            return datetime.fromtimestamp(moment.timestamp(), UTC)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(
             "wanted today, yesterday, a span before now such as 2h, or a date or time such as"
             f" 2026-11-23T18:00, got {text!r}"

@@ -15,6 +15,7 @@ from call_logs import DIAL
 from command_line import deliver_some_calls, ids, of
 from databases import EACH_DATABASE, log_in_sqlite
 from helpers import START, Clock, payload
+from zones import machine_in, needs_tzset
 
 import events
 from call_log import writer
@@ -218,6 +219,34 @@ def test_the_calls_as_csv_that_no_spreadsheet_calculates(
     assert [row["reference_id"] for row in table][:4] == ["'@sum", "'-1", "'+1", "'=1+1"]
     assert table[-1]["disposition"] == "answered"
     assert table[-1]["talk_s"] == "4.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("  =1+1", "  '=1+1"),
+        ("busy;=1+1", "busy;'=1+1"),
+        ("busy,+1,@sum", "busy,'+1,'@sum"),
+        ('busy;"=1+1"', 'busy;"\'=1+1"'),
+        ("busy|-1", "busy|'-1"),
+        ("busy -1", "busy '-1"),
+        ("\t=1", "\\t=1"),  # a backslash: there is no tab any more, nor an end of a line
+        ("a\t=1\r=2\n=3", "a\\t=1\\r=2\\n=3"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("busy;\uff0b1 \uff0d1,\uff20a", "busy;'\uff0b1 '\uff0d1,'\uff20a"),
+        ("no-answer a=b 1+1 x@y", "no-answer a=b 1+1 x@y"),
+        ("", ""),
+    ],
+)
+def test_a_cell_begins_no_formula_wherever_a_spreadsheet_parts_it(
+    text: str, cell: str, log_url: str, ask: Any, clock: Clock
+) -> None:
+    event = {"event": "dial_completed", "reference_id": "one", "data": {"status": text}}
+    body = json.dumps(event).encode()
+    keep(log_url, [row_of(Delivery(events.parse(body), body, clock()), Decision(NoAction()))])
+    (row,) = csv.DictReader(io.StringIO(ask("calls", "--csv", "--full").stdout))
+    assert row["dial_status"] == cell
 
 
 @pytest.mark.parametrize(
@@ -494,18 +523,13 @@ def test_a_status_that_holds_a_number_is_redacted(revealing: str, ask: Any) -> N
     assert call["dial_status"] == f"moved to {SAID}"
 
 
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of this machine cannot be set")
-def test_local_times_say_their_zone_as_utc_does(
-    deliver: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@needs_tzset
+def test_local_times_say_their_zone_as_utc_does(deliver: Any, ask: Any) -> None:
     deliver("one", "incoming_call")
     shown = {}
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "TEST-05:30")
-        time.tzset()
+    with machine_in("TEST-05:30"):
         for words in ("", "one", "one --json", "--since 17:30", "--until 17:30", "--until today"):
             shown[words] = ask("calls", "--local", *words.split()).stdout
-    time.tzset()
     assert shown[""].startswith("UTC+05:30 ")
     assert "\n11-23 17:30:00  one " in shown[""]
     assert " 17:30:00 " in shown["one"]

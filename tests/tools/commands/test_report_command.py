@@ -1,18 +1,18 @@
 """`report`: it counts what the records of the calls say, and prints it within 80 columns."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import facts
 import pytest
 from databases import EACH_DATABASE, log_in_sqlite
-from helpers import START, payload
+from helpers import START, Clock, payload
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from zones import FIRST_MOMENTS, machine_in, needs_tzset
 
 import events
 from call_log import writer
@@ -267,14 +267,34 @@ last event  2026-11-23 10:05, 1 h 54 min ago
 """.replace("#", "\N{FULL BLOCK}")
 
 
+@needs_tzset
+@pytest.mark.parametrize(("zone", "day", "first"), FIRST_MOMENTS)
+def test_a_local_day_is_counted_from_its_first_moment(
+    zone: str, day: str, first: str, deliver: Any, ask: Any, clock: Clock
+) -> None:
+    began = datetime.fromisoformat(first).replace(tzinfo=UTC)
+    clock.utc = began - timedelta(seconds=1)
+    deliver("before", "incoming_call")
+    deliver("within", "incoming_call")
+    deliver("too", "incoming_call")
+    clock.utc = began + timedelta(hours=20)
+    before = str(date.fromisoformat(day) - DAY)
+    with machine_in(zone):
+        words = "report", "--local", "--json", "--since"
+        since, all_of_it = (json.loads(ask(*words, each).stdout) for each in (day, before))
+        calls = ask("calls", "--local", "--since", day).stdout
+        until = ask("calls", "--local", "--until", day).stdout
+    counts = [[(each["day"], each["calls"]) for each in one["days"]] for one in (since, all_of_it)]
+    assert counts == [[(day, 2)], [(before, 1), (day, 2)]]
+    assert [name in calls for name in ("before", "within", "too")] == [False, True, True]
+    assert [name in until for name in ("before", "within", "too")] == [True, False, False]
+
+
+@needs_tzset
 @pytest.mark.usefixtures("store")
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of this machine cannot be set")
-def test_local_times_name_their_zone(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", "TEST-05:30")
-        time.tzset()
+def test_local_times_name_their_zone(ask: Any) -> None:
+    with machine_in("TEST-05:30"):
         shown = ask("report", "--local").stdout
-    time.tzset()
     assert "to 2026-11-23 17:30 (UTC+05:30)\n" in shown
 
 

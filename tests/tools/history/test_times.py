@@ -1,9 +1,13 @@
 """Spans and points in time as people write them."""
 
 import argparse
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zones import FIRST_MOMENTS, machine_in, needs_tzset
 
 from tools.history import times
 
@@ -66,6 +70,38 @@ def test_without_a_zone_an_instant_is_one_of_this_machine() -> None:
     assert read.astimezone().replace(tzinfo=None) == datetime(2026, 6, 1, 12)
     today = times.instant("today", NOW, zone=None).astimezone()
     assert (today.date(), today.hour) == (NOW.astimezone().date(), 0)
+
+
+@needs_tzset
+@pytest.mark.parametrize(("zone", "day", "first"), FIRST_MOMENTS)
+def test_a_day_of_this_machine_begins_at_its_first_moment(zone: str, day: str, first: str) -> None:
+    began = datetime.fromisoformat(first).replace(tzinfo=UTC)
+    with machine_in(zone):
+        assert times.instant(day, NOW, zone=None) == began
+        assert times.instant("today", began, zone=None) == began
+        assert times.instant("today", began + timedelta(hours=22), zone=None) == began
+        assert times.instant("yesterday", began + timedelta(hours=26), zone=None) == began
+        options = argparse.Namespace(since=day, until=day, local=True)
+        for bound in "since", "until":
+            setattr(options, bound, None)
+            assert set(times.bounds(options, NOW)) == {began, None}
+            setattr(options, bound, day)
+
+
+ZONES = sorted(available_timezones() - {"localtime"})
+
+
+@needs_tzset
+@pytest.mark.skipif(not ZONES, reason="nothing is known of zones here")
+@given(zone=st.sampled_from(ZONES or [""]), day=st.dates(date(2020, 1, 1), date(2037, 12, 31)))
+def test_before_a_day_of_any_zone_it_is_another(zone: str, day: date) -> None:
+    with machine_in(zone):
+        first = times.instant(day.isoformat(), NOW, zone=None)
+    there = first.astimezone(ZoneInfo(zone))
+    second_before = (first - timedelta(seconds=1)).astimezone(ZoneInfo(zone))
+    assert second_before.date() < day == there.date()
+    # The same as the standard library makes of the zone, if it is named.
+    assert first == datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
 
 
 @pytest.mark.parametrize("text", ["", "now", "25:00", "2026-13-01", "0h", "9999-12-31T23:59-12:00"])

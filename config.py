@@ -193,6 +193,8 @@ def read(
     `text` is TOML, from the file of that name. A key or a customer id may be missing unless the
     settings are for `serving`, which answers strangers.
     """
+    if environment.get(CUSTOMER_ID) == environment.get(API_KEY) == "":  # neither is set
+        environment = {name: text for name, text in environment.items() if name != API_KEY}
     faults: list[str] = []
     values: dict[str, Any] = {}
     for place, name, value in (*_in_file(text, file, faults), *_in_environment(environment)):

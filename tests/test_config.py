@@ -513,6 +513,20 @@ def test_who_only_looks_is_told_of_a_faulty_key_too() -> None:
     assert faults == [f"TELESIGN_API_KEY: key 1: {KEY_WANTED}"]
 
 
+def test_both_of_them_empty_are_as_if_neither_was_set() -> None:
+    """So `deploy/environment` ships them."""
+    empty = {"TELESIGN_CUSTOMER_ID": "", "TELESIGN_API_KEY": ""}
+    for environment in {}, {"MASKING_CALLER_ID_NUMBER": "18888888888"}:
+        assert config.read("", environment | empty) == config.read("", environment)
+    settings, faults = config.read("", empty)
+    assert (settings.verified, settings.only_fictional, faults) == (False, True, [])
+
+
+@pytest.mark.parametrize("filled", [{}, {"TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID}])
+def test_an_empty_key_alone_is_a_fault(filled: dict[str, str]) -> None:
+    assert faults_of(TELESIGN_API_KEY="", **filled)
+
+
 def test_a_customer_id_needs_its_key() -> None:
     assert faults_of(TELESIGN_CUSTOMER_ID=facts.CUSTOMER_ID) == [ONE_ALONE]
 

@@ -183,3 +183,12 @@ def test_a_server_that_is_started_has_the_key_and_the_digit_of_the_environment()
     environment = {"MASKING_PORT": "9", "MASKING_ACCEPT_DIGIT": "2", **facts.KEYS}
     own = play._own_environment(environment, [SCENARIOS["screening-accepted"]])
     assert own == environment | {"MASKING_PORT": "0", "MASKING_CALL_LOG": ""}
+
+
+@pytest.mark.parametrize("environment", [{}, dict.fromkeys(facts.KEYS, "")])
+def test_a_server_that_is_started_has_a_key_of_its_own_where_none_is_set(
+    environment: dict[str, str],
+) -> None:
+    own = play._own_environment(environment, [])
+    assert own["TELESIGN_CUSTOMER_ID"] == "SIMULATED"
+    assert Signer.from_environment(own).key

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import sys
 import threading
 import time
 import traceback
@@ -102,6 +103,8 @@ class Lines:
         self._fd = fd
         readable = os.isatty(fd) if readable is None else readable
         self._format = _as_text if readable else _as_json
+        terminal = sys.stdout if readable else None
+        self._encoding: str = getattr(terminal, "encoding", None) or "utf-8"
         # The lock guards the counts and `_last_shown`; the queue needs none.
         self._lock = threading.Lock()
         self._events, self._rejected = Counter[str](), Counter[str]()
@@ -200,7 +203,7 @@ class Lines:
             return ""
 
     def _write(self, text: str) -> None:
-        data = self._line_end + text.encode("utf-8", "backslashreplace")
+        data = self._line_end + text.encode(self._encoding, "backslashreplace")
         while data:
             try:
                 written = os.write(self._fd, data)

@@ -67,7 +67,7 @@ def without_traceback(main: Callable[[], int]) -> int:
     """
     if sys.stdout is None:
         # For as long as the program runs; so no other file becomes standard output.
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8", errors="replace")  # noqa: SIM115
     try:
         status = main()
         sys.stdout.flush()

@@ -1,5 +1,6 @@
 """The lines of the server: what they say, as text and as JSON, and that no output holds us up."""
 
+import io
 import json
 import os
 import subprocess
@@ -221,6 +222,13 @@ def test_a_rejection_on_a_terminal_says_how_many_had_no_line(
 
 def test_a_text_that_cannot_be_encoded_is_escaped() -> None:
     assert texts(lambda log: log.notice("list\udcff.csv")) == ["notice: list\\udcff.csv"]
+
+
+def test_what_the_encoding_of_a_terminal_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert texts(lambda log: log.notice("für")) == ["notice: f\\xfcr"]
+    monkeypatch.setattr(sys, "stdout", None)  # it was closed
+    assert texts(lambda log: log.notice("für")) == ["notice: für"]
 
 
 def test_lines_are_text_on_a_terminal_and_json_elsewhere() -> None:

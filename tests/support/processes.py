@@ -68,7 +68,7 @@ class ServerProcess:
     def _wait_for_address(self) -> str:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self.process.poll() is None:
-            found = re.search(self.told, self.stderr.read_text())
+            found = re.search(self.told, self.stderr.read_text(errors="replace"))
             if found:
                 return found[1]
             time.sleep(0.02)

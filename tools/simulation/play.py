@@ -177,7 +177,7 @@ def _own_environment(
     It takes any free port, and keeps no call log.
     """
     own = {**environment, "MASKING_PORT": "0", "MASKING_CALL_LOG": ""}
-    if "TELESIGN_API_KEY" not in own:
+    if not own.get("TELESIGN_API_KEY"):
         own["TELESIGN_CUSTOMER_ID"] = SIMULATED
         own["TELESIGN_API_KEY"] = base64.b64encode(secrets.token_bytes(32)).decode()
     if any(scenario.screened for scenario in scenarios):
@@ -190,10 +190,10 @@ def _own_server(environment: Mapping[str, str]) -> Iterator[str]:
     """Start the server; yield its URL and stop it at the end. Raises `ServerStartError`."""
     process = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, str(_APP)],
-        env=environment,
+        env={**environment, "PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     with process:
         try:

@@ -12,6 +12,7 @@ each brings its own settings, every statement is in one, and none is prepared.
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,15 @@ SET LOCAL statement_timeout = {longest};
 SET LOCAL idle_in_transaction_session_timeout = 4000;
 SET LOCAL synchronous_commit = on
 """
+
+# What the driver or the server says of a connection that is not made, and what to do about it.
+_ADVICE = {
+    "resolve host|translate host name": "correct the host in call_log",
+    "refused|No such file": "start the database server, or correct host and port in call_log",
+    "timeout expired|timed out|unreachable|No route": "correct the host, or open the firewall",
+    'password auth|no password|role "': "correct the user, and PGPASSWORD or the .pgpass file",
+    'database ".*" does not|no such database': "create it, in UTF8, or correct it in call_log",
+}
 
 
 class PostgresStore(Store):
@@ -159,9 +169,7 @@ class PostgresStore(Store):
                 f"{self.place}: there is no call log yet; a server makes it"
             ) from error
         except psycopg.Error as error:
-            # Without a primary message it is the driver's own on the connection; no row is in it.
-            message = error.diag.message_primary or f"{error}".partition("\n")[0]
-            raise StoreError(f"{self.place}: {message}; see the database server's log") from error
+            raise StoreError(f"{self.place}: {_explain(error)}") from error
 
 
 def _locking(reference_ids: Iterable[str]) -> str:
@@ -179,12 +187,25 @@ def _lock(reference_id: str) -> int:
     return int.from_bytes(hashlib.sha256(reference_id.encode()).digest()[:8], signed=True)
 
 
+def _explain(error: psycopg.Error) -> str:
+    """Return what has failed and what to do; no row and no password is in it."""
+    # Without a primary message it is the driver's own on the connection, which has no code either.
+    message = error.diag.message_primary or f"{error}".partition("\n")[0]
+    advice = (advice for words, advice in _ADVICE.items() if re.search(words, message))
+    message = re.sub("^connection (failed|is bad): |FATAL: +", "", message)
+    return f"{message}; {next(advice, 'see the log of the database server')}"
+
+
 def _place(url: str) -> str:
     """Return host and database of a URL, without user and password."""
-    try:
+    user_and_host, _, rest = url.partition("://")[2].partition("/")
+    with contextlib.suppress(psycopg.Error):
         known = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise StoreError(
-            "call_log: wanted postgresql://user@host:port/database, got an invalid URL"
-        ) from error
-    return f"PostgreSQL {known.get('dbname', '')} on {known.get('host', 'this machine')}"
+        # Otherwise a part of a password would be taken for one of these, and shown.
+        is_encoded = user_and_host.count("@") < 2 and "@" not in rest.partition("?")[0]
+        if is_encoded and re.fullmatch("[0-9,]*", str(known.get("port", ""))):
+            return f"PostgreSQL {known.get('dbname', '')} on {known.get('host', 'this machine')}"
+    raise StoreError(
+        "call_log: wanted postgresql://user@host:port/database, got an invalid URL; write @ as %40"
+        " and / as %2F in a password"
+    )

@@ -145,7 +145,7 @@ def test_a_real_list_is_shown_without_a_key(ask: Any) -> None:
         ({"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": facts.CUSTOMER_ID},
          "TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0"),
         ({"TELESIGN_API_KEY": "", "TELESIGN_CUSTOMER_ID": ""},
-         "TELESIGN_API_KEY: key 1: wanted at least 16 bytes of key, got 0"),
+         "as long as TELESIGN_API_KEY is not set"),
     ],
 )  # fmt: skip
 def test_check_says_why_the_server_would_not_start(

@@ -195,6 +195,15 @@ def test_ci_begins_with_the_test_command_of_the_readme() -> None:
     assert "`make test`" in TEXTS["README.md"]
 
 
+def test_ci_installs_each_program_that_tests_look_for_if_it_lacks_that_very_one() -> None:
+    tests = "".join(path.read_text() for path in ROOT.glob("tests/**/*.py"))
+    wanted = set(re.findall(r"""\bwhich\(["']([\w-]+)""", tests))
+    script = (ROOT / ".ci" / "run").read_text()
+    needed = re.findall(r"^need (\S+) \S", script, re.MULTILINE)
+    assert {"chromium", "chromedriver"} <= wanted
+    assert wanted - {"make", "env", "setpriv"} <= set(needed)  # these are where CI runs
+
+
 def test_every_module_that_is_run_exists() -> None:
     named = re.findall(r"python -m (benchmarks\.\w+)", EVERYTHING)
     assert named

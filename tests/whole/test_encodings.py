@@ -12,7 +12,6 @@ import pytest
 from helpers import ROOT, eventually, payload
 from processes import ServerProcess
 
-ENCODINGS = ("cp1252", "ascii")
 BARE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 IN_ASCII = str.maketrans("│─█", "|-#")
 STATUS = "occupé: 您好 \N{GRINNING FACE}"
@@ -77,12 +76,11 @@ def test_what_an_output_lacks_is_escaped(words: str, folder: Path) -> None:
     status, *wanted = run(folder, words, {"PYTHONIOENCODING": "utf-8"})
     texts = [output.decode().translate(IN_ASCII) for output in wanted]
     assert "Traceback" not in "".join(texts)
-    for encoding in ENCODINGS:
-        got_status, *got = run(folder, words, {"PYTHONIOENCODING": f"{encoding}:strict"})
-        for text, output in zip(texts, got, strict=True):
-            escaped = text.encode(encoding, "backslashreplace").decode(encoding)
-            assert steady(output.decode(encoding)) == steady(escaped), encoding
-        assert got_status == status
+    got_status, *got = run(folder, words, {"PYTHONIOENCODING": "cp1252:strict"})
+    for text, output in zip(texts, got, strict=True):
+        escaped = text.encode("cp1252", "backslashreplace").decode("cp1252")
+        assert steady(output.decode("cp1252")) == steady(escaped)
+    assert got_status == status
     # Here the words of the command line are not what was typed either.
     got_status, *got = run(folder, words, BARE)
     assert [len(steady(output.decode("ascii"))) for output in got] == [

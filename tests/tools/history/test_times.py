@@ -1,13 +1,13 @@
 """Spans and points in time as people write them."""
 
 import argparse
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo, available_timezones
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from zoneinfo import available_timezones
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zones import FIRST_MOMENTS, machine_in, needs_tzset
+from zones import FIRST_MOMENTS, KATHMANDU, SANTIAGO, machine_in, needs_tzset
 
 from tools.history import times
 
@@ -88,20 +88,17 @@ def test_a_day_of_this_machine_begins_at_its_first_moment(zone: str, day: str, f
             setattr(options, bound, day)
 
 
-ZONES = sorted(available_timezones() - {"localtime"})
+# Of this machine, if it knows any by their names.
+ZONES = sorted(available_timezones() - {"localtime"}) or [SANTIAGO, KATHMANDU]
 
 
 @needs_tzset
-@pytest.mark.skipif(not ZONES, reason="nothing is known of zones here")
-@given(zone=st.sampled_from(ZONES or [""]), day=st.dates(date(2020, 1, 1), date(2037, 12, 31)))
+@given(zone=st.sampled_from(ZONES), day=st.dates(date(2020, 1, 1), date(2037, 12, 31)))
 def test_before_a_day_of_any_zone_it_is_another(zone: str, day: date) -> None:
     with machine_in(zone):
         first = times.instant(day.isoformat(), NOW, zone=None)
-    there = first.astimezone(ZoneInfo(zone))
-    second_before = (first - timedelta(seconds=1)).astimezone(ZoneInfo(zone))
-    assert second_before.date() < day == there.date()
-    # The same as the standard library makes of the zone, if it is named.
-    assert first == datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
+        second_before = first - timedelta(seconds=1)
+        assert second_before.astimezone().date() < day == first.astimezone().date()
 
 
 @pytest.mark.parametrize("text", ["", "now", "25:00", "2026-13-01", "0h", "9999-12-31T23:59-12:00"])

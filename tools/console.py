@@ -24,6 +24,7 @@ CALLER, TELESIGN, SERVER, CALLED = range(len(PARTIES))
 _MIN_WIDTH = 80
 _MAX_WIDTH = 120
 _MARGIN = 4
+_MIN_LAST_WIDTH = 16
 _NOT_WRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _IN_ASCII = str.maketrans("│─", "|-")
 
@@ -89,16 +90,30 @@ def discard(stream: TextIO) -> None:
 
 
 def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns as wide as their longest cell; the last column may be of any length."""
+    """Print rows in columns as wide as their longest cell.
+
+    On a terminal the last column is wrapped into the room that is left, or stands below the others.
+    """
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    indent = sum(widths) - widths[-1] + 2 * (len(widths) - 1)
+    room = max(console.width - indent, 0) if console.is_terminal else max(widths[-1], 1)
+    is_below = room < min(widths[-1], _MIN_LAST_WIDTH)
+    if is_below:
+        indent, room = _MARGIN, console.width - _MARGIN
+    widths[-1] = min(widths[-1], room)
 
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(map(str.ljust, cells, widths)).rstrip()
+    def lines(cells: Sequence[str]) -> Iterator[str]:
+        line = "  ".join(map(str.ljust, cells[:-1], widths))
+        first, *more = wrap(cells[-1], room) if len(cells[-1]) > room else [cells[-1]]
+        yield line.rstrip() if is_below else "  ".join(filter(None, (line, first))).rstrip()
+        yield from (" " * indent + text for text in ([first, *more] if is_below else more) if text)
 
-    console.print(Text(line(headers), style="bold"))
-    console.print("  ".join("-" * width for width in widths))
+    for line in lines(headers):
+        console.print(Text(line, style="bold"))
+    console.print("  ".join("-" * width for width in widths[: -1 if is_below else None]))
     for row in rows:
-        console.file.write(line(row) + "\n")
+        for line in lines(row):
+            console.file.write(line + "\n")
 
 
 def print_wrapped(console: Console, text: str, style: str = "") -> None:

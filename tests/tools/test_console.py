@@ -188,3 +188,48 @@ def in_shell(line: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
     )
+
+
+REASONS = [
+    ["1", "not_listed"],
+    ["22", "a reason that takes many more words than there is room for"],
+]
+WIDE = [["12025550123" * 6, "a reason that takes many more words than there is room for"]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "terminal", "lines"),
+    [
+        (
+            [["x" * 40, reason] for _, reason in REASONS],
+            True,
+            [
+                f"{'a':<40}  b",
+                f"{'-' * 40}  {'-' * 38}",
+                f"{'x' * 40}  not_listed",
+                f"{'x' * 40}  a reason that takes many more words",
+                f"{' ' * 42}than there is room for",
+            ],
+        ),
+        (
+            WIDE,
+            True,
+            ["a", "    b", "-" * 66, WIDE[0][0], f"    {WIDE[0][1]}"],
+        ),
+        (
+            REASONS,
+            False,
+            ["a   b", f"--  {'-' * 58}", "1   not_listed", f"22  {REASONS[1][1]}"],
+        ),
+    ],
+    ids=["wrapped", "below", "no terminal"],
+)
+def test_the_last_column_of_a_table_takes_the_room_that_is_left_on_a_terminal(
+    rows: list[list[str]], terminal: bool, lines: list[str]
+) -> None:
+    out = Console(file=io.StringIO(), width=80, force_terminal=terminal, color_system=None)
+    console.print_table(out, ("a", "b"), rows)
+    assert isinstance(out.file, io.StringIO)
+    assert [
+        line.rstrip() for line in Text.from_ansi(out.file.getvalue()).plain.splitlines()
+    ] == lines

@@ -5,9 +5,8 @@ that TeleSign reports; where it reports none, the time at which the server recei
 I/O; the present is passed in.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,8 +18,6 @@ from phone import NoNumber, PhoneNumber
 
 MAX_CALL = timedelta(hours=4, minutes=10)
 """So long after its first event a call is over in any case: TeleSign's limit is 4 h."""
-
-_BETWEEN = "[^0-9A-Za-z]{0,4}"  # the digits of a number
 
 
 class Disposition(StrEnum):
@@ -191,38 +188,6 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     if start is None or end is None:
         return None
     return round(max((end - start).total_seconds(), 0.0), 3)
-
-
-def finds(number: PhoneNumber, home_country_code: str) -> Callable[[str], bool]:
-    """Return a test of whether a text, plain or JSON, holds a number in any way of writing it.
-
-    With or without separators and the country code.
-    """
-    national = number.removeprefix(home_country_code)
-    digits, code = _spaced(national), _spaced(number.removesuffix(national))
-    if code:
-        digits = f"(?:{code}{_BETWEEN})?(?:0{_BETWEEN})?{digits}"
-    return _holds(rf"(?<![0-9])(?:(?:00|011){_BETWEEN})?{digits}(?![0-9])")
-
-
-def ends_in(digits: str) -> Callable[[str], bool]:
-    """Return a test of whether some group of digits in a text, plain or JSON, ends in these."""
-    return _holds(f"{_spaced(digits)}(?![0-9])")
-
-
-def _spaced(digits: str) -> str:
-    return _BETWEEN.join(digits)
-
-
-def _holds(pattern: str) -> Callable[[str], bool]:
-    found = re.compile(pattern).search
-
-    def test(text: str) -> bool:
-        # Without JSON escapes each character is written in one way only.
-        plain = json.dumps(json.loads(text), ensure_ascii=False) if "\\" in text else text
-        return found(plain) is not None
-
-    return test
 
 
 def has_number_ending(call: CallRecord, digits: str) -> bool:

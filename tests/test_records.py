@@ -17,7 +17,6 @@ from records import (
     Disposition,
     State,
     StoredEvent,
-    ends_in,
     has_number_ending,
     record,
 )
@@ -252,17 +251,3 @@ def test_the_numbers_of_legs_and_of_sip_addresses_count_as_well() -> None:
     sip = events.IncomingCall(facts.REFERENCE_ID, NoNumber.BAD, NoNumber("bad", "12025550188"))
     assert has_number_ending(folded(stored(sip)), "0188")
     assert not has_number_ending(folded(received("incoming_call_withheld")), "0188")
-
-
-@pytest.mark.parametrize(
-    ("text", "is_found"),
-    [
-        ('{"from": "12025550123"}', True),
-        ('"+1 (202) 555-01-23"', True),
-        ("0123", True),
-        ("01234", False),
-        ("0124", False),
-    ],
-)
-def test_a_text_may_hold_a_number_that_ends_in_some_digits(text: str, is_found: bool) -> None:
-    assert ends_in("0123")(text) is is_found

@@ -114,6 +114,8 @@ def _add_live_check(parser: ArgumentParser) -> None:
 def _add_forget(parser: ArgumentParser) -> None:
     number = "the number, with its country code"
     parser.add_argument("number", type=arguments.number, metavar="NUMBER", help=number)
+    also = "also what may be the number in another form, or another person's"
+    _add_flags(parser.add_argument, also=also)
 
 
 def _add_inspect(parser: ArgumentParser) -> None:

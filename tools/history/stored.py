@@ -20,10 +20,11 @@ from call_log.store import Row, Store, StoreError, microseconds, utc
 from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
 from events import EventError, IncomingCall
 from phone import PhoneNumber
-from records import StoredEvent, ends_in, finds, has_number_ending
+from records import StoredEvent, has_number_ending
 from routing import AllowList
 from serving.sources import load, read_settings
 from tools.history.logged_call import LoggedCall, logged_call
+from tools.history.search import ends_in, held
 from tools.history.simulated import is_simulated
 
 _PAGE = 200
@@ -80,8 +81,16 @@ class Filters:
 
     def may_hold(self) -> Callable[[str], bool]:
         """Return a test of whether a text may hold the number; it passes some that do not."""
-        # At home a number is also written without its country code, and then ends like this.
-        return ends_in((self.digits or "").removeprefix(self.home_country_code))
+        digits = self.digits or ""
+        ends, holds = ends_in(digits), self._holds()
+        return lambda text: ends(text) or holds(text)
+
+    def _holds(self) -> Callable[[str], bool]:
+        """Return a test of whether a text holds the number, if it is a whole one."""
+        if not phone.is_number(self.digits):
+            return lambda _: False
+        holds = held(PhoneNumber(self.digits or ""), self.home_country_code)
+        return lambda text: bool(holds(text))
 
     def passes(self, call: LoggedCall) -> bool:
         """Whether a call passes."""
@@ -98,7 +107,7 @@ class Filters:
         if has_number_ending(call.record, digits):
             return True
         texts = (text for each in call.events for text in (each.body, json.dumps(each.reply)))
-        return phone.is_number(digits) and any(map(finds(digits, self.home_country_code), texts))
+        return any(map(self._holds(), texts))
 
 
 class StoredCalls:

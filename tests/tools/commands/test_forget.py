@@ -11,10 +11,8 @@ from databases import EACH_DATABASE, log_in_sqlite
 from helpers import Clock
 from processes import ServerProcess
 
-import phone
-from call_log import writer
+from call_log import saved, writer
 from call_log.store import Row
-from records import finds
 from tools.commands import forget
 
 log_url = log_in_sqlite
@@ -43,32 +41,7 @@ def test_a_number_is_forgotten_however_it_was_written(
 
 
 @pytest.mark.parametrize(
-    "written",
-    [
-        '"+1 (202) 555-0123"',
-        '"1-202-555-0123"',
-        '"2025550123"',
-        "12025550123",
-        '"001 (202) 555-0123"',
-        '"+1\\u00a0202\\u00a0555\\u00a00123"',
-        '"0 202 555 0123"',
-        '"\\u0031202555\\u00301\\u00323"',
-    ],
-)
-def test_every_way_to_write_a_number_is_found(log_url: str, written: str) -> None:
-    body = b'{"event":"x","reference_id":"one","data":{"who":%s}}' % written.encode()
-    store = writer.store_of(log_url)
-    store.open()
-    row = Row("one", "x", b"1", None, None, None, "{}", None, 1, 1, 1, None, None, body)
-    with store.transaction(["one"]):
-        store.keep([row, row._replace(reference_id="two", body=body.replace(b"23", b"24"))])
-    number = phone.parse(facts.CALLER)
-    assert store.calls_where(finds(number, "1")) == {"one"}
-    store.close()
-
-
-@pytest.mark.parametrize(
-    "held",
+    "member",
     [
         {"caller": "12025550123"},
         {"caller": "bad 0012025550123"},
@@ -77,18 +50,105 @@ def test_every_way_to_write_a_number_is_found(log_url: str, written: str) -> Non
     ],
     ids=["caller", "SIP address", "dialled", "destination"],
 )
-def test_a_number_is_found_in_every_part_of_a_row(log_url: str, held: dict[str, Any]) -> None:
+def test_a_number_is_found_in_every_part_of_a_row(
+    log_url: str, ask: Any, member: dict[str, Any]
+) -> None:
     """A destination is in no event until the call has ended."""
+    row = row_of_call("one", b"{}")
+    other = {name: text.replace("23", "24") for name, text in member.items()}
+    keep(log_url, [row._replace(**member), row._replace(reference_id="two", **other)])
+    assert ask("forget", facts.CALLER).stdout == "deleted 1 call with ...0123\n"
+    assert kept(log_url) == {"two"}
+
+
+def row_of_call(call: str, body: bytes) -> Row:
+    return Row(call, "incoming_call", b"1", None, None, None, "{}", None, 1, 1, 1, None, None, body)
+
+
+def with_texts(*texts: str) -> list[Row]:
+    """Return rows of calls `call-0` and so on, each with a text that somebody has sent."""
+    bodies = [f'{{"event":"new","reference_id":"x","data":{text}}}' for text in texts]
+    return [row_of_call(f"call-{n}", body.encode()) for n, body in enumerate(bodies)]
+
+
+def keep(log_url: str, rows: list[Row]) -> None:
     store = writer.store_of(log_url)
     store.open()
-    row = Row(
-        "one", "incoming_call", b"1", None, None, None, "{}", None, 1, 1, 1, None, None, b"{}"
-    )
-    other = {name: text.replace("23", "24") for name, text in held.items()}
-    with store.transaction(["one", "two"]):
-        store.keep([row._replace(**held), row._replace(reference_id="two", **other)])
-    assert store.calls_where(finds(phone.parse(facts.CALLER), "1")) == {"one"}
+    with store.transaction():
+        store.keep(rows)
     store.close()
+
+
+def kept(log_url: str) -> set[str]:
+    """Return the calls that are left in the log."""
+    store = writer.store_of(log_url)
+    store.open(write=False)
+    found = set(store.newest_calls())
+    store.close()
+    return found
+
+
+@EACH_DATABASE
+def test_what_may_be_the_number_is_named_and_deleted_where_that_is_asked_for(
+    log_url: str, ask: Any
+) -> None:
+    texts = "493023125123", "4903023125123", "03023125123", "493023125124"
+    keep(log_url, with_texts(*(f'{{"who":"{text}"}}' for text in texts)))
+    answer = ask("forget", "493023125123")
+    assert (answer.returncode, answer.stdout) == (0, "deleted 1 call with ...5123\n")
+    assert answer.stderr == (
+        "forget: 2 calls that are not deleted may have ...5123 in another form, or another"
+        " person's number:\n  call-1\n  call-2\nforget: look at each with"
+        " `calls REFERENCE_ID --json --full`; --also deletes them as well\n"
+    )
+    answer = ask("forget", "493023125123")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "\n  call-1\n  call-2\n" in answer.stderr
+    answer = ask("forget", "493023125123", "--also")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == "deleted 2 calls with ...5123\n"
+    assert kept(log_url) == {"call-3"}
+
+
+def test_many_calls_that_may_have_the_number_are_not_all_named(log_url: str, ask: Any) -> None:
+    keep(log_url, with_texts(*['"2025550123"'] * 53))
+    lines = ask("forget", "12025550123").stderr.splitlines()
+    assert lines[0].startswith("forget: 53 calls that are not deleted may have ...0123 ")
+    assert lines[-2] == "  and 3 more"
+    assert len(lines) == 1 + 50 + 2
+    answer = ask("forget", "12025550123", "--also")
+    assert answer.stdout == "deleted 53 calls with ...0123\n"
+
+
+def test_what_a_stopped_server_saved_is_deleted_too(log_url: str, ask: Any, tmp_path: Path) -> None:
+    keep(log_url, [])
+    store = writer.store_of(log_url)
+    assert saved.save(store, with_texts('"12025550123"', '"12025550124"'), print) == 0
+    answer = ask("forget", "12025550123")
+    assert (answer.returncode, answer.stdout) == (0, "deleted 1 call with ...0123\n")
+    assert kept(log_url) == {"call-1"}
+    assert not list(tmp_path.glob("*.unkept-*"))
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b"12025550123\n", b"\xff\n", b"[" * 50_000])
+def test_a_file_of_saved_events_that_cannot_be_taken_in_is_said_and_fails(
+    log_url: str, ask: Any, tmp_path: Path, line: bytes
+) -> None:
+    """The number may be in it: nobody may believe that all is gone."""
+    keep(log_url, with_texts('"12025550123"'))
+    path = tmp_path / "calls.db.unkept-1"
+    path.write_bytes(line)
+    answer = ask("forget", "12025550123")
+    assert (answer.returncode, answer.stdout) == (1, "deleted 1 call with ...0123\n")
+    assert f"{path}: wanted a file of saved events" in answer.stderr
+    assert answer.stderr.endswith(
+        f"forget: {path} may hold the number too: run it again once the file is repaired or gone\n"
+    )
+    assert path.read_bytes() == line
+    path.unlink()
+    assert ask("forget", "12025550123").stderr == (
+        "forget: no call in the log has ...0123; include the country code\n"
+    )
 
 
 def test_what_is_forgotten_is_nowhere_in_the_files(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from call_log import writer
 from call_log.store import Store, microseconds, row_of
 from calls import Delivery
 from commands import Hangup, NoAction
-from records import ends_in
 from routing import Decision, Reason
 from tools.history import newest
 from tools.history.newest import LAST, NewestCalls, Sought
+from tools.history.search import ends_in
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from records import CallRecord, StoredEvent
 from tools.history.simulated import is_simulated
 
 _MIN_NUMBER_LIKE_S = 1_000_000  # seven digits: more likely a phone number
+_MAX_DEPTH = 100
 _KEYS = ("reference_id", "masking_id")
 _NUMBERS = ("caller", "dialled", "destination", "from_number", "to_number")
 
@@ -46,7 +47,7 @@ class View:
         }
         if not self.full:
             return shown
-        return shown | {"body": json.loads(stored.body) if stored.body else None, "answer": reply}
+        return shown | {"body": decoded(stored.body) if stored.body else None, "answer": reply}
 
     def cell(self, name: str, value: Any) -> Any:
         """Return the value of a field, or a leg, as JSON takes it."""
@@ -68,8 +69,11 @@ class View:
                 return value
 
     def at(self, time: datetime) -> datetime:
-        """Return a time in the zone that is shown."""
-        return time.astimezone(self.zone)
+        """Return a time in the zone that is shown; in UTC if it has none there, as in year 1."""
+        try:
+            return time.astimezone(self.zone)
+        except (OverflowError, ValueError, OSError):
+            return time
 
     def zone_at(self, times: Iterable[datetime]) -> str:
         """Return the zone at these times as people write it: `UTC`, or such as `UTC+01:00`.
@@ -82,6 +86,27 @@ class View:
         return {
             each.name: self.cell(each.name, getattr(value, each.name)) for each in fields(value)
         }
+
+
+def decoded(body: str) -> Any:
+    """Return the JSON of an event; its text as it is if it is none, or nested more than 100 deep.
+
+    Python's limits of recursion differ from version to version, and with where they are met.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [inner for outer in level for inner in _within(outer)]
+    return body if any(isinstance(inner, dict | list) for inner in level) else value
+
+
+def _within(value: object) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def counted(refusals: Mapping[str, int]) -> str:

@@ -26,6 +26,7 @@ from events import (
 from phone import NoNumber
 from records import State, StoredEvent
 from routing import REPEAT_WINDOW_S, AllowList
+from tools.history.fields import decoded
 from tools.history.logged_call import LoggedCall
 
 SUSPICIOUS_S = 1.0
@@ -222,7 +223,10 @@ def news(found: Evidence) -> Iterator[Sign]:
         if isinstance(each.event, UnknownEvent):
             yield Outcome.SEEN, f"the event {name}"
             continue
-        message = json.loads(each.body)
+        message = decoded(each.body)
+        if not isinstance(message, dict):
+            yield Outcome.SEEN, f"a member nested too deeply in {name}"
+            continue
         unknown = [word(member) for member in message.keys() - _ENVELOPE]
         if isinstance(message.get("data"), dict):
             unknown += [f"data.{word(member)}" for member in message["data"].keys() - _DATA]
@@ -241,7 +245,8 @@ def _followed(call: LoggedCall) -> Iterator[tuple[StoredEvent, StoredEvent | Non
 
 def _data(each: StoredEvent) -> dict[str, Any]:
     """Return the members of an event, as they came."""
-    return members_of(json.loads(each.body))
+    message = decoded(each.body)
+    return members_of(message) if isinstance(message, dict) else {}
 
 
 def _seconds(each: StoredEvent, then: StoredEvent) -> float:

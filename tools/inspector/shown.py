@@ -11,7 +11,7 @@ from typing import Any
 
 import phone
 from commands import Wire
-from tools.history.fields import View
+from tools.history.fields import View, decoded
 
 _NUMBER = re.compile("[0-9]{7,}", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII)
@@ -42,7 +42,9 @@ class Shown:
 
     def body(self, body: str) -> str:
         """Return an event of TeleSign's, indented; its reference id is whole on every page."""
-        event = json.loads(body)
+        event = decoded(body)
+        if not isinstance(event, dict):
+            return self.typed(body)
         shown = event if self.full else _masked(event) | {"reference_id": event["reference_id"]}
         return json.dumps(shown, indent=2)
 

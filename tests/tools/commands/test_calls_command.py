@@ -541,6 +541,69 @@ def test_local_times_say_their_zone_as_utc_does(deliver: Any, ask: Any) -> None:
     assert "times          UTC\n" in ask("calls", "one").stdout
 
 
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of this machine cannot be set")
+@pytest.mark.parametrize("zone", ["TEST-05:30", "TEST+05:30"])
+def test_a_time_that_the_zone_of_this_machine_does_not_have_is_in_utc(
+    log_url: str, ask: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    body = (
+        b'{"event":"call_completed","reference_id":"one","data":{"direction":"outbound",'
+        b'"created_on_utc":"0001-01-01T00:00:00","ended_on_utc":"9999-12-31T23:59:59"}}'
+    )
+    keep(log_url, [row_of(Delivery(events.parse(body), body, clock()), Decision(NoAction()))])
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        answers = [
+            ask("calls", "--local", *words.split())
+            for words in ("", "one", "one --json --full", "--csv", "--until 9999-01-01")
+        ]
+    time.tzset()
+    assert [(answer.returncode, answer.stderr) for answer in answers] == [(0, "")] * 5
+    (call,) = json.loads(answers[2].stdout)
+    edge, whole = ("created", "ended") if zone.startswith("TEST+") else ("ended", "created")
+    assert call[edge][:4] in ("0001", "9999")
+    assert call[edge].endswith("Z")
+    assert call[whole].endswith(("+05:30", "-05:30"))
+
+
+@pytest.mark.parametrize("depth", [100, 480, 900, 3_000, 8_000, 30_000])
+def test_an_event_of_any_depth_is_shown_and_searched(
+    log_url: str, ask: Any, tmp_path: Path, depth: int
+) -> None:
+    """How deep Python reads and writes JSON differs with its version, and where it is asked to."""
+    deep = f'{"[" * depth}"\\u002b1 202 555 0142"{"]" * depth}'
+    body = f'{{"event":"play_completed","reference_id":"deep","data":{deep}}}'
+    keep(log_url, [row_with(body, "play_completed")])
+    answer = ask("calls", "deep", "--json", "--full")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    (event,) = json.loads(answer.stdout)[0]["events"]
+    assert event["body"] == body
+    for words in ["deep"], ["--number", "12025550142"]:
+        answer = ask("calls", *words)
+        assert (answer.returncode, answer.stderr) == (0, "")
+        assert "deep" in answer.stdout
+    for number in "12025550199", "0199":
+        assert "no calls" in ask("calls", "--number", number).stdout
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    assert "a member nested too deeply in play_completed" in ask("live-check").stdout
+    assert ask("forget", "12025550142").stdout == "deleted 1 call with ...0142\n"
+
+
+def row_with(body: str, event: str) -> Row:
+    """Return the row of a call `deep`, also of a body that this Python would not take."""
+    values = (None, None, None, "{}", None, 1, 1, 1, None, None, body.encode())
+    return Row("deep", event, b"1", *values)
+
+
+def test_an_event_that_is_not_nested_deeply_is_shown_as_json(log_url: str, ask: Any) -> None:
+    deep = f"{'[' * 99}1{']' * 99}"
+    body = f'{{"event":"new","reference_id":"deep","data":{deep}}}'
+    keep(log_url, [row_with(body, "new")])
+    (event,) = json.loads(ask("calls", "deep", "--json", "--full").stdout)[0]["events"]
+    assert event["body"] == json.loads(body)
+
+
 def test_a_call_is_found_by_telesigns_time_though_the_clock_of_the_server_is_slow(
     log_url: str, ask: Any, clock: Clock
 ) -> None:

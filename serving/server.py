@@ -69,18 +69,20 @@ def serve(
     on_listening: Callable[[int], None],
     on_rejected: Callable[[], None],
     notify: Callable[[str], None],
+    **limits: int,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, answer what was sent before it, and return within 10 s.
 
     A second signal ends the process at once. `on_listening` gets the port once connections are
     accepted; port 0 takes a free one. `on_rejected` is called, by any thread, for each request that
     never reaches the app or gets no answer; `notify` gets a sentence when the system allows too few
-    open files, or the limit of connections is reached. Raises `ServeError` if the server cannot
-    listen on the address.
+    open files, or the limit of connections is reached. `limits` stand in place of some of `LIMITS`.
+    Raises `ServeError` if the server cannot listen on the address.
     """
     limit = _connection_limit(notify)
     _count_errors(on_rejected)
-    connections = _Connections(_listen(app, host, port, threads, limit), limit, notify)
+    sockets = _listen(app, host, port, threads, limit, **limits)
+    connections = _Connections(sockets, limit, notify)
     is_stopping = _stop_signal()
     on_listening(int(connections.listeners[0].effective_port))
     while not is_stopping():
@@ -90,12 +92,14 @@ def serve(
     connections.close()
 
 
-def _listen(app: Any, host: str, port: int, threads: int, limit: int) -> dict[int, Any]:
+def _listen(
+    app: Any, host: str, port: int, threads: int, limit: int, **limits: int
+) -> dict[int, Any]:
     """Listen; return the map of all sockets, to which waitress adds each new connection."""
     sockets: dict[int, Any] = {}
     settings = LIMITS | {"connection_limit": limit, "host": host, "port": port, "threads": threads}
     try:
-        create_server(app, map=sockets, **settings)
+        create_server(app, map=sockets, **(settings | limits))
     except (OSError, ValueError) as error:
         code = getattr(error, "errno", None)
         cause = getattr(error, "strerror", None) or f"{error}".rstrip(".")

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import facts
 from command_line import of
 from helpers import ROOT, Clock, PrintedLines, eventually, live, settings_of, web
+from webtest import TestApp as WebTestApp
 
 from allow_list import reader
 from app import create_app as create_server
@@ -34,10 +36,20 @@ def inspector_of(log_url: str, allow_list: Path, clock: Clock, *, full: bool = F
     return web(create_app(Pages(settings, read_list, clock, full=full), TOKEN))
 
 
+class _UnderToken(WebTestApp):
+    """An app whose addresses stand under the token, as a page's links do."""
+
+    def get(self, url: str, *others: Any, **named: Any) -> Any:
+        return super().get(urljoin("/", url), *others, **named)
+
+
 def admitted(app: Any) -> Any:
-    """Return the app as the one who has started it sees it."""
-    app.get("/", {"token": TOKEN}, status=303)
-    return app
+    """Return the app as the one who has started it sees it: `/` or `./` is the printed address."""
+
+    def under_token(environ: dict[str, Any], start: Any) -> Any:
+        return app.app(environ | {"PATH_INFO": f"/{TOKEN}{environ['PATH_INFO']}"}, start)
+
+    return _UnderToken(under_token)
 
 
 class Deliver:
@@ -75,7 +87,7 @@ def inspecting(folder: Path, *words: str, **environment: str) -> Iterator[tuple[
             stderr=out,
         )
     try:
-        address = re.compile(r"http://127\.0\.0\.1:\d+/\?token=\S+")
+        address = re.compile(r"http://127\.0\.0\.1:\d+/\S+/")
         assert eventually(lambda: address.search(printed.read_text()) is not None, 20), (
             printed.read_text()
         )

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, _: datetime) -> int:
             port=options.port,
             threads=4,
             on_listening=lambda port: print(
-                f"Inspector on http://127.0.0.1:{port}/?token={token}",
+                f"Inspector on http://127.0.0.1:{port}/{token}/",
                 *banner,
                 sep="\n",
                 file=sys.stderr,
@@ -48,6 +48,9 @@ def run(options: argparse.Namespace, _: datetime) -> int:
             ),
             on_rejected=lambda: None,
             notify=lambda _: None,
+            # What other programs on this machine set as cookies comes along, up to 180 of 4 KiB.
+            max_request_header_size=2**20,
+            recv_bytes=2**16,
         )
     except (StoreError, ServeError) as error:
         print(f"The inspector did not start: {error}", file=sys.stderr)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from bottle import HTTPError, HTTPResponse, template
 
@@ -43,9 +43,9 @@ _ANSWERS = 100
 
 
 def redirect(path: str, values: Mapping[str, str]) -> HTTPResponse:
-    """Return an answer that leads to another address."""
-    address, query = quote(path), urlencode(values)
-    return HTTPResponse("", 303, {"Location": f"{address}?{query}" if query else address})
+    """Return an answer that leads to another page, by a path relative to this one."""
+    query = urlencode(values)
+    return HTTPResponse("", 303, {"Location": f"{path}?{query}" if query else path})
 
 
 class Pages:
@@ -72,7 +72,7 @@ class Pages:
         now, shown = self._clock().utc, self._shown
         asked = questions.question(query, self._settings, now, shown)
         if any(query[name].strip() != text for name, text in asked.values.items()):
-            raise redirect("/", asked.values)
+            raise redirect("./", asked.values)
         calls, older, no_log = list[CallRecord](), 0, ""
         try:
             with reading(self._settings) as log:
@@ -130,7 +130,7 @@ class Pages:
         now, begin = self._clock(), place(query.get("begin", ""), 0)
         rows, faults, count = [], [], 0
         if query.keys() & {"from", "to"}:
-            raise redirect("/routes", self._explain(query, now))
+            raise redirect("routes", self._explain(query, now))
         try:
             allow_list = self._list()
             count = len(allow_list)

@@ -14,6 +14,7 @@ from commands import Wire
 from tools.history.fields import View, decoded
 
 _NUMBER = re.compile("[0-9]{7,}", re.ASCII)
+_DIGIT = re.compile(r"\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 
 
@@ -43,8 +44,8 @@ class Shown:
     def body(self, body: str) -> str:
         """Return an event of TeleSign's, indented; its reference id is whole on every page."""
         event = decoded(body)
-        if not isinstance(event, dict):
-            return self.typed(body)
+        if not isinstance(event, dict):  # a text, in which no member can be told from another
+            return body if self.full else _DIGIT.sub("*", body)
         shown = event if self.full else _masked(event) | {"reference_id": event["reference_id"]}
         return json.dumps(shown, indent=2)
 

@@ -1,11 +1,13 @@
 """The web app of the inspector: whom it answers, and how. What the pages show is in `pages.py`.
 
-It answers the one who has started it. A request needs the token of the printed address, or the
-cookie that this is exchanged for. It has to name this machine, as another site's name may lead here
-too, and it may only ask.
+It answers the one who has started it: every address begins with the token of the printed one. A
+browser would send a cookie to each port of this machine, to programs of other users too. A request
+has to name this machine, as another site's name may lead here, but by any port, as a tunnel has its
+own; and it may only ask. All links are relative, so that no page needs to know the token.
 """
 
 import hmac
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,11 +17,11 @@ from urllib.parse import parse_qsl
 from bottle import Bottle, HTTPError, HTTPResponse, request, response, static_file
 
 from call_log.store import StoreError
-from tools.inspector.pages import NO_CALL, Pages, redirect
+from tools.inspector.pages import Pages, redirect
 from tools.inspector.questions import is_missing
 
 _STATIC = str(Path(__file__).parent / "static")
-_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _ELSEWHERE = "Open the address that `python app.py inspect` has printed."
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'self'; form-action 'self';"
@@ -34,10 +36,10 @@ _HEADERS = {
 def create_app(pages: Pages, token: str) -> Bottle:
     """Return the Bottle app, a WSGI callable, which answers those who have the token."""
     app = Bottle()
-    app.default_error_handler = lambda error: _error(error, pages)
+    app.default_error_handler = _error
     app.add_hook("before_request", lambda: _admit(token))
     app.add_hook("after_request", lambda: response.headers.update(_HEADERS))
-    shown = {"/": pages.calls, "/call/": pages.call, "/routes": pages.routes}
+    shown = {"/": pages.calls, "/call": pages.call, "/routes": pages.routes}
     for path, page in (shown | {"/report": pages.report}).items():
         app.route(path, "GET", partial(_answer, page, pages))
     app.route("/static/<name>", "GET", lambda name: static_file(name, _STATIC))
@@ -45,30 +47,17 @@ def create_app(pages: Pages, token: str) -> Bottle:
 
 
 def _admit(token: str) -> None:
-    """Let a request pass that has the cookie; exchange the token of an address for it."""
-    port = request.environ["SERVER_PORT"]
-    hosts = {f"{host}:{port}" for host in _HOSTS} | set(_HOSTS if port == "80" else ())
-    if request.environ.get("HTTP_HOST", "").lower() not in hosts:
+    """Let a request pass whose path begins with the token; the rest is the path of a page."""
+    environ = request.environ
+    name, slash, path = environ["PATH_INFO"][1:].partition("/")
+    has_token = hmac.compare_digest(name.encode(errors="replace"), token.encode())
+    if not (has_token and _HOST.fullmatch(environ.get("HTTP_HOST", ""))):
         raise HTTPError(403, _ELSEWHERE)
     if request.method not in ("GET", "HEAD"):
         raise HTTPError(405, "These pages can only be read.", Allow="GET, HEAD")
-    cookie = f"inspector_{port}"  # a browser sends it to every port of this machine
-    query = _query()
-    if _is_same(query.pop("token", ""), token):
-        answer = redirect(request.path, query)
-        answer.set_cookie(cookie, token, path="/", httponly=True, samesite="strict")
-        raise answer
-    if not any(_is_same(text, token) for text in _cookies(cookie)):
-        raise HTTPError(403, _ELSEWHERE)
-    request.environ["inspector.is_admitted"] = True
-
-
-def _cookies(name: str) -> list[str]:
-    """Return the values of a cookie; other programs on this machine set cookies of any form."""
-    # Python's parser raises for the names of some, and leaves out what stands behind others.
-    pairs = request.environ.get("HTTP_COOKIE", "").split(";")
-    found = (each.strip().partition("=") for each in pairs)
-    return [text for each, _, text in found if each == name]
+    if not slash:
+        raise redirect(f"{name}/", {})
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = f"/{name}", f"/{path}"
 
 
 def _query() -> dict[str, str]:
@@ -76,30 +65,31 @@ def _query() -> dict[str, str]:
     return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
 
 
-def _is_same(text: str, token: str) -> bool:
-    return hmac.compare_digest(text.encode(errors="replace"), token.encode())
-
-
 def _answer(page: Callable[[Mapping[str, str]], str], pages: Pages) -> str:
     """Return a page, or what is wrong in plain words."""
     try:
         return page(_query())
+    except HTTPError as error:
+        return _message(pages, error.status_code, error.status_line, error.body)
     except HTTPResponse:
         raise
     except StoreError as error:
         if is_missing(error):
             return pages.message("There are no calls yet", f"{error}.")
-        response.status = 503
-        return pages.message("The call log cannot be read", f"{error}.")
+        return _message(pages, 503, "The call log cannot be read", f"{error}.")
     except Exception as error:  # noqa: BLE001 - the next page may be fine
         sys.stderr.write(f"inspect: {type(error).__name__} while making {request.path}\n")
-        raise HTTPError(500, "This page has a fault. Another may have none.") from None
+        text = "This page has a fault. Another may have none."
+        return _message(pages, 500, "500 Internal Server Error", text)
 
 
-def _error(error: HTTPError, pages: Pages) -> str:
-    if "inspector.is_admitted" in request.environ:
-        is_ours = error.status_code != 404 or error.body == NO_CALL  # Bottle's own name the path
-        text = error.body if is_ours else "There is no such page."
-        return pages.message(error.status_line, text)
+def _message(pages: Pages, status: int, title: str, text: str) -> str:
+    response.status = status
+    return pages.message(title, text)
+
+
+def _error(error: HTTPError) -> str:
+    """Return what is wrong with an address: in text alone, as links lead nowhere from there."""
     response.content_type = "text/plain; charset=UTF-8"
-    return f"{error.body}\n"
+    text = "There is no such page." if error.status_code == 404 else error.body  # Bottle's own
+    return f"{text}\n"  # names the path

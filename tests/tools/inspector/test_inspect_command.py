@@ -3,6 +3,7 @@
 import re
 import socket
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import facts
 import pytest
@@ -19,15 +20,15 @@ def _allow_list(tmp_path: Path) -> None:
 
 
 def test_it_prints_an_address_with_a_token_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    with inspecting(tmp_path) as (address, _), requests.Session() as browser:
-        page = browser.get(address, timeout=20)
+    with inspecting(tmp_path) as (address, _):
+        page = requests.get(address, timeout=20)
         assert page.status_code == 200
-        assert "token" not in page.url
+        assert page.cookies.get_dict() == {}
         assert "There are no calls yet" in page.text
-        assert requests.get(page.url, timeout=20).status_code == 403
+        assert requests.get(urljoin(address, "/"), timeout=20).status_code == 403
     printed = (tmp_path / "printed").read_text()
-    assert re.sub(r"\d+/\?token=[\w-]{43}\n", "PORT/TOKEN\n", printed) == (
-        "Inspector on http://127.0.0.1:PORT/TOKEN\n"
+    assert re.sub(r"\d+/[\w-]{43}/\n", "PORT/TOKEN/\n", printed) == (
+        "Inspector on http://127.0.0.1:PORT/TOKEN/\n"
         f"  call log    {tmp_path}/calls.db, only read\n"
         f"  allow-list  {tmp_path}/allowlist.csv\n"
         "  numbers     last four digits\n"
@@ -40,8 +41,17 @@ def test_each_start_has_another_token(tmp_path: Path) -> None:
     tokens = set()
     for _ in range(2):
         with inspecting(tmp_path) as (address, _):
-            tokens.add(address.partition("token=")[2])
+            tokens.add(urlsplit(address).path)
     assert len(tokens) == 2
+
+
+def test_cookies_of_other_programs_on_this_machine_do_not_matter(tmp_path: Path) -> None:
+    """A browser sends 180 of one name's, of 4 KiB each, to every port."""
+    cookies = "; ".join(f'a/{n}={{"{"x" * 4_000}' for n in range(180))
+    with inspecting(tmp_path) as (address, _):
+        for path in address, urljoin(address, "static/live.js"):
+            answer = requests.get(path, headers={"Cookie": cookies}, timeout=20)
+            assert answer.status_code == 200
 
 
 def test_it_needs_no_key_and_takes_the_settings_that_are_named(tmp_path: Path) -> None:
@@ -49,9 +59,9 @@ def test_it_needs_no_key_and_takes_the_settings_that_are_named(tmp_path: Path) -
     (tmp_path / "mine.csv").write_text(f"to,destination\n{facts.DIALLED},{facts.DESTINATION}\n")
     words = ("inspect", "--port", "0", "--full", "--config", "mine.toml")
     broken = {API_KEY: "broken"}
-    with inspecting(tmp_path, *words, **broken) as (address, _), requests.Session() as browser:
-        assert "mine.db: there is no call log yet" in browser.get(address, timeout=20).text
-        routes = browser.get(address.replace("/?", "/routes?"), timeout=20).text
+    with inspecting(tmp_path, *words, **broken) as (address, _):
+        assert "mine.db: there is no call log yet" in requests.get(address, timeout=20).text
+        routes = requests.get(urljoin(address, "routes"), timeout=20).text
         assert facts.DESTINATION in routes
     assert "  numbers     in full\n" in (tmp_path / "printed").read_text()
 

@@ -80,10 +80,10 @@ def ids(page: Any) -> list[str]:
 
 def linked(app: Any) -> dict[str, Any]:
     """Return every page that can be reached by links, by its address."""
-    found, new = dict[str, Any](), ["/", "/routes", "/report", "/?part=1"]
+    found, new = dict[str, Any](), ["./", "routes", "report", "./?part=1"]
     while new:
         address = new.pop()
-        if address not in found and address.startswith("/"):
+        if address not in found and not address.startswith("#"):
             found[address] = app.get(address, status="*")
             if found[address].content_type == "text/html":
                 new += [tag["href"] for tag in found[address].html.find_all(href=True)]
@@ -195,7 +195,7 @@ def test_a_filter_that_cannot_be_read_is_said_and_shows_no_call(
 )
 def test_a_number_in_full_leaves_the_address(inspector: Any, query: str, left: str) -> None:
     answer = inspector.get(f"/?{query}", status=303)
-    assert answer.headers["Location"] == f"/?{left}"
+    assert answer.headers["Location"] == f"./?{left}"
     answer.follow(status=200)
 
 
@@ -282,7 +282,7 @@ def test_with_full_everything_is_shown_as_it_is(
     app = admitted(inspector_of(log_url, allow_list, clock, full=True))
     assert table(app.get("/"))[0][1:4] == [facts.CALLER, facts.DIALLED, facts.DESTINATION]
     assert len(ids(app.get("/", {"number": facts.CALLER}, status=200))) == 1
-    page = app.get("/call/?id=odd")
+    page = app.get("/call?id=odd")
     assert "+1 (202) 555-0123" in page.text
     assert "4111111111111111" in page.text
     assert "Numbers, pressed keys and texts are shown in full." in page.text
@@ -296,7 +296,7 @@ def test_a_call_with_any_reference_id_has_its_page(
 ) -> None:
     post(deliver, "incoming_call", name, to=facts.DIALLED, **{"from": facts.CALLER})
     link = inspector.get("/").html.select_one("tbody a")["href"]
-    assert re.fullmatch(r"/call/\?id=[A-Za-z0-9_.~%+-]+", link)
+    assert re.fullmatch(r"call\?id=[A-Za-z0-9_.~%+-]+", link)
     page = inspector.get(link)
     assert page.html.select_one(".id").get_text() == name
     assert f'"reference_id": {json.dumps(name)}' in page.html.select_one("pre").get_text()
@@ -308,17 +308,39 @@ def test_texts_of_telesigns_are_escaped(inspector: Any, deliver: Deliver) -> Non
     post(deliver, "dial_completed", mark, status=mark)
     post(deliver, "call_completed", mark, ended_on_utc="2026-11-23T12:00:00", direction=mark,
          **{"from": mark})  # fmt: skip
-    for address in "/", "/call/?id=%3Cscript%3Ealert(%27x%27)%3C/script%3E%3Cb%3E%26amp;":
+    for address in "/", "/call?id=%3Cscript%3Ealert(%27x%27)%3C/script%3E%3Cb%3E%26amp;":
         page = inspector.get(address)
         assert mark in page.html.get_text() or address == "/"
         assert "<b>" not in page.text
         assert "<script>" not in page.text
 
 
+@pytest.mark.parametrize("depth", [99, 100, 480, 900, 3_000, 8_000, 30_000])
+def test_a_call_has_its_page_however_deep_its_event_is(
+    inspector: Any, allow_list: Path, log_url: str, clock: Clock, depth: int
+) -> None:
+    deep = f'{"[" * depth}"\\u002b1 202 555 0123"{"]" * depth}'
+    caller = facts.CALLER
+    body = f'{{"event":"incoming_call","reference_id":"deep","data":{deep},"from":"{caller}"}}'
+    store = writer.store_of(log_url)
+    store.open()
+    values = (caller, caller, None, "{}", None, 1, 1, 1, None, None, body.encode())
+    store.keep([Row("deep", "incoming_call", b"1", *values)])
+    store.close()
+    event, _ = inspector.get("/call?id=deep").html.select("pre")
+    is_json = depth == 99
+    assert (f"{'[' * depth}" in event.text) is not is_json
+    assert ("0123" in event.text) is is_json
+    assert "555" not in event.text
+    assert ids(inspector.get("/?number=0123")) == ["deep"]
+    full = admitted(inspector_of(log_url, allow_list, clock, full=True))
+    assert "1 202 555 0123" in full.get("/call?id=deep").html.select_one("pre").text
+
+
 def test_a_call_is_drawn_and_told_event_by_event(inspector: Any, deliver: Deliver) -> None:
     deliver("one", "incoming_call", "dial_completed_answered", "call_completed")
     deliver("one", "call_completed")
-    page = inspector.get("/call/?id=one")
+    page = inspector.get("/call?id=one")
     assert texts(page.html.select("svg g")) == [
         "...0123 dials ...0100",
         "12:00:00 incoming_call",
@@ -363,7 +385,7 @@ def test_a_call_is_drawn_and_told_event_by_event(inspector: Any, deliver: Delive
 def test_a_call_that_is_not_in_the_log_has_no_page(inspector: Any, deliver: Deliver) -> None:
     deliver("one", "incoming_call")
     text = "404 Not Found The log holds no such call: it may have been purged."
-    for address in "/call/?id=two", "/call/", "/call/?id=%00", "/call/?id=%ED%A0%80":
+    for address in "/call?id=two", "/call", "/call?id=%00", "/call?id=%ED%A0%80":
         assert main(inspector.get(address, status=404)) == text
 
 
@@ -377,7 +399,7 @@ def test_what_is_left_of_a_purged_call_has_a_page(
     store.open()
     store.keep([anonymised(row_of(delivery, Decision(dialled)))])
     store.close()
-    page = inspector.get("/call/?id=one")
+    page = inspector.get("/call?id=one")
     assert texts(page.html.select("svg g")) == [
         "withheld dials withheld",
         "12:00:00 incoming_call",
@@ -387,7 +409,7 @@ def test_what_is_left_of_a_purged_call_has_a_page(
 
 
 def cause(inspector: Any) -> list[str]:
-    return texts(inspector.get("/call/?id=one").html.select(".cause"))
+    return texts(inspector.get("/call?id=one").html.select(".cause"))
 
 
 def test_a_refusal_is_shown_with_its_nearest_cause(
@@ -527,7 +549,7 @@ def test_numbers_leave_the_address_whatever_is_asked(
     assert "?answer=" in inspector.get("/routes", asked, status=303).headers["Location"]
     allow_list.write_text("to\nx\n")
     answer = inspector.get("/routes", asked, status=303)
-    assert answer.headers["Location"] == "/routes"
+    assert answer.headers["Location"] == "routes"
     assert len(answer.follow().html.select(".faults li")) == 1
 
 
@@ -566,7 +588,7 @@ def test_without_a_log_the_pages_say_how_to_make_calls_and_make_none(
     page = inspector.get("/")
     assert texts(page.html.select("#calls")) == [f"There are no calls yet. {make} {no_log}"]
     assert inspector.get(page.html.find(id="calls")["data-live"]).html.find(class_="none")
-    for address in "/call/?id=x", "/report":
+    for address in "/call?id=x", "/report":
         assert main(inspector.get(address)) == f"There are no calls yet {no_log} {make}"
     assert [each.name for each in tmp_path.iterdir() if "calls" in each.name] == []
 
@@ -578,7 +600,7 @@ def test_an_empty_log_says_so(inspector: Any, deliver: Deliver) -> None:
     )
 
 
-@pytest.mark.parametrize("address", ["/", "/call/?id=x", "/report"])
+@pytest.mark.parametrize("address", ["/", "/call?id=x", "/report"])
 def test_a_log_that_cannot_be_read_is_said(inspector: Any, tmp_path: Path, address: str) -> None:
     (tmp_path / "calls.db").write_text("no database, but longer than a header of one" * 20)
     page = inspector.get(address, status=503)
@@ -613,7 +635,7 @@ A_MILLION = f"""
 WITH RECURSIVE number (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n < 999999)
 INSERT INTO call_event ({", ".join(Row._fields)})
 SELECT printf('call-%032d', n / 4), 'event-' || (n % 4), x'', NULL, NULL, NULL, ?, NULL,
-    ? + n * 1000000, ? + n * 1000000, 1, ? FROM number
+    ? + n * 1000000, ? + n * 1000000, 1, NULL, NULL, ? FROM number
 """
 
 
@@ -631,7 +653,7 @@ def test_a_page_of_a_million_events_takes_no_more_than_a_third_of_a_second(
     for address in (
         "/", "/?part=1", "/?before=500000", "/?number=0123", "/?number=9999", "/?reason=expired",
         "/?disposition=failed", "/?disposition=answered", "/?since=19d&until=18d",
-        "/?number=9999&until=10d", f"/call/?id=call-{777:032}", "/routes", "/report",
+        "/?number=9999&until=10d", f"/call?id=call-{777:032}", "/routes", "/report",
     ):  # fmt: skip
         times = []
         for _ in range(5):

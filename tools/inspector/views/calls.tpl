@@ -7,10 +7,10 @@
 % if is_newest:
 <p id="status" role="status" aria-live="polite"></p>
 % else:
-<p><a href="/?{{urlencode(asked.values)}}">Newest calls</a></p>
+<p><a href="./?{{urlencode(asked.values)}}">Newest calls</a></p>
 % end
 </div>
-<form class="filters" action="/" method="get">
+<form class="filters" action="./" method="get">
 <label>Number<input name="number" value="{{asked.values.get("number", "")}}" placeholder="last four digits" autocomplete="off" inputmode="tel"></label>
 % for name, label, choices in (("disposition", "Disposition", Disposition), ("reason", "Reason", Reason)):
 <label>{{label}}<select name="{{name}}">
@@ -28,7 +28,7 @@
 <label>Until<input name="until" value="{{asked.values.get("until", "")}}" placeholder="yesterday, 2026-11-24" autocomplete="off"></label>
 <div class="buttons"><button>Filter</button>
 % if asked.values:
-<a href="/">Clear</a>
+<a href="./">Clear</a>
 % end
 </div>
 </form>
@@ -38,7 +38,7 @@
 % if not asked.faults:
 <div id="calls"\\
 % if is_newest:
- data-live="/?{{urlencode(asked.values | {"part": 1})}}"\\
+ data-live="./?{{urlencode(asked.values | {"part": 1})}}"\\
 % end
 >
 % include("part.tpl")

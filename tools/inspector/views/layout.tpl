@@ -4,16 +4,16 @@
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{title}} · Masked calls</title>
-<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/static/style.css">
-<script src="/static/live.js" defer></script>
+<link rel="icon" href="static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="static/style.css">
+<script src="static/live.js" defer></script>
 </head>
 <body>
 <a class="skip" href="#main">Skip to the content</a>
 <header>
-<strong class="brand"><img src="/static/icon.svg" alt="" width="24" height="24">Masked calls</strong>
+<strong class="brand"><img src="static/icon.svg" alt="" width="24" height="24">Masked calls</strong>
 <nav aria-label="Pages">
-% for address, name in (("/", "Calls"), ("/routes", "Routes"), ("/report", "Report")):
+% for address, name in (("./", "Calls"), ("routes", "Routes"), ("report", "Report")):
 <a href="{{address}}"\\
 % if name == tab:
  aria-current="page"\\

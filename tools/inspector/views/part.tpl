@@ -11,7 +11,7 @@
 % for call in calls:
 % date, time = shown.time(call.created).split(" ")
 <tr>
-<td><a href="/call/?{{urlencode({"id": call.reference_id})}}"><span class="date">{{date}}</span> {{time}}</a></td>
+<td><a href="call?{{urlencode({"id": call.reference_id})}}"><span class="date">{{date}}</span> {{time}}</a></td>
 <td>{{shown.number(call.caller)}}</td>
 <td>{{shown.number(call.dialled)}}</td>
 <td class="wide">{{shown.number(call.destination)}}</td>
@@ -35,5 +35,5 @@ window and play two calls with <code>make call</code> in another.<br>{{shown.sen
 <p class="none">There are no calls yet. To make two, run <code>make call</code> while the server runs.</p>
 % end
 % if older:
-<p class="more"><a href="/?{{urlencode(asked.values | {"before": older})}}">Older calls</a></p>
+<p class="more"><a href="./?{{urlencode(asked.values | {"before": older})}}">Older calls</a></p>
 % end

@@ -8,7 +8,7 @@
 <h1>Report</h1>
 <p class="spans">
 % for value, name in (("today", "Today"), ("7d", "7 days"), ("30d", "30 days")):
-<a href="/report?{{urlencode({"since": value} | with_simulated)}}"\\
+<a href="report?{{urlencode({"since": value} | with_simulated)}}"\\
 % if value == span:
  aria-current="true"\\
 % end
@@ -16,7 +16,7 @@
 % end
 % if report.simulated:
 % turned = {} if simulated else {"simulated": 1}
-<a href="/report?{{urlencode({"since": span} | turned)}}">{{f"leave out the {report.simulated:,} simulated" if simulated else f"count {report.simulated:,} simulated too"}}</a>
+<a href="report?{{urlencode({"since": span} | turned)}}">{{f"leave out the {report.simulated:,} simulated" if simulated else f"count {report.simulated:,} simulated too"}}</a>
 % end
 </p>
 % if not report.total.calls:

@@ -2,7 +2,7 @@
 <h1>Routes</h1>
 <section aria-labelledby="ask">
 <h2 id="ask">What would be answered?</h2>
-<form class="filters" action="/routes" method="get">
+<form class="filters" action="routes" method="get">
 <label>From<input name="from" autocomplete="off" inputmode="tel" placeholder="empty: withheld"></label>
 <label>To<input name="to" required autocomplete="off" inputmode="tel" placeholder="the dialled number"></label>
 <div class="buttons"><button>Explain</button></div>
@@ -49,10 +49,10 @@
 % end
 <p class="more">Rows {{f"{begin + bool(rows):,} to {begin + len(rows):,} of {count:,}"}}
 % if begin:
-<a href="/routes?begin={{back}}">Back</a>
+<a href="routes?begin={{back}}">Back</a>
 % end
 % if begin + len(rows) < count:
-<a href="/routes?begin={{begin + len(rows)}}">More</a>
+<a href="routes?begin={{begin + len(rows)}}">More</a>
 % end
 </p>
 % end

@@ -188,11 +188,3 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     if start is None or end is None:
         return None
     return round(max((end - start).total_seconds(), 0.0), 3)
-
-
-def has_number_ending(call: CallRecord, digits: str) -> bool:
-    """Whether a number of a call, in whatever role, ends in these digits."""
-    roles = [call.caller, call.dialled, call.destination, call.masking_id]
-    roles += [number for leg in call.legs for number in (leg.from_number, leg.to_number)]
-    texts = (each.digits if isinstance(each, NoNumber) else each or "" for each in roles)
-    return any(text.endswith(digits) for text in texts)

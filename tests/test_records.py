@@ -17,9 +17,9 @@ from records import (
     Disposition,
     State,
     StoredEvent,
-    has_number_ending,
     record,
 )
+from tools.history.search import has_number_ending
 
 DIAL: dict[str, Any] = facts.DIAL
 HANGUP: dict[str, Any] = facts.HANGUP

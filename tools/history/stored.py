@@ -20,11 +20,11 @@ from call_log.store import Row, Store, StoreError, microseconds, utc
 from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
 from events import EventError, IncomingCall
 from phone import PhoneNumber
-from records import StoredEvent, has_number_ending
+from records import StoredEvent
 from routing import AllowList
 from serving.sources import load, read_settings
 from tools.history.logged_call import LoggedCall, logged_call
-from tools.history.search import ends_in, held
+from tools.history.search import ends_in, has_number_ending, held
 from tools.history.simulated import is_simulated
 
 _PAGE = 200

@@ -2,7 +2,7 @@
 
 waitress's own loop reads requests and sends answers, and its own threads call the app. This file
 adds what waitress lacks: a time limit for a whole request rather than for each of its bytes, room
-for new clients at the limit of connections, a count of what waitress rejects by itself, and a stop
+for new clients at the limit of connections, a report of what waitress rejects by itself, and a stop
 that first answers what was sent. All times are monotonic: a wall clock that jumps neither closes a
 connection nor keeps one.
 """
@@ -10,6 +10,7 @@ connection nor keeps one.
 import contextlib
 import errno
 import logging
+import os
 import select
 import signal
 import socket
@@ -21,20 +22,16 @@ from typing import Any
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
-from waitress.task import ErrorTask
-
-try:
-    import resource
-except ImportError:
-    resource = None  # type: ignore[assignment]
+from waitress.utilities import RequestEntityTooLarge
 
 MAX_CONNECTIONS = 2000 if hasattr(select, "poll") else 480  # Windows' select takes no more
 LIMITS: dict[str, Any] = {
     "recv_bytes": 1024,  # so that one read holds few requests, however small
     "channel_timeout": 10**10,  # on the wall clock; `_Connections.sweep` closes what is overdue
     "asyncore_use_poll": True,
-    # Above the app's own limit, so that a client slightly above that gets the app's answer.
-    "max_request_body_size": 131_072,
+    # Just above the app's own limit of 64 KB, which a proxy in front may do too: so much is read
+    # of a body, and nothing of one whose declared length is beyond.
+    "max_request_body_size": 66 * 1024 + 1,
     "max_request_header_size": 16_384,
     "send_bytes": 18_000,  # head and body go out together: half as many system calls
     "ident": None,
@@ -42,14 +39,16 @@ LIMITS: dict[str, Any] = {
 MAX_STOP_S = 7.0
 
 _MAX_WAITING_REQUESTS = 10  # of one connection: no webhook client pipelines
+_MAX_FRAMING_BYTES = 1024  # of one body: some 170 chunks
 MAX_WAIT_S = 10.0
 _MIN_WAIT_S = 1.0  # at the limit of connections, and at a stop for a request half sent
 _SWEEP_EVERY_S = 0.2
-_NOTICE_EVERY_S = 30.0
 _SETTLE_S = 0.1
-_MAX_THREADS_END_S = 1.0
 _OTHER_FILES = 32  # that the app and its log may have open besides the connections
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_UNREADABLE = "unreadable, or its headers are too large"
+_CUT_OFF = "cut off before it was answered"
+_NO_ROOM = "closed to make room, because the limit of connections is reached"
 _REMEDIES = {
     errno.EADDRINUSE: "stop the program that uses it, or set another port",
     errno.EACCES: "set a port above 1023, or let a proxy listen on this one",
@@ -67,22 +66,19 @@ def serve(
     port: int,
     threads: int,
     on_listening: Callable[[int], None],
-    on_rejected: Callable[[], None],
-    notify: Callable[[str], None],
+    on_rejected: Callable[[str], None],
     **limits: int,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, answer what was sent before it, and return within 10 s.
 
     A second signal ends the process at once. `on_listening` gets the port once connections are
-    accepted; port 0 takes a free one. `on_rejected` is called, by any thread, for each request that
-    never reaches the app or gets no answer; `notify` gets a sentence when the system allows too few
-    open files, or the limit of connections is reached. `limits` stand in place of some of `LIMITS`.
-    Raises `ServeError` if the server cannot listen on the address.
+    accepted; port 0 takes a free one. `on_rejected` gets the cause, from any thread, of each
+    request that never reaches the app or gets no answer. `limits` stand in place of some of
+    `LIMITS`. Raises `ServeError` if the server cannot listen on the address.
     """
-    limit = _connection_limit(notify)
-    _count_errors(on_rejected)
-    sockets = _listen(app, host, port, threads, limit, **limits)
-    connections = _Connections(sockets, limit, notify)
+    limit = _connection_limit()
+    _report_errors(on_rejected)
+    connections = _Connections(_listen(app, host, port, threads, limit, **limits), limit)
     is_stopping = _stop_signal()
     on_listening(int(connections.listeners[0].effective_port))
     while not is_stopping():
@@ -108,14 +104,6 @@ def _listen(
     return sockets
 
 
-class _Rejection(ErrorTask):
-    """An error that waitress answers in the app's place; logged, because waitress does not."""
-
-    def execute(self) -> None:
-        self.logger.error("rejected")
-        super().execute()
-
-
 class _Connection(HTTPChannel):
     """A connection that knows since when the server has been waiting for its client.
 
@@ -125,19 +113,30 @@ class _Connection(HTTPChannel):
     see the old time, which matters when the app took longer than `MAX_WAIT_S` for its answer.
     """
 
-    error_task_class = _Rejection
-
     def __init__(self, *others: Any, **named: Any) -> None:
         self.since_s, self.is_begun = time.monotonic(), False
         super().__init__(*others, **named)
 
     def received(self, data: bytes) -> bool:
         super().received(data)
-        if len(self.requests) > _MAX_WAITING_REQUESTS:  # now: to answer them would take the time
-            self.drop()
+        # At once: to answer or read on would take the time that others wait.
+        if len(self.requests) > _MAX_WAITING_REQUESTS or self._framing_bytes() > _MAX_FRAMING_BYTES:
+            self.drop(_CUT_OFF)
         return True
 
+    def _framing_bytes(self) -> int:
+        """Return how much of the body that is being read was not content but frames of chunks."""
+        request = self.request
+        if request is None or not request.chunked or request.body_rcv is None:
+            return 0
+        return int(request.body_bytes_received - len(request.body_rcv))
+
     def service(self) -> None:
+        request = self.requests[0]
+        if isinstance(request.error, RequestEntityTooLarge):  # the app says so in its own words
+            request.error, request.headers = None, {**request.headers, "CONNECTION": "close"}
+        elif request.error:  # waitress answers in the app's place, and does not log it
+            self.logger.error(_UNREADABLE)
         super().service()
         self.since_s, self.is_begun = time.monotonic(), False
 
@@ -160,19 +159,18 @@ class _Connection(HTTPChannel):
             return not self.socket.recv(1, socket.MSG_PEEK)
         return True
 
-    def drop(self) -> None:
-        """Close the connection at once, in the loop's thread; log a request left unanswered."""
-        if self.requests or self.request is not None:
-            self.logger.error("closed before a request was answered")
+    def drop(self, cause: str) -> None:
+        """Close the connection at once, in the loop's thread; log what is left unanswered."""
+        if self.requests or self.request is not None or cause == _NO_ROOM:
+            self.logger.error(cause)
         self.handle_close()
 
 
 class _Connections:
     """All connections: accepts new ones, closes those that are late, and makes room."""
 
-    def __init__(self, sockets: dict[int, Any], limit: int, notify: Callable[[str], None]) -> None:
-        self._sockets, self._limit, self._notify = sockets, limit, notify
-        self._next_sweep_s = self._next_notice_s = 0.0
+    def __init__(self, sockets: dict[int, Any], limit: int) -> None:
+        self._sockets, self._limit, self._next_sweep_s = sockets, limit, 0.0
         self.listeners: list[Any] = [x for x in sockets.values() if isinstance(x, BaseWSGIServer)]
         for listener in self.listeners:
             listener.channel_class = _Connection
@@ -196,77 +194,58 @@ class _Connections:
             return
         self._next_sweep_s = now_s + _SWEEP_EVERY_S
         is_full = len(self._sockets) >= self._limit
-        if is_full and now_s >= self._next_notice_s:
-            self._next_notice_s = now_s + _NOTICE_EVERY_S
-            self._notify(
-                f"the limit of {self._limit} connections is reached; those without a whole request"
-                " are closed to make room"
-            )
-        patience_s = _MIN_WAIT_S if is_full else MAX_WAIT_S
-        late = [each for each in self._all() if each.is_late(now_s, patience_s)]
-        late.sort(key=lambda each: each.since_s)
+        patience_s, cause = (_MIN_WAIT_S, _NO_ROOM) if is_full else (MAX_WAIT_S, _CUT_OFF)
+        late = [connection for connection in self._all() if connection.is_late(now_s, patience_s)]
+        late.sort(key=lambda connection: connection.since_s)
         for connection in late[: self._limit // 10 + 1]:  # good clients wait until this is done
-            connection.drop()
+            connection.drop(cause)
         self._accept()
 
     def _all(self) -> list[_Connection]:
         # A worker may close a connection, which changes the map: `list` copies it in one step.
-        return [each for each in list(self._sockets.values()) if isinstance(each, _Connection)]
+        return [found for found in list(self._sockets.values()) if isinstance(found, _Connection)]
 
     def drain(self) -> None:
-        """Answer what was sent, also on connections not yet accepted; close those that are idle."""
+        """Answer what was sent, also on connections not yet accepted; close those that are idle.
+
+        What is left of a client that has gone is waited for too: its event is still being kept.
+        """
         started_s = time.monotonic()
         self._accept()
         for listener in self.listeners:  # whose own `close` would also close what wakes the loop
             wasyncore.dispatcher.close(listener)
-        while connections := self._all():
+        dispatcher = self.listeners[0].task_dispatcher  # the same one for all listeners
+        while (connections := self._all()) or dispatcher.queue or dispatcher.active_count:
             waited_s = time.monotonic() - started_s
             if waited_s > MAX_STOP_S:
                 return
-            for each in connections:
-                patience_s = _SETTLE_S if each.request is None else _MIN_WAIT_S
-                if waited_s > patience_s and each.is_idle():
-                    each.drop()
+            for connection in connections:
+                patience_s = _SETTLE_S if connection.request is None else _MIN_WAIT_S
+                if waited_s > patience_s and connection.is_idle():
+                    connection.drop(_CUT_OFF)
             self.run_once(_SETTLE_S / 10)
 
     def close(self) -> None:
-        """Stop the threads, wait for those that are not stuck, and close every connection."""
-        dispatcher = self.listeners[0].task_dispatcher  # the same one for all listeners
-        dispatcher.set_thread_count(0)  # waitress's `shutdown` would wait by the wall clock
-        by_s = time.monotonic() + _MAX_THREADS_END_S
-        while dispatcher.threads and time.monotonic() < by_s:
-            time.sleep(0.01)
+        """Stop the threads, without waiting for one that is stuck, and close every connection."""
+        self.listeners[0].task_dispatcher.shutdown(timeout=-1)  # it would wait by the wall clock
         wasyncore.close_all(self._sockets)
 
 
-def _connection_limit(notify: Callable[[str], None]) -> int:
-    """Raise the limit of open files if need be; return how many connections it leaves room for."""
-    wanted = allowed = MAX_CONNECTIONS + _OTHER_FILES
-    if resource is not None:  # a system that knows such a limit
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if hard != resource.RLIM_INFINITY:
-            allowed = min(hard, wanted)
-        if soft != resource.RLIM_INFINITY and soft < allowed:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    limit = allowed - _OTHER_FILES
-    if allowed < wanted:
-        notify(
-            f"only {limit} connections at a time instead of {MAX_CONNECTIONS}: the system allows"
-            f" {allowed} open files; allow {wanted} (ulimit -n {wanted}; systemd:"
-            f" LimitNOFILE={wanted})"
-        )
-    return limit
+def _connection_limit() -> int:
+    """Return how many connections may be open: fewer than usual if few open files are allowed."""
+    files = os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else -1  # -1: any number
+    return MAX_CONNECTIONS if files < 0 else min(MAX_CONNECTIONS, files - _OTHER_FILES)
 
 
-def _count_errors(on_rejected: Callable[[], None]) -> None:
-    """Count waitress's errors and print none of them: they may hold what a client sent."""
+def _report_errors(on_rejected: Callable[[str], None]) -> None:
+    """Report what is logged as an error, print nothing: waitress's text may hold a client's."""
 
-    def count(_: logging.LogRecord) -> bool:
-        on_rejected()
+    def report(record: logging.LogRecord) -> bool:
+        on_rejected(record.msg if record.msg in (_CUT_OFF, _NO_ROOM) else _UNREADABLE)
         return False
 
     logger = logging.getLogger("waitress")
-    logger.filters, logger.propagate = [count], False
+    logger.filters, logger.propagate = [report], False
     logger.setLevel(logging.ERROR)
 
 
@@ -276,9 +255,9 @@ def _stop_signal() -> Callable[[], bool]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        for stopping in _SIGNALS:
+            signal.signal(stopping, signal.SIG_DFL)
 
-    for each in _SIGNALS:
-        signal.signal(each, stop)
+    for stopping in _SIGNALS:
+        signal.signal(stopping, stop)
     return lambda: bool(received)

@@ -8,6 +8,7 @@ import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,7 @@ def run(create_app: CreateApp, settings_file: Path | None) -> int:
                 port=settings.port,
                 threads=settings.threads,
                 on_listening=print_banner,
-                on_rejected=lambda: lines.rejected(
-                    "bad_request", "unreadable, too large or cut off"
-                ),
-                notify=lines.notice,
+                on_rejected=partial(lines.rejected, "bad_request"),
             )
         finally:
             lost = calls.close()

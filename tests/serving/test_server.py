@@ -1,6 +1,7 @@
 """Serving by itself, also on a system that lacks much: every connection gets its answers."""
 
 import itertools
+import re
 import socket
 import struct
 import threading
@@ -12,12 +13,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import eventually, payload, processor_s
+from helpers import ROOT, eventually, payload, processor_s
 from processes import ServerProcess, serving
 from slow_app import BIG_PIECE, BIG_PIECES, THREADS
 from waitress import wasyncore
 
-from serving.server import _MAX_WAITING_REQUESTS, _Connections, _listen
+from app import MAX_BODY_BYTES
+from serving.server import (
+    _MAX_WAITING_REQUESTS,
+    LIMITS,
+    _Connections,
+    _listen,
+    _report_errors,
+)
 
 # waitress warns that `send_bytes` will go one day; its version is pinned.
 pytestmark = pytest.mark.filterwarnings("ignore:send_bytes")
@@ -165,7 +173,7 @@ def test_a_client_that_connects_at_the_limit_of_connections_is_answered(tmp_path
         with ExitStack() as stack:
             for _ in range(40):
                 stack.enter_context(connect(server.port))
-            limit = "the limit of 32 connections is reached"
+            limit = "the limit of connections is reached"
             assert eventually(lambda: limit in server.stdout.read_text())
         assert server.deliver(payload("call_completed"))[0] == 200
 
@@ -179,6 +187,53 @@ def test_a_connection_that_pipelines_more_than_webhooks_do_is_closed(served: Ser
         assert everything(client) == b""
         other.sendall(post("/b"))
         assert answers(other, 1) == [b"/b"]
+
+
+def chunked(sizes: list[int]) -> bytes:
+    """Return a request whose body comes in chunks of these sizes."""
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%s\r\n" % (size, b"x" * size) for size in [*sizes, 0])
+
+
+def test_a_body_in_many_tiny_chunks_is_cut_off_and_one_in_larger_chunks_is_not(
+    served: Served,
+) -> None:
+    """Otherwise a thousand who send so take all the processor's time."""
+    with connect(served[1]) as client:
+        client.sendall(chunked([1] * 2_000))
+        assert everything(client) == b""
+    for sizes in [1] * 100, [10] * 150, [700] * 90, [65_536]:
+        with connect(served[1]) as client:
+            client.sendall(chunked(sizes))
+            assert answers(client, 1) == [b"/a"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 67585\r\n\r\n",
+        b"Content-Length: 131071\r\n\r\n" + b"x" * 60_000,
+        b"Content-Length: 99999999999999999999\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n10800\r\n" + b"x" * 67_584,
+    ],
+)
+def test_a_body_beyond_the_limit_is_refused_by_the_app_as_soon_as_that_is_known(
+    tmp_path: Path, body: bytes
+) -> None:
+    """It never ends, and its answer does not wait for that; none of it is kept."""
+    with ServerProcess(tmp_path) as server, connect(server.port) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + body)
+        head, _, answer = client.recv(65_536).partition(b"\r\n\r\n")
+        assert head.splitlines()[0] == b"HTTP/1.1 413 Request Entity Too Large"
+        assert b"Connection: close" in head.splitlines()
+        assert answer == b'{"error":"too_large"}'
+        assert server.health()["rejected"] == {"too_large": 1}
+
+
+def test_a_body_just_above_the_limit_may_be_sent_whole_before_it_is_refused() -> None:
+    """A proxy in front that takes so much gets an answer, not a closed connection."""
+    (most,) = re.findall(r"client_max_body_size (\d+)k;", (ROOT / "deploy/nginx.conf").read_text())
+    assert LIMITS["max_request_body_size"] > int(most) * 1024 >= MAX_BODY_BYTES
 
 
 @pytest.mark.faults
@@ -227,8 +282,10 @@ def test_a_wall_clock_that_goes_back_does_not_hold_up_the_end(
     """Not even of a server of which a request never ends."""
     answered = threading.Event()
     sockets = _listen(lambda *_: [], "127.0.0.1", 0, threads=1, limit=100)
-    connections = _Connections(sockets, 100, print)
-    connections.listeners[0].task_dispatcher.add_task(SimpleNamespace(service=answered.wait))
+    connections = _Connections(sockets, 100)
+    dispatcher = connections.listeners[0].task_dispatcher
+    dispatcher.add_task(SimpleNamespace(service=answered.wait))
+    assert eventually(lambda: not dispatcher.queue)
     closing = threading.Thread(target=connections.close, daemon=True)
     with monkeypatch.context() as patched:
         patched.setattr(time, "time", map(float, itertools.count(1_800_000_000, -1)).__next__)
@@ -245,7 +302,7 @@ def test_a_stop_answers_also_on_connections_that_are_not_accepted_yet() -> None:
         return [b"done"]
 
     sockets = _listen(app, "127.0.0.1", 0, threads=1, limit=100)
-    connections = _Connections(sockets, 100, print)
+    connections = _Connections(sockets, 100)
     with connect(int(connections.listeners[0].effective_port)) as client:
         client.sendall(post("/"))
         connections.drain()
@@ -253,11 +310,33 @@ def test_a_stop_answers_also_on_connections_that_are_not_accepted_yet() -> None:
         assert everything(client).endswith(b"done")
 
 
+def test_a_stop_waits_for_what_is_done_for_a_client_that_has_gone() -> None:
+    """Its event is being kept: a stop must not come between."""
+    done = []
+
+    def app(_: object, start_response: Any) -> list[bytes]:
+        time.sleep(SECONDS)
+        done.append("kept")
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
+
+    sockets = _listen(app, "127.0.0.1", 0, threads=1, limit=100)
+    connections = _Connections(sockets, 100)
+    with connect(int(connections.listeners[0].effective_port)) as client:
+        client.sendall(post("/"))
+        connections._accept()
+        connections.run_once(5)
+    connections.drain()
+    assert done == ["kept"]
+    connections.close()
+
+
 def test_at_the_limit_who_has_waited_longest_and_for_a_second_makes_room() -> None:
     """Three connections at most: the limit counts what listens and what wakes the loop too."""
-    notices: list[str] = []
+    causes: list[str] = []
+    _report_errors(causes.append)
     sockets = _listen(lambda *_: [], "127.0.0.1", 0, threads=0, limit=5)
-    connections = _Connections(sockets, 5, notices.append)
+    connections = _Connections(sockets, 5)
     waited: dict[Any, int] = {}
     left = []
     with ExitStack() as stack:
@@ -271,7 +350,7 @@ def test_at_the_limit_who_has_waited_longest_and_for_a_second_makes_room() -> No
             left.append([waited[each] for each in connections._all()])
     wasyncore.close_all(sockets)
     assert left == [[-60], [-60, 3], [-60, 3], [-60, -60], [-60, -60, -60]]
-    assert len(notices) == 1
+    assert causes == ["closed to make room, because the limit of connections is reached"] * 2
 
 
 def late(*parts: bytes) -> str:
@@ -280,7 +359,7 @@ def late(*parts: bytes) -> str:
     The app is never called: no thread runs. The clock is the test's.
     """
     sockets = _listen(lambda *_: [], "127.0.0.1", 0, threads=0, limit=100)
-    connections = _Connections(sockets, 100, print)
+    connections = _Connections(sockets, 100)
     seen = ""
     with connect(int(connections.listeners[0].effective_port)) as client:
         connections.run_once(5)

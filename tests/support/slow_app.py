@@ -3,6 +3,7 @@
 python slow_app.py SECONDS [bare]; with `bare` as on a system without poll, limits and SIGHUP.
 """
 
+import os
 import select
 import signal
 import sys
@@ -11,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 if "bare" in sys.argv:
-    del select.poll, select.epoll, signal.SIGHUP
-    sys.modules["resource"] = None  # type: ignore[assignment]
+    del os.sysconf, select.poll, select.epoll, signal.SIGHUP
 
 from serving import server
 
@@ -54,7 +54,6 @@ if __name__ == "__main__":
         port=0,
         threads=THREADS,
         on_listening=lambda port: print(port, flush=True),
-        on_rejected=lambda: print("rejected", flush=True),
-        notify=lambda _: None,
+        on_rejected=lambda cause: print("rejected:", cause, flush=True),
     )
     print("stopped")

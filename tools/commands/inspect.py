@@ -46,8 +46,7 @@ def run(options: argparse.Namespace, _: datetime) -> int:
                 file=sys.stderr,
                 flush=True,
             ),
-            on_rejected=lambda: None,
-            notify=lambda _: None,
+            on_rejected=lambda _: None,
             # What other programs on this machine set as cookies comes along, up to 180 of 4 KiB.
             max_request_header_size=2**20,
             recv_bytes=2**16,

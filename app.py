@@ -17,10 +17,17 @@ Another WSGI server runs `app:application`.
 """
 
 if __name__ == "__main__":
+    import signal
+
+    # First of all: to a server it means "read the list again", and that is about to be done.
+    if hasattr(signal, "SIGHUP"):
+        hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
     import sys
     from pathlib import Path
 
     sys.path.insert(0, str(Path(__file__).resolve().parent))  # `python -P` and -I leave it out
+
     from serving import prerequisites
 
     prerequisites.check()  # first: the imports below find out what is missing
@@ -49,7 +56,7 @@ from config import HEALTH_PATH, ConfigError, Settings, prompts
 from events import EventError
 from routing import Decision, decide
 from serving import start
-from serving.lines import Lines
+from serving.lines import ERROR, Lines, write_stderr
 from serving.sources import load, now, open_log
 from serving.start import server_parser
 from signature import SignatureError
@@ -248,7 +255,7 @@ def __getattr__(name: str) -> Bottle:
         settings, allow_list = load(None, os.environ)
         calls = open_log(settings, lines.notice)
     except (ConfigError, StoreError) as error:
-        sys.stderr.write(f"{error}\n")
+        write_stderr(f"{error}", priority=ERROR)
         raise SystemExit(3) from None  # gunicorn ends, instead of starting worker after worker
     atexit.register(calls.close)  # first: a worker may be stopped at any time from now on
     if not settings.verified:
@@ -257,11 +264,12 @@ def __getattr__(name: str) -> Bottle:
     return create_app(settings, allow_list, calls, lines)
 
 
-def main() -> int:
+def main(before_command: Callable[[], object] = lambda: None) -> int:
     """Serve, or run the command that the command line names; return the exit status."""
     options, words = server_parser(add_help=False).parse_known_args()
     if not words:
         return start.run(create_app, options.config)
+    before_command()
     try:
         from tools import main as tools
     except ModuleNotFoundError as error:
@@ -273,4 +281,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(lambda: hasattr(signal, "SIGHUP") and signal.signal(signal.SIGHUP, hangup)))

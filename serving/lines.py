@@ -1,9 +1,9 @@
 """Writes the lines of the server: one for each event on standard output, and counts for `/health`.
 
 Numbers appear by their last four digits only. On a terminal a line is text to read, elsewhere a
-JSON object. One thread formats and writes the lines, several at a time: no answer waits for its
-line, and output that is closed or blocked delays nothing. A line that cannot be written is dropped
-and counted.
+JSON object; in systemd's journal its priority stands before it, as in sd-daemon(3). One thread
+formats and writes the lines, several at a time: no answer waits for its line, and output that is
+closed or blocked delays nothing. A line that cannot be written is dropped and counted.
 """
 
 import atexit
@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from events import DialCompleted, Event, IncomingCall, UnknownEvent
 from phone import NoNumber, PhoneNumber
 from routing import Decision
 
+ERROR, WARNING = "<3>", "<4>"  # what systemd's journal reads as the priority of a line
 MAX_WAITING_LINES = 4_000
 
 _GATHER_S = 0.01
@@ -36,11 +38,48 @@ _REPEAT_S = 10.0
 _MAX_STATUS_LENGTH = 64
 _MAX_NOTICE_LENGTH = 500
 
+# What a notice of something that is failing says; any other one only informs.
+_ALARM = re.compile("is failing|LOST|not be kept|not purged|not reloaded|file of saved events")
+
 _Members = dict[str, Any]
 # When it was logged, and what gives its members: called by the writer thread, so that a request
 # does not wait for that.
 _Line = tuple[float, Callable[[], _Members]]
 _json = json.JSONEncoder().encode
+
+
+def write_stderr(text: str, *, priority: str = "") -> None:
+    """Write a text to standard error; an output that takes none is no reason to end.
+
+    Python's own `print` would keep what could not be written, and fail once more at the end.
+    """
+    prefix = priority if _is_journal(2) else ""
+    lines = "".join(f"{prefix}{line}\n" for line in text.splitlines())
+    with contextlib.suppress(OSError):
+        os.write(2, lines.encode(_encoding_of(sys.stderr), "backslashreplace"))
+
+
+def _encoding_of(stream: object) -> str:
+    """Return the encoding of standard output or error; it is `None` if it was closed."""
+    return getattr(stream, "encoding", None) or "utf-8"
+
+
+def _is_journal(fd: int) -> bool:
+    """Return whether systemd has connected this very file to its journal, as systemd.exec(5) says.
+
+    The variable alone may come from a parent whose output is not ours.
+    """
+    with contextlib.suppress(OSError):
+        status = os.fstat(fd)
+        return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    return False
+
+
+def _priority(members: _Members) -> str:
+    """Return the prefix of a line in the journal: error, warning, or none, which is information."""
+    if "error" in members or _ALARM.search(members.get("notice", "")):
+        return ERROR
+    return WARNING if "rejected" in members else ""
 
 
 def _event_members(event: Event, call: CallState, decision: Decision, seconds: float) -> _Members:
@@ -103,15 +142,15 @@ class Lines:
         self._fd = fd
         readable = os.isatty(fd) if readable is None else readable
         self._format = _as_text if readable else _as_json
-        terminal = sys.stdout if readable else None
-        self._encoding: str = getattr(terminal, "encoding", None) or "utf-8"
+        self._has_priorities = _is_journal(fd)
+        self._encoding = _encoding_of(sys.stdout) if readable else "utf-8"
         # The lock guards the counts and `_last_shown`; the queue needs none.
         self._lock = threading.Lock()
         self._events, self._rejected = Counter[str](), Counter[str]()
         self._errors = self._dropped = 0
         self._last_shown: dict[tuple[str, str], tuple[float, int]] = {}
         self._waiting: queue.SimpleQueue[_Line | None] = queue.SimpleQueue()
-        self._line_end = b""  # written first: ends a line of which only a part was written
+        self._line_end = b""  # written first: ends a line of which perhaps only a part was written
         self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -193,11 +232,13 @@ class Lines:
                 while True:
                     gathered.append(self._waiting.get_nowait())
             closing = None in gathered
-            self._write("".join(self._formatted(*each) for each in gathered if each is not None))
+            self._write("".join(self._formatted(*line) for line in gathered if line is not None))
 
-    def _formatted(self, now: float, members: Callable[[], _Members]) -> str:
+    def _formatted(self, now: float, make_members: Callable[[], _Members]) -> str:
         try:
-            return self._format(members(), now) + "\n"
+            members = make_members()
+            prefix = _priority(members) if self._has_priorities else ""
+            return f"{prefix}{self._format(members, now)}\n"
         except Exception:  # noqa: BLE001 - it would end the thread, and every later line be lost
             self._drop(1)
             return ""
@@ -206,12 +247,11 @@ class Lines:
         data = self._line_end + text.encode(self._encoding, "backslashreplace")
         while data:
             try:
-                written = os.write(self._fd, data)
+                data = data[os.write(self._fd, data) :]
             except BlockingIOError:  # another process has made the output non-blocking
                 time.sleep(_GATHER_S)
-                continue
             except OSError:
-                self._drop(data.removeprefix(self._line_end).count(b"\n"))
+                self._line_end = b"\n"
+                self._drop(text.count("\n"))
                 return
-            self._line_end = b"" if data[written - 1 : written] == b"\n" else b"\n"
-            data = data[written:]
+        self._line_end = b""

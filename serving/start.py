@@ -5,11 +5,11 @@ The options of the server are here too, so that it needs none of the tools.
 
 import os
 import signal
-import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from allow_list.reload import LiveAllowList
@@ -19,7 +19,7 @@ from calls import CallStore
 from config import HEALTH_PATH, ConfigError, Settings
 from routing import AllowList
 from serving import server
-from serving.lines import Lines
+from serving.lines import ERROR, Lines, write_stderr
 from serving.server import ServeError
 from serving.sources import SETTINGS_FILE, load, open_log
 
@@ -52,17 +52,18 @@ def run(create_app: CreateApp, settings_file: Path | None) -> int:
     Returns the exit status: 1 if the server cannot start, or events were lost at the end; 2 for
     faults in the settings or the allow-list.
     """
+    _open_standard_files()
     try:
         settings, allow_list = load(settings_file, os.environ)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        write_stderr(f"{error}", priority=ERROR)
         return 2
-    _open_standard_files()
     lines = Lines()
 
     def print_banner(port: int) -> None:
         text = startup_banner(settings, settings_file or SETTINGS_FILE, allow_list.current, port)
-        print(text, file=sys.stderr, flush=True)
+        # By a thread of its own: an output that nobody reads must not keep us from serving.
+        Thread(target=write_stderr, args=[text], daemon=True).start()
 
     try:
         calls = open_log(settings, lines.notice)
@@ -81,7 +82,7 @@ def run(create_app: CreateApp, settings_file: Path | None) -> int:
         finally:
             lost = calls.close()
     except (StoreError, ServeError) as error:
-        print(f"The server did not start: {error}", file=sys.stderr)
+        write_stderr(f"The server did not start: {error}", priority=ERROR)
         return 1
     lines.notice("stopped")
     return 1 if lost else 0

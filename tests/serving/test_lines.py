@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from commands import Dial, Hangup, NoAction
 from events import Event, IncomingCall
 from phone import PhoneNumber
 from routing import Decision, Reason
-from serving.lines import MAX_WAITING_LINES, Lines
+from serving.lines import _ALARM, ERROR, MAX_WAITING_LINES, Lines, write_stderr
 
 NUMBER = "12025550123"
 DIAL = Decision(Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)))
@@ -257,6 +258,94 @@ def test_the_time_is_utc_in_json_and_local_on_a_terminal(
     monkeypatch.setattr("time.time", lambda: START.timestamp() + 0.0625)
     monkeypatch.setattr("time.localtime", lambda now: time.gmtime(now + 3 * 3600))
     assert output(lambda lines: lines.notice("ready"), readable=readable) == [line]
+
+
+# In systemd's journal
+
+
+def write_one_of_each(lines: Lines) -> None:
+    lines.notice("ready")
+    lines.rejected("unauthorized", "unsigned")
+    lines.notice("the call log is failing, events are held in memory: locked")
+    try:
+        raise KeyError(NUMBER)
+    except KeyError as error:
+        lines.failed(error)
+    lines.event(INCOMING, UNKNOWN, DIAL, 0.001)
+
+
+def stream_of(fd: int) -> str:
+    status = os.fstat(fd)
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def test_in_the_journal_what_fails_is_an_error_and_what_is_rejected_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    monkeypatch.setenv("JOURNAL_STREAM", stream_of(writer))
+    lines = Lines(writer)
+    write_one_of_each(lines)
+    lines.close()
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        written = [re.fullmatch(r"(<\d>)?(\{.*\})", line.rstrip()) for line in stream]
+    found = [(line[1], *json.loads(line[2])) for line in written if line]
+    assert [line[:3] for line in found] == [
+        (None, "time", "notice"),
+        ("<4>", "time", "rejected"),
+        ("<3>", "time", "notice"),
+        ("<3>", "time", "error"),
+        (None, "time", "event"),
+    ]
+
+
+@pytest.mark.parametrize("named", [None, "", "8:1", "JOURNAL", "the same inode elsewhere"])
+def test_where_the_output_is_not_the_journal_lines_have_no_priority(
+    named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable may come from a parent that has passed on another output."""
+    reader, writer = os.pipe()
+    inode = stream_of(writer).partition(":")[2]
+    if named is not None:
+        monkeypatch.setenv(
+            "JOURNAL_STREAM", named.replace("the same inode elsewhere", f"1:{inode}")
+        )
+    lines = Lines(writer)
+    write_one_of_each(lines)
+    lines.close()
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        assert len([json.loads(line) for line in stream]) == 5
+
+
+def test_the_words_of_an_alarm_are_those_that_log_and_list_say() -> None:
+    files = [*(ROOT / "call_log").glob("*.py"), ROOT / "allow_list" / "reload.py"]
+    said = "".join(file.read_text() for file in files)
+    assert [words for words in _ALARM.pattern.split("|") if words not in said] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the call log has recovered, all events that were held are kept",
+        "the allow-list was reloaded; rows: 4",
+        "events saved for the next start: 3, in calls.db.unkept-1",
+        "stopped",
+    ],
+)
+def test_a_notice_that_only_informs_is_no_alarm(text: str) -> None:
+    assert _ALARM.search(text) is None
+
+
+def test_a_text_for_standard_error_has_its_priority_on_every_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_stderr("one\ntwo", priority=ERROR)
+    monkeypatch.setenv("JOURNAL_STREAM", stream_of(2))
+    write_stderr("three\nfour", priority=ERROR)
+    write_stderr("five")
+    assert capfd.readouterr().err == "one\ntwo\n<3>three\n<3>four\nfive\n"
 
 
 # What the output may do

@@ -1,17 +1,26 @@
 """Starting and stopping as a user does: the real process, its words and its exit status."""
 
+import contextlib
+import json
 import os
+import re
 import shutil
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import facts
 import pytest
 import requests
-from helpers import ROOT, payload, signed
+from helpers import ROOT, eventually, payload, signed
 from processes import ServerProcess
 
 from app import create_app
@@ -104,7 +113,7 @@ def test_a_real_list_is_served_to_everybody_only_when_that_is_written_out(tmp_pa
 
 
 def test_all_faults_of_settings_and_list_come_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MASKING_THREADS", "0")
@@ -112,7 +121,7 @@ def test_all_faults_of_settings_and_list_come_at_once(
     (tmp_path / "my.toml").write_text("port = 'x'\nallow_list = 'my.csv'\n")
     (tmp_path / "my.csv").write_text("to,destination\n12025550100,x\n,12025550111\n")
     assert serve(create_app, Path("my.toml")) == 2
-    assert capsys.readouterr() == (
+    assert capfd.readouterr() == (
         "",
         "The server did not start:\n"
         "  my.toml:1: port: wanted a whole number, got 'x'\n"
@@ -127,11 +136,11 @@ def test_all_faults_of_settings_and_list_come_at_once(
 
 
 def test_a_list_that_is_not_there_is_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert serve(create_app, None) == 2
-    assert capsys.readouterr() == (
+    assert capfd.readouterr() == (
         "",
         "The server did not start:\n"
         "  allowlist.csv: wanted a CSV file, got: No such file or directory;"
@@ -217,3 +226,144 @@ def test_closed_standard_files_are_not_taken_by_sockets(tmp_path: Path) -> None:
     assert answer.json() == facts.DIAL
     if sys.platform == "linux":
         assert opened == [Path(os.devnull)] * 2
+
+
+@dataclass
+class QuietServer(ServerProcess):
+    """A server whose standard error tells nothing; `shell` says what is done to its files."""
+
+    shell: str = ""
+    stderr_fd: int | None = None
+
+    def __enter__(self) -> Self:
+        (self.folder / "allowlist.csv").write_text(self.allow_list)
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            self.port = found.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.process = subprocess.Popen(
+            ["sh", "-c", f'exec "$0" "$@" {self.shell}', *self.command],
+            cwd=self.folder,
+            env={**os.environ, "MASKING_PORT": str(self.port), **self.environment},
+            stderr=self.stderr_fd,
+        )
+        assert eventually(lambda: self.listens() or self.process.poll() is not None, 20)
+        return self
+
+    def listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
+        return False
+
+
+@pytest.mark.parametrize(
+    "shell",
+    ["2>&-", "2>/dev/full", "2</dev/null", ">&- 2>&-", "<&- 2>&-", ">/dev/full 2>/dev/full"],
+)
+def test_standard_error_that_takes_nothing_does_not_stop_the_start(
+    shell: str, tmp_path: Path
+) -> None:
+    with QuietServer(tmp_path, shell=shell) as server:
+        assert server.deliver(CALL) == (200, facts.DIAL)
+        assert server.health()["status"] == "ok"
+        assert server.stop() == 0
+
+
+def test_standard_error_that_nobody_reads_does_not_stop_the_start(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    with QuietServer(tmp_path, stderr_fd=writer) as server:
+        assert server.deliver(CALL) == (200, facts.DIAL)
+        assert server.stop() == 0
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("shell", ["2>&-", "2>/dev/full"])
+def test_a_fault_that_cannot_be_printed_still_has_its_exit_status(
+    shell: str, tmp_path: Path
+) -> None:
+    command = ["sh", "-c", f'exec "$0" "$@" {shell}', sys.executable, str(ROOT / "app.py")]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, b"", b"")
+
+
+def ignores_hangup(pid: int) -> bool:
+    (mask,) = re.findall(r"SigIgn:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(mask, 16) & 1 << signal.SIGHUP - 1)
+
+
+def test_no_hangup_ends_the_server_from_its_first_moment_on_and_the_list_is_current(
+    tmp_path: Path,
+) -> None:
+    """Nothing of ours is loaded yet when the first one comes; they come until an answer does."""
+    (tmp_path / "allowlist.csv").write_text("to,destination\n")
+    with subprocess.Popen(
+        [sys.executable, ROOT / "app.py"],
+        cwd=tmp_path,
+        env={**os.environ, "MASKING_PORT": "0"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert eventually(lambda: ignores_hangup(process.pid), 20)
+        listening = threading.Thread(target=process.stderr.readline)
+        listening.start()
+        (tmp_path / "new.csv").write_text(facts.ALLOW_LIST)
+        (tmp_path / "new.csv").replace(tmp_path / "allowlist.csv")
+        while listening.is_alive():
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.001)
+        text = "".join(process.stderr.readline() for _ in range(6))
+        (url,) = re.findall(r"health +(http://.+/)health", text)
+        assert eventually(lambda: requests.get(f"{url}health", timeout=10).json()["routes"] == 4)
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize(("before", "ends"), [((), True), (("nohup",), False)])
+def test_a_hangup_ends_a_command_unless_it_was_started_to_outlive_one(
+    before: tuple[str, ...], ends: bool, tmp_path: Path
+) -> None:
+    """The terminal of the inspector is closed."""
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    command = [*before, sys.executable, str(ROOT / "app.py"), "inspect", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().startswith("Inspector on"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGHUP)
+        if not ends:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=1)
+            process.terminate()
+        assert process.wait(timeout=10) == (-signal.SIGHUP if ends else 0)
+
+
+def test_in_the_journal_a_failing_log_is_an_error_and_its_recovery_is_not(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    status = os.fstat(writer)
+    environment = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+    with (
+        ServerProcess(tmp_path, facts.KEYS | environment, stdout_fd=writer) as server,
+        open(reader) as lines,  # noqa: PTH123 - it has no path
+    ):
+        os.close(writer)
+        with contextlib.closing(sqlite3.connect(tmp_path / "calls.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert requests.post(server.url, CALL, headers=signed(CALL), timeout=10).ok
+            assert requests.post(server.url, CALL, timeout=10).status_code == 401
+            other.rollback()
+        assert eventually(lambda: server.health()["status"] == "ok")
+        assert server.stop() == 0
+        written = {line[: line.index("{")]: json.loads(line[line.index("{") :]) for line in lines}
+    assert written.keys() == {"", "<3>", "<4>"}
+    assert written["<3>"]["notice"].startswith("the call log is failing")
+    assert written["<4>"]["rejected"] == "unauthorized"
+    # its own banner goes elsewhere, and so has no priorities
+    assert "<" not in server.stderr.read_text().replace("<your tunnel>", "")

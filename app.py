@@ -38,6 +38,7 @@ import os
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,6 +63,7 @@ from serving.start import server_parser
 from signature import SignatureError
 
 MAX_BODY_BYTES = 65_536
+MAX_FAILED_SIGNATURES = 3  # with our customer id, one after the other: then `/health` says so
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 _NO_SUCH_PAGE = "wanted POST on the event path"
@@ -93,10 +95,24 @@ class Handlers:
     def __post_init__(self) -> None:
         self._prompts = prompts(self.settings)
         self._since = self.clock().utc
+        # Any worker writes the next three and any reads them for `/health`, without a lock: an
+        # assignment, and what a deque is asked for here, is one step each.
         self._last_event: datetime | None = None
+        self._last_rejected: dict[str, str | None] | None = None
+        self._failed_signatures: deque[str] = deque(maxlen=MAX_FAILED_SIGNATURES)
 
     def receive_event(self) -> HTTPResponse:
         """Answer one event from TeleSign with a command."""
+        try:
+            return self._answer_event()
+        except (EventError, SignatureError, LogUnavailable) as error:
+            rejected = {"time": _utc(self.clock().utc), "error": error.word, "cause": error.cause}
+            self._last_rejected = rejected
+            if isinstance(error, SignatureError) and error.names_us:
+                self._failed_signatures.append(error.cause)
+            raise
+
+    def _answer_event(self) -> HTTPResponse:
         started = time.perf_counter()
         environ = request.environ
         body = _read_body(environ)
@@ -112,6 +128,7 @@ class Handlers:
         event = events.parse(body, home_country_code=self.settings.home_country_code)
         delivery = Delivery(event, body, self.clock())
         self._last_event = delivery.received.utc
+        self._failed_signatures.clear()
         call, decision = self.calls.answer(delivery, lambda call: self._decide(delivery, call))
         self.lines.event(event, call, decision, time.perf_counter() - started)
         return _reply(decision.command, self.settings.carry_on)
@@ -120,14 +137,18 @@ class Handlers:
         """Answer with the state of list and log, and with counts.
 
         A stale list is not `ok`, but no 503 either: a load balancer would take away every server
-        that has this list, and none would be left to answer.
+        that has this list, and none would be left to answer. `rejecting` is a hint: anybody who
+        knows our customer id can cause it, until the next good event.
         """
         log = self.calls.health()
         failing, stale = log["call_log"] == "failing", self.allow_list.is_stale
+        rejecting = len(self._failed_signatures) == MAX_FAILED_SIGNATURES
+        status = "degraded" if failing else "stale" if stale else "rejecting" if rejecting else "ok"
         facts = {
-            "status": "degraded" if failing else "stale" if stale else "ok",
+            "status": status,
             "since": _utc(self._since),
             "last_event": _utc(self._last_event),
+            "last_rejected": self._last_rejected,
             "signatures": "verified" if self.settings.verified else "open",
             "routes": len(self.allow_list.current),
             "allow_list": "stale" if stale else "ok",

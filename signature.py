@@ -14,17 +14,21 @@ from collections.abc import Sequence
 from functools import cache
 
 _SCHEME = "TSA "
+_WRONG = "wrong signature: another key, another account, or a proxy that re-encodes the body"
 _MIN_KEY_BYTES = 16
 
 
 class SignatureError(Exception):
-    """Nothing proves that the body comes from TeleSign. `cause` may go into the operator's log."""
+    """Nothing proves that the body comes from TeleSign. `cause` may go into the operator's log.
+
+    `names_us` says whether the signature that does not match stands beside our own customer id.
+    """
 
     word = "unauthorized"
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: str, *, names_us: bool = False) -> None:
         super().__init__(cause)
-        self.cause = cause
+        self.cause, self.names_us = cause, names_us
 
 
 class KeyFormError(ValueError):
@@ -91,7 +95,9 @@ def verify(
     for signature in signatures:
         # A list, so that every key is compared: the time does not show which one matches.
         if not any([hmac.compare_digest(signature, each) for each in expected]):  # noqa: C419
-            raise SignatureError("wrong signature")
+            headers = authorization or "", x_ts_authorization or ""
+            names_us = any(header.startswith(f"{_SCHEME}{customer_id}:") for header in headers)
+            raise SignatureError(_WRONG, names_us=names_us)
 
 
 def _signature_in(value: str, customer_id: str) -> bytes:

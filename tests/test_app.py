@@ -66,6 +66,11 @@ def test_health_counts_what_happened(make_app: MakeApp, clock: Clock) -> None:
         "status": "ok",
         "since": "2026-11-23T12:00:00Z",
         "last_event": "2026-11-23T12:04:00Z",
+        "last_rejected": {
+            "time": "2026-11-23T12:05:00Z",
+            "error": "bad_event",
+            "cause": "event: wanted 1 to 64 printable ASCII characters",
+        },
         "signatures": "open",
         "routes": 4,
         "allow_list": "ok",
@@ -85,6 +90,140 @@ def test_health_of_a_server_with_a_key(lines: PrintedLines) -> None:
     assert app.get("/health").json["last_event"] is None
     app.post("/", CALL, headers=signed(CALL))
     assert app.get("/health").json["last_event"] is not None
+
+
+FORGED = signed(CALL, facts.OTHER_API_KEY)
+BARE = {name: text for name, text in FORGED.items() if name != "Authorization"}
+IN_X_TS = {"Content-Type": "application/json", "X-TS-Authorization": FORGED["Authorization"]}
+
+
+@pytest.fixture
+def verified(lines: PrintedLines, clock: Clock) -> Any:
+    """The app of a server with a key."""
+    settings, _ = config.read("", facts.KEYS)
+    calls = InMemoryCalls()
+    return web(create_app(settings, live(facts.ALLOW_LIST), calls, lines.writer, clock=clock))
+
+
+def refuse(app: Any, headers: dict[str, str], times: int = 1) -> None:
+    for _ in range(times):
+        app.post("/", CALL, headers=headers, status=401)
+
+
+def status(app: Any) -> str:
+    return str(app.get("/health", status=200).json["status"])
+
+
+def test_health_is_rejecting_once_three_with_our_customer_id_have_failed_until_a_good_event(
+    verified: Any,
+) -> None:
+    seen = []
+    for headers in FORGED, IN_X_TS, FORGED, FORGED:
+        refuse(verified, headers)
+        seen.append(status(verified))
+    assert seen == ["ok", "ok", "rejecting", "rejecting"]
+    verified.post("/", CALL, headers=signed(CALL))
+    assert status(verified) == "ok"
+    refuse(verified, FORGED, times=2)
+    assert status(verified) == "ok"
+
+
+def test_three_failures_with_a_good_event_between_them_are_not_rejecting(verified: Any) -> None:
+    for _ in range(4):
+        refuse(verified, FORGED, times=2)
+        verified.post("/", CALL, headers=signed(CALL))
+        assert status(verified) == "ok"
+
+
+def test_a_signed_message_that_is_no_event_does_not_end_rejecting(verified: Any) -> None:
+    refuse(verified, FORGED, times=3)
+    verified.post("/", b"{}", headers=signed(b"{}"), status=400)
+    assert status(verified) == "rejecting"
+
+
+def test_who_does_not_know_our_customer_id_never_makes_health_rejecting(verified: Any) -> None:
+    json_type = {"Content-Type": "application/json"}
+    stranger = json_type | {"Authorization": "TSA somebody:" + FORGED["X-TS-Authorization"]}
+    for headers in json_type, BARE, stranger, json_type | {"Authorization": "Basic eDp5"}:
+        refuse(verified, headers, times=3)
+    assert status(verified) == "ok"
+
+
+def test_a_stale_list_and_a_failing_log_are_worse_than_rejecting(
+    lines: PrintedLines, tmp_path: Path
+) -> None:
+    class Log(InMemoryCalls):
+        found = "failing"
+
+        def health(self) -> dict[str, object]:
+            return {"call_log": self.found}
+
+    file, log = tmp_path / "allowlist.csv", Log()
+    file.write_text(facts.ALLOW_LIST)
+    listed = LiveAllowList(file, lambda: read_list(file.read_text()))
+    app = web(create_app(config.read("", facts.KEYS)[0], listed, log, lines.writer))
+    refuse(app, FORGED, times=3)
+    file.write_text("broken\n")
+    listed.check(lines.writer.notice, requested=True)
+    assert app.get("/health", status=503).json["status"] == "degraded"
+    log.found = "ok"
+    assert status(app) == "stale"
+    file.write_text(facts.ALLOW_LIST)
+    listed.check(lines.writer.notice, requested=True)
+    assert status(app) == "rejecting"
+
+
+def test_health_tells_the_last_rejection_on_the_event_path_alone(
+    verified: Any, clock: Clock
+) -> None:
+    def last_rejected() -> Any:
+        return verified.get("/health").json["last_rejected"]
+
+    assert last_rejected() is None
+    refuse(verified, FORGED)
+    assert last_rejected() == {
+        "time": "2026-11-23T12:00:00Z",
+        "error": "unauthorized",
+        "cause": "wrong signature: another key, another account, or a proxy that re-encodes the"
+        " body",
+    }
+    clock.sleep(60)
+    verified.post("/wp-login.php", CALL, headers=FORGED, status=404)
+    verified.post("/%ff", CALL, headers=FORGED, status=404)
+    verified.get("/nowhere", status=404)
+    verified.post("/health", CALL, headers=FORGED, status=405)
+    verified.post("/", CALL, headers=signed(CALL))
+    assert last_rejected()["time"] == "2026-11-23T12:00:00Z"
+    verified.post("/", b"x" * 65_537, headers=FORGED, status=413)
+    assert last_rejected() == {
+        "time": "2026-11-23T12:01:00Z",
+        "error": "too_large",
+        "cause": "too large",
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"NUMBER",
+        b'"NUMBER"',
+        b'{"NUMBER": "NUMBER"}',
+        b'{"event": "incoming_call", "NUMBER": {"NUMBER": ["NUMBER"]}}',
+        b'{"event": "NUMBER\\u0000", "reference_id": "NUMBER"}',
+        b'{"event": "incoming_call", "reference_id": "\\u0000NUMBER", "data": {"NUMBER": 1}}',
+        b'{"event": "incoming_call", "reference_id": "r", "data": {"to": "\\u0000NUMBER"}}',
+    ],
+)
+def test_health_shows_nothing_of_what_was_sent(verified: Any, body: bytes) -> None:
+    body = body.replace(b"NUMBER", NUMBER.encode())
+    for headers in signed(body), signed(body, facts.OTHER_API_KEY):
+        verified.post("/", body, headers=headers, status="*")
+        verified.post("/", body, headers=headers | {"Content-Type": NUMBER}, status="*")
+    health = verified.get("/health")
+    assert health.json["last_rejected"]["error"] in ("unauthorized", "unsupported_media_type")
+    assert NUMBER not in health.text
+    verified.post("/", body, headers=signed(body), status="*")
+    assert NUMBER not in verified.get("/health").text
 
 
 def test_health_is_not_ok_with_a_list_that_is_not_current(

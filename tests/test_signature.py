@@ -83,6 +83,9 @@ def test_a_signature_by_any_of_several_keys_verifies(keys: tuple[bytes, ...]) ->
     verify(TSA + SIGNATURE, SIGNATURE, keys=keys)
 
 
+WRONG = "wrong signature: another key, another account, or a proxy that re-encodes the body"
+
+
 @pytest.mark.parametrize(
     ("authorization", "x_ts_authorization", "cause"),
     [
@@ -101,24 +104,24 @@ def test_a_signature_by_any_of_several_keys_verifies(keys: tuple[bytes, ...]) ->
         (f"TSA  {facts.CUSTOMER_ID}:{SIGNATURE}", None, "wrong customer id"),
         ("TSA other:" + SIGNATURE, SIGNATURE, "wrong customer id"),
         (None, "TSA other:" + SIGNATURE, "wrong customer id"),
-        (TSA, None, "wrong signature"),
-        (TSA + " " + SIGNATURE, None, "wrong signature"),
-        (TSA + SIGNATURE + ":" + SIGNATURE, None, "wrong signature"),
-        (TSA + SIGNATURE, "", "wrong signature"),
-        (TSA + SIGNATURE, EMPTY_SIGNATURE, "wrong signature"),
-        (TSA + EMPTY_SIGNATURE, SIGNATURE, "wrong signature"),
-        (None, EMPTY_SIGNATURE, "wrong signature"),
-        (None, "", "wrong signature"),
-        (None, SIGNATURE.rstrip("="), "wrong signature"),
-        (None, SIGNATURE.replace("+", "-"), "wrong signature"),
-        (None, SIGNATURE.swapcase(), "wrong signature"),
-        (None, SIGNATURE + "\n", "wrong signature"),
-        (None, "-" + SIGNATURE, "wrong signature"),
-        (None, SIGNATURE[:10] + "-" + SIGNATURE[10:], "wrong signature"),
-        (None, "\u00e9" + SIGNATURE, "wrong signature"),
-        (None, SIGNATURE[:-1] + "\u20ac", "wrong signature"),
-        (None, SIGNATURE[:-1] + "\udc80", "wrong signature"),
-        (None, base64.b64decode(SIGNATURE).hex(), "wrong signature"),
+        (TSA, None, WRONG),
+        (TSA + " " + SIGNATURE, None, WRONG),
+        (TSA + SIGNATURE + ":" + SIGNATURE, None, WRONG),
+        (TSA + SIGNATURE, "", WRONG),
+        (TSA + SIGNATURE, EMPTY_SIGNATURE, WRONG),
+        (TSA + EMPTY_SIGNATURE, SIGNATURE, WRONG),
+        (None, EMPTY_SIGNATURE, WRONG),
+        (None, "", WRONG),
+        (None, SIGNATURE.rstrip("="), WRONG),
+        (None, SIGNATURE.replace("+", "-"), WRONG),
+        (None, SIGNATURE.swapcase(), WRONG),
+        (None, SIGNATURE + "\n", WRONG),
+        (None, "-" + SIGNATURE, WRONG),
+        (None, SIGNATURE[:10] + "-" + SIGNATURE[10:], WRONG),
+        (None, "\u00e9" + SIGNATURE, WRONG),
+        (None, SIGNATURE[:-1] + "\u20ac", WRONG),
+        (None, SIGNATURE[:-1] + "\udc80", WRONG),
+        (None, base64.b64decode(SIGNATURE).hex(), WRONG),
     ],
 )
 def test_everything_else_is_refused_with_its_cause(
@@ -128,6 +131,31 @@ def test_everything_else_is_refused_with_its_cause(
         verify(authorization, x_ts_authorization)
     assert (caught.value.cause, caught.value.word) == (cause, "unauthorized")
     assert str(caught.value) == cause
+
+
+@pytest.mark.parametrize(
+    ("authorization", "x_ts_authorization", "names_us"),
+    [
+        (TSA + EMPTY_SIGNATURE, None, True),
+        (TSA + EMPTY_SIGNATURE, EMPTY_SIGNATURE, True),
+        (TSA + SIGNATURE, EMPTY_SIGNATURE, True),
+        (None, TSA + EMPTY_SIGNATURE, True),
+        ("Basic eDp5", TSA + EMPTY_SIGNATURE, True),
+        (TSA, None, True),
+        (None, EMPTY_SIGNATURE, False),
+        ("Basic eDp5", EMPTY_SIGNATURE, False),
+        (None, None, False),
+        ("TSA other:" + SIGNATURE, None, False),
+        ("TSA " + facts.CUSTOMER_ID, EMPTY_SIGNATURE, False),
+        (facts.CUSTOMER_ID, EMPTY_SIGNATURE, False),
+    ],
+)
+def test_a_refusal_says_whether_it_came_with_our_customer_id(
+    authorization: str | None, x_ts_authorization: str | None, names_us: bool
+) -> None:
+    with pytest.raises(SignatureError) as caught:
+        verify(authorization, x_ts_authorization)
+    assert caught.value.names_us is names_us
 
 
 def test_a_signature_that_matches_no_key_is_refused() -> None:

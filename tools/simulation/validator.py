@@ -22,7 +22,8 @@ MAX_ANSWER_S = 5.0
 _MAX_EXCERPT = 40
 _ENVELOPE = {"method", "params", "jsonrpc", "id"}
 _HINTS = {
-    401: " (set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY to the values that the server has)",
+    401: " (the server has another key or another customer id, or a proxy in front of it re-encodes"
+    " the body; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY to the values that the server has)",
     404: " (add the server's event path to --url)",
 }
 

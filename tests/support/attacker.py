@@ -64,7 +64,63 @@ def slow(port: int, count: int, ends: float) -> None:
     """Dribble headers on one half of the connections, bodies on the other."""
     body = HEADERS + b"Content-Length: 60000\r\n\r\n"
     halves = [(HEADERS + b"X-Slow: ", count // 2), (body, count - count // 2)]
-    together(lambda each: trickle(each[0], port, each[1], ends), halves)
+    together(lambda half: trickle(half[0], port, half[1], ends), halves)
+
+
+def unfinished(port: int, count: int, ends: float) -> None:
+    """Send all of a body as long as one may be, but for its last byte."""
+    body = b"x" * 65_535
+    _pour(HEADERS + b"Content-Length: 65536\r\n\r\n" + body, b"", port, count, ends)
+
+
+def chunks(port: int, count: int, ends: float) -> None:
+    """Send a body in chunks of one byte, as fast as they are taken."""
+    opening = HEADERS + b"Transfer-Encoding: chunked\r\n\r\n"
+    _pour(opening, b"1\r\nx\r\n" * 10_000, port, count, ends)
+
+
+def _pour(opening: bytes, more: bytes, port: int, count: int, ends: float) -> None:
+    """Send on each connection what opens it and then `more`, again and again; read no answer."""
+    left: dict[socket.socket, bytes] = {}
+    with selectors.DefaultSelector() as waiting:
+
+        def begin() -> None:
+            try:
+                client = connect(port)
+            except OSError:
+                done["not opened"] += 1
+                return
+            client.setblocking(False)
+            left[client] = opening
+            waiting.register(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            done["opened"] += 1
+
+        def go_on(client: socket.socket, events: int) -> bool:
+            """Send something; return whether the connection is still open."""
+            if events & selectors.EVENT_READ and not client.recv(4096):
+                return False
+            if events & selectors.EVENT_WRITE:
+                left[client] = left[client][client.send(left[client]) :] or more
+                if not left[client]:
+                    waiting.modify(client, selectors.EVENT_READ)
+            return True
+
+        while time.monotonic() < ends:
+            for _ in range(min(count - len(left), 50)):
+                begin()
+            for key, events in waiting.select(0.05):
+                client = key.fileobj
+                assert isinstance(client, socket.socket)
+                try:
+                    is_open = go_on(client, events)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    is_open = False
+                if not is_open:
+                    waiting.unregister(client)
+                    del left[client]
+                    client.close()
 
 
 def idle(port: int, count: int, ends: float) -> None:
@@ -152,9 +208,8 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.nice(19)  # the good client on this machine must wait for the server, not for us
-    {"slow": slow, "idle": idle, "flood": flood, "pipeline": pipeline}[kind](
-        port, count, time.monotonic() + seconds
-    )
+    attacks = {work.__name__: work for work in (slow, unfinished, chunks, idle, flood, pipeline)}
+    attacks[kind](port, count, time.monotonic() + seconds)
     print(json.dumps(done))
 
 

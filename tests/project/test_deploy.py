@@ -3,10 +3,12 @@
 The site for nginx is in `test_proxy.py`, with nginx.
 """
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,54 @@ def test_there_is_room_for_all_connections() -> None:
 def test_the_call_log_lies_where_the_server_may_write() -> None:
     folder = f"/var/lib/{value('StateDirectory')}/"
     assert ENVIRONMENT["MASKING_CALL_LOG"].startswith(f"sqlite:///{folder}")
+
+
+SERVER, DISPATCH = 61_001, 61_002  # users, and the group of the server
+
+
+def make_folders(folder: Path) -> Path:
+    """Do what the page says with the folders below `/etc`, in another place; return it."""
+    (block,) = [part for part in PAGE.split("```") if "2750 /etc/masked-calls" in part]
+    commands = re.findall("^sudo ((?:install|sed) .* /etc/masked-calls.*)$", block, re.MULTILINE)
+    assert len(commands) == 6
+    script = "\n".join(commands).replace("/etc/masked-calls", f"{folder}/settings")
+    script = re.sub("-([og]) masked-calls", rf"-\1 {SERVER}", script)
+    subprocess.run(["sh", "-ec", script], cwd=ROOT, check=True)
+    return folder / "settings"
+
+
+def as_dispatch(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a program as the user of the dispatch software, a member of the server's group.
+
+    It may read everything, because this Python may lie where only root may look, and write only
+    what that user may.
+    """
+    rights = [f"--reuid={DISPATCH}", f"--regid={DISPATCH}", f"--groups={SERVER}"]
+    reading = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
+    command = ["setpriv", *rights, *reading, *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make files for other users")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv here")
+def test_the_dispatch_software_may_pair_and_change_neither_key_nor_settings() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        folder = make_folders(Path(name))
+        with (folder / "config.toml").open("a") as settings:
+            settings.write('virtual_numbers = ["12025550160"]\n')
+        pair = [sys.executable, str(ROOT / "app.py"), "pair", "12025550133", "12025550134"]
+        done = as_dispatch(folder, *pair, "--for", "2h")
+        assert (done.returncode, done.stderr) == (0, "")
+        listed = folder / "list" / "allowlist.csv"
+        assert "12025550133" in listed.read_text()
+        assert listed.stat().st_gid == SERVER
+        assert listed.stat().st_mode & 0o777 == 0o640
+        for file in "environment", "config.toml":
+            for words in ["touch", file], ["mv", file, "other"], ["rm", "-f", file]:
+                assert as_dispatch(folder, *words).returncode != 0
+        secret = (folder / "environment").stat()
+        assert (secret.st_uid, secret.st_mode & 0o777) == (SERVER, 0o400)
 
 
 def as_systemd_reads(text: str) -> dict[str, str]:

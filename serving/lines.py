@@ -12,7 +12,9 @@ import json
 import os
 import queue
 import re
+import shutil
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -54,7 +56,8 @@ def write_stderr(text: str, *, priority: str = "") -> None:
     Python's own `print` would keep what could not be written, and fail once more at the end.
     """
     prefix = priority if _is_journal(2) else ""
-    lines = "".join(f"{prefix}{line}\n" for line in text.splitlines())
+    fit = _wrap if os.isatty(2) else str
+    lines = "".join(f"{prefix}{fit(line)}\n" for line in text.splitlines())
     with contextlib.suppress(OSError):
         os.write(2, lines.encode(_encoding_of(sys.stderr), "backslashreplace"))
 
@@ -111,17 +114,22 @@ def _as_json(members: _Members, now: float) -> str:
 
 def _as_text(members: _Members, now: float) -> str:
     """Return a line to read, with the operator's local time."""
-    return f"{time.strftime('%H:%M:%S', time.localtime(now))} {_text(members)}"
+    return _wrap(f"{time.strftime('%H:%M:%S', time.localtime(now))} {_text(members)}")
+
+
+def _wrap(text: str) -> str:
+    """Return a text on as many lines as a terminal needs for it."""
+    width = max(shutil.get_terminal_size().columns, 80)
+    return textwrap.fill(text, width, subsequent_indent=" " * 9, break_on_hyphens=False)
 
 
 def _text(members: _Members) -> str:
     match members:
         case {"event": event, "reference_id": call, "reply": reply, "ms": ms}:
-            numbers = f"{members['caller']} -> {members['dialled']}" if "caller" in members else ""
-            answer = f"{reply} {members.get('reason', '')}".rstrip()
+            numbers = f"{members['caller']}->{members['dialled']}" if "caller" in members else ""
             status = json.dumps(members["status"]) if "status" in members else ""
-            line = f"{event:<18} {numbers:<18} {answer:<14} {ms:>6} ms {call[-8:]} {status}"
-            return line.rstrip()
+            parts = reply, members.get("reason"), f"{ms:.1f} ms", call[-6:], status
+            return f"{event:<14} {numbers:<16} {' '.join(filter(None, parts))}"
         case {"rejected": word, "cause": cause, "more_before": more}:
             got = f"; got {members['shape']}" if "shape" in members else ""
             others = f"; {more} more since the last line" if more else ""

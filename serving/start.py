@@ -123,9 +123,9 @@ def _requests_and_next_step(settings: Settings) -> tuple[str, str]:
             f"signatures are verified; keys: {len(settings.api_keys)}",
             f"give TeleSign's support https://<your tunnel>{settings.event_path}",
         )
-    next_step = "set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY before you serve real numbers"
+    next_step = "set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY for real numbers"
     if settings.api_keys:
-        next_step = "remove verify_signatures = false, so that requests are verified with your keys"
+        next_step = "remove verify_signatures = false, so that your keys are used"
     return "NOT VERIFIED: anybody who finds the address is answered", next_step
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TextIO
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
@@ -119,12 +119,22 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
 def print_wrapped(console: Console, text: str, style: str = "") -> None:
     """Print a text or JSON on as many lines as it takes; the lines after the first are indented."""
     line = ""
-    for piece in re.split(r"(?<=[ ,])", printable(text)):
-        if line.strip() and len(line) + len(piece.rstrip()) > console.width:
+    for piece in _pieces(printable(text), console.width - len("    ")):
+        if line.strip() and cell_len(line + piece.rstrip()) > console.width:
             console.print(Text(line.rstrip(), style=style))
             line = "    "
         line += piece
     console.print(Text(line.rstrip(), style=style))
+
+
+def _pieces(text: str, most: int) -> Iterator[str]:
+    """Yield what a line may end behind: words, and parts of a word that is longer than `most`."""
+    for word in re.split("(?<=[ ,])", text):
+        if cell_len(word) <= most:
+            yield word
+            continue
+        for part in re.split("(?<=/)", word):
+            yield from chop_cells(part, most)
 
 
 def print_ladder(console: Console, steps: Iterable[Step]) -> None:
@@ -156,14 +166,14 @@ def ladder(steps: Iterable[Step], width: int = _MIN_WIDTH) -> Iterator[tuple[str
 
 def _note(note: Note, column: int, lane: int, width: int) -> Iterator[tuple[int, str]]:
     """Yield the texts of a note, each with where it starts: centred, but within the ladder."""
-    for text in wrap(printable(note.text), lane - 2):
-        yield min(max(column - len(text) // 2, 0), width - len(text)), text
+    for text in _wrap(note.text, lane - 2):
+        yield min(max(column - cell_len(text) // 2, 0), width - cell_len(text)), text
 
 
 def _arrow(arrow: Arrow, columns: Sequence[int]) -> Iterator[tuple[int, str]]:
     """Yield the label of an arrow and the arrow itself, each with where it starts."""
     left, right = sorted((columns[arrow.sender], columns[arrow.receiver]))
-    for text in wrap(printable(arrow.label), right - left - 3):
+    for text in _wrap(arrow.label, right - left - 3):
         yield left + 2, text
     shaft = "─" * (right - left - 1)
     if arrow.both_ways or arrow.sender < arrow.receiver:
@@ -171,6 +181,12 @@ def _arrow(arrow: Arrow, columns: Sequence[int]) -> Iterator[tuple[int, str]]:
     if arrow.both_ways or arrow.sender > arrow.receiver:
         shaft = f"<{shaft[1:]}"
     yield left + 1, shaft
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Return a text on lines of at most so many columns, of which a Chinese character takes two."""
+    lines = Text(printable(text)).wrap(Console(), width)
+    return [line.plain.rstrip() for line in lines if line.plain.strip()]
 
 
 def _overlay(line: str, start: int, text: str) -> str:

@@ -174,24 +174,39 @@ def test_a_cause_of_rejection_has_one_line_in_ten_seconds_and_every_request_coun
 # How it looks on a terminal
 
 
-def test_an_event_on_a_terminal_fits_80_columns() -> None:
+def test_an_event_on_a_terminal_is_one_line() -> None:
     def write(lines: Lines) -> None:
         lines.event(INCOMING, UNKNOWN, DIAL, 0.0015)
-        refused = Decision(Hangup(), Reason.CONFLICTING)
-        lines.event(event_of("incoming_call_not_listed"), UNKNOWN, refused, 0.0015)
+        refused = Decision(Hangup(), Reason.CALLER_NOT_LISTED)
+        lines.event(event_of("incoming_call_not_listed"), UNKNOWN, refused, 0.0125)
 
     first, second = texts(write)
-    assert first == "incoming_call      ...0123 -> ...0100 dial              1.5 ms 1a04f58a"
-    assert second == "incoming_call      ...0123 -> ...0177 hangup conflicting    1.5 ms 1a04f58a"
-    assert len("12:00:00 " + first) <= 80
+    assert first == "incoming_call  ...0123->...0100 dial 1.5 ms 04f58a"
+    assert second == "incoming_call  ...0123->...0177 hangup caller_not_listed 12.5 ms 04f58a"
+    assert len("12:00:00 " + second) <= 80
+
+
+@pytest.mark.parametrize("columns", ["80", "100", "20", "0"])
+def test_what_is_wider_than_the_terminal_goes_on_below(
+    columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    path = "a-folder/" * 20
+
+    def write(lines: Lines) -> None:
+        lines.notice(f"the allow-list was not reloaded: {path}: wanted a list, got none")
+        lines.event(INCOMING, UNKNOWN, Decision(Hangup(), Reason.CALLER_IS_DESTINATION), 0.0125)
+
+    written = output(write)
+    assert max(map(len, written)) <= max(int(columns), 80)
+    assert all(line.startswith(" " * 9) for line in written if ":" not in line[:3])
+    assert path in "".join(line[9:] for line in written)
 
 
 def test_a_status_on_a_terminal_is_escaped() -> None:
     busy = event_of("dial_completed_busy", b"busy", b"\\u001b[2J")
     (text,) = texts(lambda lines: lines.event(busy, call_of(INCOMING), HANGUP, 0.001))
-    assert text == (
-        'dial_completed     ...0123 -> ...0100 hangup            1.0 ms 1a04f58a "\\u001b[2J"'
-    )
+    assert text == ('dial_completed ...0123->...0100 hangup 1.0 ms 04f58a "\\u001b[2J"')
 
 
 def test_an_error_on_a_terminal_has_its_place() -> None:

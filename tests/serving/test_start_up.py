@@ -44,9 +44,7 @@ def test_a_server_with_a_key_names_the_address_for_telesign() -> None:
 def test_keys_that_are_not_used_are_pointed_out() -> None:
     lines = banner(with_keys(MASKING_VERIFY_SIGNATURES="false"))
     assert lines["requests"].startswith("NOT VERIFIED")
-    assert lines["next"] == (
-        "remove verify_signatures = false, so that requests are verified with your keys"
-    )
+    assert lines["next"] == "remove verify_signatures = false, so that your keys are used"
 
 
 def test_an_empty_list_is_pointed_out() -> None:

@@ -2,12 +2,14 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from helpers import ROOT
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -101,6 +103,20 @@ def test_a_ladder_is_as_wide_as_the_terminal_from_80_to_120_columns(
     lines = printed(monkeypatch, Output(terminal=False), COLUMNS=columns).splitlines()
     assert width - 3 <= max(map(len, lines)) <= width
     assert len({line.rfind("│") for line in lines if line.endswith("│")}) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["您的电话已接通" * 12, "您的电话 " * 20, "word " * 40, "x" * 200, "/a-folder" * 20]
+)
+def test_no_line_is_wider_than_a_terminal_whatever_its_characters(text: str) -> None:
+    out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    console.print_wrapped(out, f"{text}, {text}")
+    console.print_ladder(out, [Arrow(CALLER, TELESIGN, text), Note(CALLED, text)])
+    assert isinstance(out.file, io.StringIO)
+    lines = Text.from_ansi(out.file.getvalue()).plain.splitlines()
+    assert max(cell_len(line.rstrip()) for line in lines) <= 80
+    shown = re.sub(r"[\s│─>]|Caller|TeleSign|Server|Called", "", "".join(lines))
+    assert shown.count(text.replace(" ", "")) >= 2
 
 
 def test_a_table_is_as_wide_as_its_cells() -> None:

@@ -15,19 +15,23 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import functools
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import signature
 from tools import console, http_client
-from tools.simulation import load, play, scenarios, session_endpoint
+from tools.simulation import load, own_list, own_server, play, scenarios, session_endpoint
 from tools.simulation.call import Signer
-from tools.simulation.play import ServerStartError, Target
-from tools.simulation.scenarios import ScenarioError
+from tools.simulation.own_list import ListError, OwnList
+from tools.simulation.own_server import FoundServer, ServerStartError
+from tools.simulation.play import ScenarioResult, Target
+from tools.simulation.scenarios import Chooser, Scenario, ScenarioError, Unplayable
 
 _ONLY_WITH = {"rate": "calls", "port": "api", "answer": "api", "unit": "api"}
 
@@ -45,24 +49,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ScenarioError as error:
         parser.error(str(error))
     except signature.KeyFormError as error:
-        print(f"TELESIGN_API_KEY: {error}", file=sys.stderr)
-    except ServerStartError as error:
-        print(f"No call was played: {error}", file=sys.stderr)
+        _say(f"TELESIGN_API_KEY: {error}")
+    except ListError as error:
+        hint = "name --from and --to, or run this in the folder of the list"
+        _say(f"No call was played: {error}; {hint}")
+    except (ServerStartError, Unplayable) as error:
+        _say(f"No call was played: {error}")
     return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _say(f"{self.format_usage()}{self.prog}: error: {message}")
+        sys.exit(2)
+
+
+def _say(text: str) -> None:
+    """Print to standard error; on a terminal no wider than that."""
+    out = console.terminal(sys.stderr)
+    if not out.is_terminal:
+        out.width = sys.maxsize
+    for line in text.splitlines():
+        console.print_wrapped(out, line)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Play TeleSign in a call, and check what the server answers."
-    )
+    parser = _Parser(description="Play TeleSign in a call, and check what the server answers.")
     add = parser.add_argument
     usual = "scenarios, or all (default: connected and refused)"
     add("scenarios", nargs="*", metavar="SCENARIO", help=usual)
-    add("--url", type=_url, help="the customer event URL (default: the server here, or a new one)")
-    add("--from", dest="caller", type=_caller, help="the caller's number (default: the scenario's)")
-    add("--to", type=_number, help="the dialled number (default: the scenario's)")
+    url = "the customer event URL (default: the server here, or a new one)"
+    add("--url", type=_url, help=url)
+    settings = "the server's settings file (default: config.toml, if it exists)"
+    add("--config", type=Path, metavar="FILE", help=settings)
+    caller = "the caller's number (default: one of the list that fits)"
+    add("--from", dest="caller", type=_caller, metavar="A", help=caller)
+    to = "the dialled number (default: one of the list that fits)"
+    add("--to", type=_number, metavar="B", help=to)
     pressed = "the digit to press if one is asked for (default: 1)"
     add("--digit", default="1", choices=[*"0123456789"], metavar="D", help=pressed)
+    full = "show real numbers in full, not by their last four digits"
+    add("--full", action="store_true", help=full)
     add("--json", action="store_true", help="print the results as JSON")
     instead = parser.add_mutually_exclusive_group().add_argument
     instead("--list", action="store_true", help="list the scenarios")
@@ -77,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     port = "with --api: the port (default: 8081)"
     add("--port", type=_within(int, 0, 65_535), default=8081, metavar="P", help=port)
     answers, units = session_endpoint.ANSWERS, session_endpoint.UNITS
-    add("--answer", choices=answers, default="", help="with --api: always give this answer")
+    answer = f"with --api: always give this answer: {', '.join(answers)}"
+    add("--answer", choices=answers, default="", metavar="X", help=answer)
     unit = "with --api: the unit of the validity period (default: hours)"
     add("--unit", choices=units, default="hours", help=unit)
     return parser
@@ -151,7 +179,7 @@ def _serve_api(options: argparse.Namespace) -> int:
     except OSError as error:
         address = f"127.0.0.1:{options.port}"
         cause = f"{error.strerror}; name another port with --port"
-        print(f"--api: cannot listen on {address}: {cause}", file=sys.stderr)
+        _say(f"--api: cannot listen on {address}: {cause}")
         return 1
     with server, contextlib.suppress(KeyboardInterrupt):
         print(f"TeleSign's session endpoint: http://127.0.0.1:{server.server_port}", flush=True)
@@ -161,27 +189,62 @@ def _serve_api(options: argparse.Namespace) -> int:
 
 def _play(options: argparse.Namespace) -> int:
     """Play on the server that is found or started, which is printed first."""
-    if options.event is not None:
-        chosen = [scenarios.from_file(options.event)]
-    else:
-        names_numbers = options.caller is not None or options.to is not None
-        usual = ["connected"] if names_numbers else ["connected", "refused"]
-        chosen = scenarios.choose(options.scenarios or usual)
-    out = console.terminal()
-    with play.find_or_start_server(options.url, os.environ, chosen) as (url, environment, note):
+    chosen, skips, out = _scenarios(options), "all" in options.scenarios, console.terminal()
+    chooser = Chooser(_list_reader(options.config), options.to, options.caller, skips=skips)
+    with _server(options, chosen) as server:
         if not options.json:
-            console.print_wrapped(out, f"server: {url}{note}", "dim")
-        signer, numbers = Signer.from_environment(environment), (options.to, options.caller)
-        skips = "all" in options.scenarios
-        target = Target(url, signer, *numbers, options.digit, skips=skips)
+            console.print_wrapped(out, f"server: {server.url}{server.note}", "dim")
+        signer = Signer.from_environment(server.environment)
+        target = Target(server.url, signer, options.digit, skips=skips)
         if options.calls:
-            return 0 if load.play_load(target, options.calls, options.rate, out) else 1
-        results = [target.play(scenario) for scenario in chosen]
+            (connected,) = map(chooser.choose, chosen)
+            return 0 if load.play_load(target, connected, options.calls, options.rate, out) else 1
+        results = [_play_one(target, chooser, scenario) for scenario in chosen]
+    if not options.full:
+        results = [play.redact(result) for result in results]
     if options.json:
         print(play.as_json(results))
     else:
         play.print_results(out, results)
     return 1 if any(result.outcome == "failed" for result in results) else 0
+
+
+def _scenarios(options: argparse.Namespace) -> list[Scenario]:
+    """Return what is to be played. Raises `ScenarioError`."""
+    if options.event is not None:
+        return [scenarios.from_file(options.event)]
+    names_numbers = options.caller is not None or options.to is not None
+    usual = ["connected"] if names_numbers or options.calls else ["connected", "refused"]
+    return scenarios.choose(options.scenarios or usual)
+
+
+def _server(
+    options: argparse.Namespace, chosen: Sequence[Scenario]
+) -> contextlib.AbstractContextManager[FoundServer]:
+    """Return the server at the URL that was given, or else the one of the settings."""
+    if options.url:
+        return contextlib.nullcontext(FoundServer(options.url, os.environ))
+    screens = any(scenario.screened for scenario in chosen)
+    return own_server.find_or_start_server(options.config, os.environ, screens=screens)
+
+
+def _list_reader(settings_file: Path | None) -> Callable[[], OwnList]:
+    """Return a function that reads the list of the settings, once."""
+
+    @functools.cache
+    def read() -> OwnList:
+        settings = own_server.read_settings(settings_file, os.environ)
+        return own_list.read(Path(settings["allow_list"]), settings["caller_id_number"])
+
+    return read
+
+
+def _play_one(target: Target, chooser: Chooser, scenario: Scenario) -> ScenarioResult:
+    """Play a scenario with the numbers that fit it, or leave it out."""
+    try:
+        return target.play(chooser.choose(scenario))
+    except Unplayable as why:
+        return play.leave_out(scenario, why)
 
 
 if __name__ == "__main__":

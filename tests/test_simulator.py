@@ -15,6 +15,7 @@ from helpers import PAYLOADS, ROOT, payload
 from processes import ServerProcess
 from raw_servers import raw_server, saying
 from scripted_server import scripted_server, well_but
+from terminals import in_a_terminal
 
 import simulator
 from tools.simulation.scenarios import SCENARIOS
@@ -159,6 +160,90 @@ def test_load_prints_its_figures_and_exits_with_1_if_a_call_failed(
 def test_an_event_that_gets_no_answer_has_no_status(capsys: pytest.CaptureFixture[str]) -> None:
     code, out = run(capsys, "connected", "--url", NOWHERE)
     assert (code, "\n1 < no answer\nFAILED: wanted an answer" in out) == (1, True)
+
+
+# On one's own list
+
+OWN_LIST = """\
+to,from,destination,expires
+442079460001,493023125001,493023125002,
+442079460001,493023125002,493023125001,
+442079460002,,493023125003,2099-01-31T18:00:00Z
+"""
+
+
+def test_on_an_own_list_the_numbers_are_chosen_from_it_and_what_it_cannot_show_is_left_out(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "own.csv").write_text(OWN_LIST)
+    (tmp_path / "config.toml").write_text('port = 9\nallow_list = "own.csv"\n')
+    code, out, err = simulate(tmp_path, "all")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"{len(SCENARIOS) - 1} passed; 1 skipped: expired"
+    assert "SKIPPED: wanted a row that has expired, got none in own.csv\n" in out
+    assert "none runs on http://127.0.0.1:9 " in " ".join(out.split())
+    assert re.findall("4420794|4930231", out) == []
+    assert "sees ...0001" in out
+    code, out, err = simulate(tmp_path, "--full", "--json", "expired", "pair")
+    results = json.loads(out)
+    assert (code, [result["outcome"] for result in results]) == (0, ["skipped", "passed"])
+    sent = [json.loads(exchange["sent"])["data"] for exchange in results[1]["exchanges"]]
+    assert sent[0] == {"to": "442079460001", "from": "493023125001"}
+    assert {"to": "442079460001", "from": "493023125002"} in sent
+
+
+def test_without_a_row_that_connects_no_load_is_played(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text("to\n")
+    code, _, err = simulate(tmp_path, "--calls", "3")
+    wanted = "wanted a row that connects somebody, got none in allowlist.csv"
+    assert (code, err) == (1, f"No call was played: {wanted}\n")
+
+
+def test_a_list_that_cannot_be_read_is_reported_unless_both_numbers_are_given(
+    verified_server: ServerProcess, tmp_path: Path
+) -> None:
+    url = ("--url", verified_server.url)
+    code, _, err = simulate(tmp_path, *url, **facts.KEYS)
+    assert (code, err) == (
+        1,
+        "No call was played: allowlist.csv: No such file or directory; name --from and --to,"
+        " or run this in the folder of the list\n",
+    )
+    numbers = ("--from", facts.CALLER, "--to", facts.DIALLED)
+    code, out, err = simulate(tmp_path, *url, *numbers, **facts.KEYS)
+    assert (code, "PASSED" in out, err) == (0, True, "")
+
+
+# In a terminal of 80 columns
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "--list",
+        "all",
+        "connected --to 12025550177",
+        "--calls 3",
+        "--api --rate 1",
+        "--answer nonsense",
+        "--config none.toml",
+        f"--url http://127.0.0.1:9/{'y' * 90}",
+        "nonsense-" * 12,
+    ],
+    ids=lambda words: words[:20].strip(),
+)
+def test_nothing_is_wider_than_a_terminal_of_80_columns(words: str, tmp_path: Path) -> None:
+    folder = tmp_path / ("a-folder-with-a-name/" * 6)
+    folder.mkdir(parents=True)
+    (folder / "own.csv").write_text(OWN_LIST)
+    (folder / "config.toml").write_text(
+        f'port = 9\nallow_list = "{folder}/own.csv"\nevent_path = "/events/{"x" * 60}"\n'
+    )
+    with in_a_terminal("simulator.py", *words.split(), folder=folder) as terminal:
+        pass
+    assert terminal.text != ""
+    assert terminal.too_wide() == []
 
 
 # Where it is played

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import track
 
 from tools import console
-from tools.simulation.play import Target
-from tools.simulation.scenarios import SCENARIOS
+from tools.simulation.play import Target, redact_text
+from tools.simulation.scenarios import Scenario
 
 MAX_CALLS = 100_000
 MAX_RATE = 1_000
@@ -32,13 +32,13 @@ class _Played(NamedTuple):
     answer_ms: list[float]
 
 
-def play_load(target: Target, calls: int, rate: float, out: Console) -> bool:
+def play_load(target: Target, scenario: Scenario, calls: int, rate: float, out: Console) -> bool:
     """Play so many calls, `rate` of them a second; print the figures, return whether all passed."""
     started = time.perf_counter()
 
     def play(due: float) -> _Played:
         late_ms = max(0.0, time.perf_counter() - due) * 1000
-        result = target.play(SCENARIOS["connected"])
+        result = target.play(scenario)
         first, *others = (exchange.milliseconds for exchange in result.exchanges)
         has_ended = result.exchanges[-1].status != 0
         return _Played(result.outcome, result.verdict, has_ended, [first + late_ms, *others])
@@ -71,4 +71,4 @@ def _print_figures(out: Console, rate: float, played: Sequence[_Played]) -> None
     verdicts = Counter((each.outcome, each.verdict) for each in played)
     for (outcome, verdict), count in verdicts.most_common():
         style = "green" if outcome == "passed" else "red"
-        console.print_wrapped(out, f"{count:,} x {verdict}", style)
+        console.print_wrapped(out, f"{count:,} x {redact_text(verdict)}", style)

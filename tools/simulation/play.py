@@ -1,32 +1,26 @@
-"""Plays scenarios against a `Target` and draws the results; starts a server if none runs.
+"""Plays scenarios against a `Target` and draws the results.
 
-A server that is started here is this project's own, as a process: nothing of it is imported.
+Real numbers are shown by their last four digits unless they are asked for in full.
 """
 
-import base64
-import contextlib
 import json
 import re
-import secrets
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 from rich.console import Console
 
 from tools import console, http_client
-from tools.console import Step
-from tools.simulation.call import SIMULATED, Exchange, Failed, NotSetUp, Signer, SimulatedCall
-from tools.simulation.scenarios import Scenario
+from tools.console import Arrow, Step
+from tools.simulation.call import Exchange, Failed, NotSetUp, Signer, SimulatedCall
+from tools.simulation.scenarios import Scenario, Unplayable
 
-_APP = Path(__file__).parent.parent.parent / "app.py"
 _MANY = 3  # more than are played by default
 _STYLES = {"passed": "bold green", "failed": "bold red", "skipped": "bold yellow"}
-
-
-# Playing ---------------------------------------------------------------------------------------
+# No part of a reference id, and not 1 NPA 555 0100 to 0199, which are nobody's.
+_REAL_NUMBER = re.compile(
+    r"(?<![0-9A-Za-z])(?!1[0-9]{3}55501[0-9]{2}(?![0-9]))[0-9]{7,15}(?![0-9A-Za-z])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +41,22 @@ class ScenarioResult:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where calls are played, who signs them, and the numbers (default: the scenario's).
+    """Where calls are played, and who signs them.
 
     With `skips`, a scenario that the server is not set up for is skipped and does not fail.
     """
 
     url: str
     signer: Signer
-    to: str | None = None
-    caller: str | None = None
     digit: str = "1"
     skips: bool = False
 
     def play(self, scenario: Scenario) -> ScenarioResult:
         """Play a scenario to its verdict."""
-        to = scenario.to if self.to is None else self.to
-        caller = scenario.caller if self.caller is None else self.caller
         outcome, to_do = "passed", ""
         with http_client.Session() as session:
-            call = SimulatedCall(session, self.url, self.signer, to, caller, self.digit)
+            numbers = scenario.to, scenario.caller
+            call = SimulatedCall(session, self.url, self.signer, *numbers, self.digit)
             try:
                 verdict = scenario.play(call)
             except Failed as failed:
@@ -76,7 +67,38 @@ class Target:
         return ScenarioResult(*what, outcome, verdict, to_do, call.exchanges, call.steps)
 
 
-# Drawing ---------------------------------------------------------------------------------------
+def leave_out(scenario: Scenario, why: Unplayable) -> ScenarioResult:
+    """Return the result of a scenario that was not played."""
+    return ScenarioResult(scenario.name, scenario.sentence, "skipped", str(why), "", [], [])
+
+
+def redact(result: ScenarioResult) -> ScenarioResult:
+    """Return a result with all but fictional numbers by their last four digits."""
+    steps = [
+        replace(step, label=redact_text(step.label))
+        if isinstance(step, Arrow)
+        else replace(step, text=redact_text(step.text))
+        for step in result.steps
+    ]
+    exchanges = [
+        replace(
+            exchange,
+            sent=redact_text(exchange.sent),
+            answer=redact_text(exchange.answer),
+            faults=tuple(map(redact_text, exchange.faults)),
+        )
+        for exchange in result.exchanges
+    ]
+    to_do = redact_text(result.to_do)
+    if to_do != result.to_do:
+        to_do += " (in full with --full)"
+    verdict = redact_text(result.verdict)
+    return replace(result, verdict=verdict, to_do=to_do, exchanges=exchanges, steps=steps)
+
+
+def redact_text(text: str) -> str:
+    """Return a text with all but fictional numbers by their last four digits."""
+    return _REAL_NUMBER.sub(lambda found: f"...{found[0][-4:]}", text)
 
 
 def print_results(out: Console, results: Sequence[ScenarioResult]) -> None:
@@ -91,7 +113,8 @@ def print_results(out: Console, results: Sequence[ScenarioResult]) -> None:
 def _print_result(out: Console, result: ScenarioResult) -> None:
     """Draw a call, what went over the wire, and the verdict."""
     out.rule(f"{result.scenario}: {result.sentence}"[: out.width - 4], align="left")
-    console.print_ladder(out, result.steps)
+    if result.steps:
+        console.print_ladder(out, result.steps)
     for number, exchange in enumerate(result.exchanges, start=1):
         mark = f"   (assumed: {exchange.assumed})" if exchange.assumed else ""
         console.print_wrapped(out, f"{number} > {exchange.sent}{mark}", "cyan")
@@ -122,91 +145,3 @@ def as_json(results: Sequence[ScenarioResult]) -> str:
     for row in rows:
         del row["steps"]
     return json.dumps(rows, indent=2)
-
-
-# The server ------------------------------------------------------------------------------------
-
-
-class ServerStartError(Exception):
-    """The server that was started for the calls ended at once; the text is its output."""
-
-
-@contextlib.contextmanager
-def find_or_start_server(
-    url: str | None, environment: Mapping[str, str], scenarios: Sequence[Scenario] = ()
-) -> Iterator[tuple[str, Mapping[str, str], str]]:
-    """Yield the server at a URL, else one that runs here, else one that is started for the block.
-
-    Of it are yielded the URL, the environment with its key, and a note if it was started. Raises
-    `ServerStartError`.
-    """
-    where = _configured_address(environment)
-    url = url or _running_server(where, environment)
-    if url is not None:
-        yield url, environment, ""
-        return
-    own = _own_environment(environment, scenarios)
-    with _own_server(own) as started:
-        yield started, own, f", started for this: none runs on {where} (use --url for another)"
-
-
-def _configured_address(environment: Mapping[str, str]) -> str:
-    """Return the address at which a server with this environment listens."""
-    host = environment.get("MASKING_HOST", "127.0.0.1")
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{environment.get('MASKING_PORT', '8080')}"
-
-
-def _running_server(base: str, environment: Mapping[str, str]) -> str | None:
-    """Return the URL of the server that runs at an address, if one does."""
-    try:
-        with http_client.Session() as session:
-            health = session.get(f"{base}/health", timeout=1).json()
-    except http_client.FAILURES:
-        return None
-    if not isinstance(health, dict) or "signatures" not in health:
-        return None  # another program has the port
-    return base + environment.get("MASKING_EVENT_PATH", "/")
-
-
-def _own_environment(
-    environment: Mapping[str, str], scenarios: Sequence[Scenario]
-) -> dict[str, str]:
-    """Return the environment for a server of ours: with a key, and the digit that is asked for.
-
-    It takes any free port, and keeps no call log.
-    """
-    own = {**environment, "MASKING_PORT": "0", "MASKING_CALL_LOG": ""}
-    if not own.get("TELESIGN_API_KEY"):
-        own["TELESIGN_CUSTOMER_ID"] = SIMULATED
-        own["TELESIGN_API_KEY"] = base64.b64encode(secrets.token_bytes(32)).decode()
-    if any(scenario.screened for scenario in scenarios):
-        own.setdefault("MASKING_ACCEPT_DIGIT", "1")
-    return own
-
-
-@contextlib.contextmanager
-def _own_server(environment: Mapping[str, str]) -> Iterator[str]:
-    """Start the server; yield its URL and stop it at the end. Raises `ServerStartError`."""
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, str(_APP)],
-        env={**environment, "PYTHONIOENCODING": "utf-8"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    with process:
-        try:
-            yield _url(process)
-        finally:
-            process.terminate()
-
-
-def _url(process: "subprocess.Popen[str]") -> str:
-    """Return where the server says that it listens. Raises `ServerStartError` if it ends."""
-    text = ""
-    for line in process.stderr or ():
-        text += line
-        if found := re.search(r"http://\S+(?=\n)", line):
-            return found[0]
-    raise ServerStartError(text)

@@ -1,7 +1,7 @@
 """The table of scenarios: the calls that can be played without a phone, and what happens in each.
 
 A scenario is a function of a `SimulatedCall` that ends with a verdict, or raises `Failed` where the
-server is wrong. It knows nothing of the server but its answers.
+server is wrong. It knows nothing of the server but its answers. `Chooser` gives it its numbers.
 """
 
 import json
@@ -16,30 +16,74 @@ from rich.console import Console
 from tools import console
 from tools.console import CALLER, TELESIGN, Note
 from tools.simulation.call import SIMULATED, Failed, NotSetUp, Signer, SimulatedCall
+from tools.simulation.own_list import RIDER, STRANGER, UNLISTED, Need, Numbers, OwnList
 from tools.simulation.validator import read_rejection
 
-# The numbers of the sample allow-list, and two that are not in it.
-DESK, PAIR, EXPIRED, UNLISTED = "12025550100", "12025550101", "12025550102", "12025550177"
-RIDER, STRANGER = "12025550123", "12025550188"
+# The numbers of the sample allow-list.
+DESK, PAIR, EXPIRED = "12025550100", "12025550101", "12025550102"
 
 
 class ScenarioError(Exception):
     """A scenario that was asked for cannot be played; the text says why."""
 
 
+class Unplayable(Exception):  # noqa: N818 - a verdict, not an error
+    """A scenario is left out: the list, or the numbers that were given, cannot show it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A call to play: what happens in one sentence, and the numbers (default: the sample's).
+    """A call to play: what happens in one sentence, and its numbers in the sample list.
 
-    A call that is screened needs a server with `accept_digit`.
+    `need` is what another list has to hold; `None` if any numbers will do. A call that is screened
+    needs a server with `accept_digit`.
     """
 
     name: str
     sentence: str
     play: Callable[[SimulatedCall], str]
+    need: Need | None = Need.CONNECTED
     to: str = DESK
     caller: str = RIDER
     screened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """Gives scenarios their numbers: those that were given, and otherwise fitting ones of the list.
+
+    `read_list` is called only if the list is needed. With `skips`, numbers that were given are
+    played only in scenarios that they fit; otherwise in each.
+    """
+
+    read_list: Callable[[], OwnList]
+    to: str | None = None
+    caller: str | None = None
+    skips: bool = False
+
+    def choose(self, scenario: Scenario) -> Scenario:
+        """Return a scenario with its numbers. Raises `Unplayable`, and what `read_list` raises."""
+        need, to, caller = scenario.need, self.to, self.caller
+        if to is not None and caller is not None:
+            if self.skips and need not in {None, Need.CONNECTED}:
+                raise Unplayable("--from and --to name a call to connect; name it to play it so")
+            return replace(scenario, to=to, caller=caller)
+        found = self._find(need) if need else None
+        found_to, found_caller = found or (scenario.to, scenario.caller)
+        return replace(
+            scenario,
+            to=found_to if to is None else to,
+            caller=found_caller if caller is None else caller,
+        )
+
+    def _find(self, need: Need) -> Numbers | None:
+        """Return fitting numbers, or any others beside one that was given and fits none."""
+        own_list, is_given = self.read_list(), self.to is not None or self.caller is not None
+        found = own_list.choose(need, self.to, self.caller)
+        if found is None and (self.skips or not is_given):
+            hint = " for the number that was given" if is_given else ""
+            raise Unplayable(f"wanted {need.value}, got none in {own_list.path}{hint}")
+        return found or own_list.choose(need)
 
 
 def choose(names: Sequence[str]) -> list[Scenario]:
@@ -79,7 +123,7 @@ def from_file(path: Path) -> Scenario:
         reply = call.post(message, str(message.get("event", "incoming_call")))
         return f"{reply.name}: TeleSign would take it"
 
-    return Scenario(path.name, "A file, sent as an event.", play)
+    return Scenario(path.name, "A file, sent as an event.", play, need=None)
 
 
 def _connected(call: SimulatedCall) -> str:
@@ -205,12 +249,14 @@ def _unknown_event(call: SimulatedCall) -> str:
 
 _SCENARIOS = (
     Scenario("connected", "A listed number: both talk, neither sees a real number.", _connected),
-    Scenario("refused", "A number that is not listed: nobody is called.", _refused, UNLISTED),
+    Scenario("refused", "A number that is not listed: nobody is called.",
+             _refused, Need.NOT_LISTED, UNLISTED),
     Scenario("wrong-caller", "A number listed for other callers: nobody is called.",
-             _refused, PAIR, STRANGER),
+             _refused, Need.OTHER_CALLERS, PAIR, STRANGER),
     Scenario("withheld-caller", "A withheld caller, where routes name one: nobody is called.",
-             _refused, PAIR, ""),
-    Scenario("expired", "A route that has expired: nobody is called.", _refused, EXPIRED),
+             _refused, Need.WITHHELD, PAIR, ""),
+    Scenario("expired", "A route that has expired: nobody is called.",
+             _refused, Need.EXPIRED, EXPIRED),
     Scenario("busy", "The called person is busy: the caller is disconnected.",
              partial(_not_reached, status="busy")),
     Scenario("no-answer", "Nobody answers: the caller is disconnected.",
@@ -224,12 +270,13 @@ _SCENARIOS = (
              partial(_screened, accepted=True), screened=True),
     Scenario("screening-declined", "The called person presses nothing: the call is ended.",
              partial(_screened, accepted=False), screened=True),
-    Scenario("pair", "Two people behind one number: each reaches the other.", _pair, PAIR),
+    Scenario("pair", "Two people behind one number: each reaches the other.",
+             _pair, Need.BOTH_WAYS, PAIR),
     Scenario("duplicate", "An event is delivered twice: both get the same answer.", _duplicate),
     Scenario("out-of-order", "Events out of order: the live call is not cut.", _out_of_order),
     Scenario("replay", "A request is sent again after its call: refused.", _replay),
-    Scenario("forged", "Signed with another key: rejected.", _forged),
-    Scenario("unsigned", "Not signed: rejected.", _unsigned),
+    Scenario("forged", "Signed with another key: rejected.", _forged, need=None),
+    Scenario("unsigned", "Not signed: rejected.", _unsigned, need=None),
     Scenario("unknown-event", "An undocumented event: the live call is not cut.", _unknown_event),
 )  # fmt: skip
 SCENARIOS = {each.name: each for each in _SCENARIOS}

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,12 @@ def test_a_session_works_both_ways_at_once_and_stops_at_its_end(tmp_path: Path) 
         signer = Signer(facts.CUSTOMER_ID, KEY)
 
         def both_ways() -> list[str]:
-            stages = [
-                Target(server.url, signer, to="12025550181", caller=RIDER),
-                Target(server.url, signer, to="12025550180", caller=DRIVER),
+            target, connected = Target(server.url, signer), SCENARIOS["connected"]
+            ways = [
+                replace(connected, to="12025550181", caller=RIDER),
+                replace(connected, to="12025550180", caller=DRIVER),
             ]
-            return [stage.play(SCENARIOS["connected"]).verdict for stage in stages]
+            return [target.play(way).verdict for way in ways]
 
         connected = "connected: neither person saw the other's number"
         while both_ways() != [connected, connected]:

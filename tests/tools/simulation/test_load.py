@@ -13,6 +13,7 @@ from tools import console
 from tools.simulation.call import Signer
 from tools.simulation.load import play_load
 from tools.simulation.play import Target
+from tools.simulation.scenarios import SCENARIOS
 
 SIGNER = Signer.from_environment(facts.KEYS)
 
@@ -20,7 +21,8 @@ SIGNER = Signer.from_environment(facts.KEYS)
 def load(url: str, calls: int = 3, rate: float = 100) -> tuple[bool, dict[str, str], str]:
     """Play load; return whether all passed, the figures by name, and the whole output."""
     out = StringIO()
-    passed = play_load(Target(url, SIGNER), calls, rate, console.terminal(out))
+    target, terminal = Target(url, SIGNER), console.terminal(out)
+    passed = play_load(target, SCENARIOS["connected"], calls, rate, terminal)
     pairs = re.findall(r"^(\S.*?)  +(\S.*)$", out.getvalue(), re.MULTILINE)
     return passed, dict(pairs), out.getvalue()
 

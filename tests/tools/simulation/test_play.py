@@ -1,18 +1,14 @@
-"""A scenario is played with the numbers of its target and drawn; a server is found or started."""
+"""A scenario is played with its numbers and drawn, real numbers by their last four digits."""
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from io import StringIO
-from pathlib import Path
 
 import facts
 import pytest
-import requests
 from processes import ServerProcess
-from raw_servers import raw_server, saying
-from scripted_server import scripted_server, well_but
+from scripted_server import incoming_calls, scripted_server, well_but
 
 from tools import console
 from tools.simulation import play
@@ -27,18 +23,16 @@ CONNECTED = SCENARIOS["connected"]
 # Playing
 
 
-def test_the_numbers_of_the_target_take_the_place_of_the_scenarios(
-    verified_server: ServerProcess,
-) -> None:
-    target = Target(verified_server.url, SIGNER, to=facts.PAIR_NUMBER, caller=facts.DRIVER)
-    first = target.play(CONNECTED).exchanges[0]
+def test_a_scenario_is_played_with_its_numbers(verified_server: ServerProcess) -> None:
+    scenario = replace(CONNECTED, to=facts.PAIR_NUMBER, caller=facts.DRIVER)
+    first = Target(verified_server.url, SIGNER).play(scenario).exchanges[0]
     assert json.loads(first.sent)["data"] == {"to": facts.PAIR_NUMBER, "from": facts.DRIVER}
     assert json.loads(first.answer)["params"]["to"] == facts.RIDER
 
 
-def test_an_empty_number_of_the_target_is_a_withheld_caller() -> None:
+def test_an_empty_caller_is_a_withheld_one() -> None:
     with scripted_server(well_but()) as url:
-        first = Target(url, SIGNER, caller="").play(CONNECTED).exchanges[0]
+        first = Target(url, SIGNER).play(replace(CONNECTED, caller="")).exchanges[0]
     assert json.loads(first.sent)["data"]["from"] == ""
 
 
@@ -83,18 +77,18 @@ def test_a_failed_call_ends_with_what_was_wanted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "numbers", "to_do"),
+    ("scenario", "to", "caller", "to_do"),
     [
-        ("connected", {"to": facts.NOT_LISTED}, f"{facts.CALLER} --to {facts.NOT_LISTED}"),
-        ("connected", {"to": facts.PAIR_NUMBER, "caller": ""}, f'"" --to {facts.PAIR_NUMBER}'),
-        ("pair", {"to": facts.DIALLED}, f"{facts.DESTINATION} --to {facts.DIALLED}"),
+        ("connected", facts.NOT_LISTED, facts.CALLER, f"{facts.CALLER} --to {facts.NOT_LISTED}"),
+        ("connected", facts.PAIR_NUMBER, "", f'"" --to {facts.PAIR_NUMBER}'),
+        ("pair", facts.DIALLED, facts.CALLER, f"{facts.DESTINATION} --to {facts.DIALLED}"),
     ],
 )
 def test_a_call_that_is_refused_names_the_command_that_says_why(
-    scenario: str, numbers: dict[str, str], to_do: str, verified_server: ServerProcess
+    scenario: str, to: str, caller: str, to_do: str, verified_server: ServerProcess
 ) -> None:
-    to, caller = numbers["to"], numbers.get("caller")
-    result = Target(verified_server.url, SIGNER, to, caller).play(SCENARIOS[scenario])
+    played = replace(SCENARIOS[scenario], to=to, caller=caller)
+    result = Target(verified_server.url, SIGNER).play(played)
     assert result.to_do == f"python app.py explain --from {to_do}"
 
 
@@ -127,68 +121,54 @@ def test_the_json_of_the_results_holds_everything_but_the_drawing(
     }  # fmt: skip
 
 
-# The server
+# Real numbers
 
 
-@contextlib.contextmanager
-def found(environment: Mapping[str, str], url: str | None = None) -> Iterator[tuple[str, str]]:
-    """Find or start a server; yield its URL and its note."""
-    with play.find_or_start_server(url, environment) as (found_url, _, note):
-        yield found_url, note
-
-
-def test_the_server_that_runs_here_is_found_whatever_the_proxy(
-    verified_server: ServerProcess, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('"to": "447700900123"', '"to": "...0123"'),
+        ("rings 4930231250", "rings ...1250"),
+        ("+12025559123", "+...9123"),
+        ("sees 12025550100 and 12025550199", "sees 12025550100 and 12025550199"),
+        ("12025550200, 120255501001", "...0200, ...1001"),
+        ("SIMULATED1234567890ABCDEF1234567", "SIMULATED1234567890ABCDEF1234567"),
+        ("123456 2026-11-23T12:00:00.123456Z", "123456 2026-11-23T12:00:00.123456Z"),
+    ],
+)
+def test_a_number_that_may_be_somebodys_is_shown_by_its_last_four_digits(
+    text: str, shown: str
 ) -> None:
-    environment = {"MASKING_PORT": str(verified_server.port)}
-    with raw_server(saying(b"")) as proxy:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-        with found(environment) as told:
-            assert told == (verified_server.url, "")
-    assert proxy.connections == 0
-    with found(environment | {"MASKING_EVENT_PATH": "/events"}) as (url, _):
-        assert url == f"{verified_server.url}events"
+    assert play.redact_text(text) == shown
 
 
-def test_a_url_is_used_as_it_is_given(verified_server: ServerProcess) -> None:
-    environment = {"MASKING_PORT": str(verified_server.port)}
-    with found(environment, "http://given.example/") as told:
-        assert told == ("http://given.example/", "")
-
-
-def test_an_ipv6_address_is_in_brackets() -> None:
-    environment = {"MASKING_HOST": "::1", "MASKING_PORT": "1"}
-    assert play._configured_address(environment) == "http://[::1]:1"
-
-
-def test_a_server_is_started_with_a_key_where_none_runs_and_stopped_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
-    screened = SCENARIOS["screening-accepted"]
-    with play.find_or_start_server(None, {"MASKING_PORT": "9"}, [screened]) as (url, own, note):
-        assert note == (
-            ", started for this: none runs on http://127.0.0.1:9 (use --url for another)"
+def test_no_real_number_is_left_in_what_is_drawn_or_printed_as_json() -> None:
+    """Of a call that connects, and of one that fails with numbers in its verdict."""
+    to, caller, called, other = "442079460001", "442079460002", "442079460003", "442079460004"
+    dials = [
+        {"method": "dial", "params": {"to": number, "caller_id_number": to}}
+        for number in (called, called, other)
+    ]
+    with scripted_server(incoming_calls(*dials)) as url:
+        target = Target(url, SIGNER)
+        scenarios = [replace(SCENARIOS[name], to=to, caller=caller) for name in ("busy", "pair")]
+        results = [target.play(scenario) for scenario in scenarios]
+        with_caller = incoming_calls(
+            {"method": "dial", "params": {"to": caller, "caller_id_number": caller}}
         )
-        result = Target(url, Signer.from_environment(own)).play(screened)
-        assert result.outcome == "passed", result.verdict
-        assert requests.post(url, b"{}", timeout=10).status_code == 401
-    with pytest.raises(requests.ConnectionError):
-        requests.get(url, timeout=10)
-    assert [path.name for path in tmp_path.iterdir()] == ["allowlist.csv"]
-
-
-def test_a_server_that_is_started_has_the_key_and_the_digit_of_the_environment() -> None:
-    environment = {"MASKING_PORT": "9", "MASKING_ACCEPT_DIGIT": "2", **facts.KEYS}
-    own = play._own_environment(environment, [SCENARIOS["screening-accepted"]])
-    assert own == environment | {"MASKING_PORT": "0", "MASKING_CALL_LOG": ""}
-
-
-@pytest.mark.parametrize("environment", [{}, dict.fromkeys(facts.KEYS, "")])
-def test_a_server_that_is_started_has_a_key_of_its_own_where_none_is_set(
-    environment: dict[str, str],
-) -> None:
-    own = play._own_environment(environment, [])
-    assert own["TELESIGN_CUSTOMER_ID"] == "SIMULATED"
-    assert Signer.from_environment(own).key
+    with scripted_server(with_caller) as url:
+        results += [Target(url, SIGNER).play(scenarios[0])]
+    with scripted_server(well_but(incoming_call=facts.HANGUP)) as url:
+        results += [Target(url, SIGNER).play(scenarios[0])]
+    assert [result.outcome for result in results] == ["failed"] * 4
+    assert results[1].verdict == f"wanted {called} to reach {caller}, got {other}"
+    redacted = [play.redact(result) for result in results]
+    assert redacted[1].verdict == "wanted ...0003 to reach ...0002, got ...0004"
+    assert redacted[3].to_do == (
+        "python app.py explain --from ...0002 --to ...0001 (in full with --full)"
+    )
+    out = StringIO()
+    play.print_results(console.terminal(out), redacted)
+    assert "rings ...0003" in out.getvalue()
+    for text in out.getvalue(), play.as_json(redacted):
+        assert "44207946" not in text

@@ -15,10 +15,11 @@ from reply_table import CASES, MESSAGES, SCREENING, Case
 from scripted_server import Answer, incoming_calls, scripted_server, well_but
 
 from tools import console
-from tools.simulation import scenarios
+from tools.simulation import own_list, scenarios
 from tools.simulation.call import Signer
+from tools.simulation.own_list import OwnList
 from tools.simulation.play import Target
-from tools.simulation.scenarios import SCENARIOS, ScenarioError
+from tools.simulation.scenarios import SCENARIOS, Chooser, ScenarioError, Unplayable
 from tools.simulation.validator import Answer as Answered
 from tools.simulation.validator import read_reply
 
@@ -203,6 +204,63 @@ def test_the_scenarios_are_listed_with_a_sentence_each() -> None:
     assert head == "scenario            what happens"
     assert [row.split(" ", 1)[0] for row in rows] == list(SCENARIOS)
     assert all(row.endswith(".") and len(row) <= 80 for row in rows)
+
+
+# The numbers
+
+
+def chooser(tmp_path: Path, text: str, **given: Any) -> Chooser:
+    path = tmp_path / "own.csv"
+    path.write_text(text)
+    return Chooser(lambda: own_list.read(path), **given)
+
+
+ONE_ROW = f"to,destination\n{facts.DIALLED},{facts.DESTINATION}\n"
+BOTH = {"to": facts.DIALLED, "caller": facts.CALLER}
+
+
+def test_a_scenario_that_the_list_cannot_show_is_not_playable(tmp_path: Path) -> None:
+    choose = chooser(tmp_path, ONE_ROW).choose
+    assert choose(SCENARIOS["busy"]).to == facts.DIALLED
+    with pytest.raises(Unplayable) as raised:
+        choose(SCENARIOS["expired"])
+    assert str(raised.value) == f"wanted a row that has expired, got none in {tmp_path}/own.csv"
+
+
+def test_a_number_that_is_given_stays_and_the_other_one_fits_it(tmp_path: Path) -> None:
+    text = f"{facts.ALLOW_LIST}{facts.NOT_LISTED},{facts.STRANGER},{facts.DESTINATION},,,,\n"
+    to = chooser(tmp_path, text, to=facts.NOT_LISTED).choose(SCENARIOS["connected"])
+    assert (to.to, to.caller) == (facts.NOT_LISTED, facts.STRANGER)
+    caller = chooser(tmp_path, text, caller=facts.DRIVER).choose(SCENARIOS["pair"])
+    assert (caller.to, caller.caller) == (facts.PAIR_NUMBER, facts.DRIVER)
+
+
+def test_a_number_that_does_not_fit_is_played_unless_all_scenarios_are(tmp_path: Path) -> None:
+    """Somebody asks for this scenario with this number, so that its answer is of interest."""
+    given: dict[str, Any] = {"to": facts.NOT_LISTED}
+    chosen = chooser(tmp_path, ONE_ROW, **given).choose(SCENARIOS["connected"])
+    assert (chosen.to, chosen.caller) == (facts.NOT_LISTED, facts.CALLER)
+    chosen = chooser(tmp_path, "to\n", **given).choose(SCENARIOS["pair"])
+    assert (chosen.to, chosen.caller) == (facts.NOT_LISTED, facts.CALLER)
+    with pytest.raises(Unplayable, match=r"got none in .*own\.csv for the number"):
+        chooser(tmp_path, ONE_ROW, **given, skips=True).choose(SCENARIOS["connected"])
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_the_list_is_not_read_for_two_numbers_that_are_given(*, skips: bool) -> None:
+    def read_list() -> OwnList:
+        raise AssertionError
+
+    choose = Chooser(read_list, **BOTH, skips=skips).choose
+    for name in "connected", "forged":
+        chosen = choose(SCENARIOS[name])
+        assert (chosen.to, chosen.caller) == (facts.DIALLED, facts.CALLER)
+    if skips:
+        with pytest.raises(Unplayable, match="--from and --to name a call to connect"):
+            choose(SCENARIOS["refused"])
+    else:
+        assert choose(SCENARIOS["refused"]).to == facts.DIALLED
+    assert Chooser(read_list).choose(SCENARIOS["forged"]) == SCENARIOS["forged"]
 
 
 # Events from a file

@@ -193,10 +193,11 @@ def _answer_errors(
             raise EventError("not_found", _NO_SUCH_PAGE)
         return handler()
     except (EventError, SignatureError, LogUnavailable) as error:
-        lines.rejected(error.word, error.cause, shape=getattr(error, "shape", "") if signed else "")
+        shape = getattr(error, "shape", "") if signed else ""
+        lines.rejection(error.word, error.cause, shape=shape)
         return _refusal(error.word)
     except Exception as error:  # noqa: BLE001 - the sender waits for an answer
-        lines.failed(error)
+        lines.failure(error)
         return _refusal("internal")
 
 
@@ -205,7 +206,7 @@ def _answer_bottle_error(lines: Lines, error: HTTPError) -> HTTPResponse:
     words = {404: "not_found", 405: "method_not_allowed"}
     is_exact = _is_exact_path(request.environ)
     word = words.get(error.status_code, "internal") if is_exact else "not_found"
-    lines.rejected(word, "refused by Bottle" if word == "internal" else _NO_SUCH_PAGE)
+    lines.rejection(word, "refused by Bottle" if word == "internal" else _NO_SUCH_PAGE)
     refusal = _refusal(word)
     if word == "method_not_allowed":
         refusal.set_header("Allow", error.get_header("Allow"))

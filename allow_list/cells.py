@@ -58,6 +58,6 @@ def nothing(_text: str) -> NoReturn:
     raise ValueError("wanted nothing, as this column has no name")
 
 
-def shown(text: str) -> str:
+def quote(text: str) -> str:
     """Return a refused text as a message shows it: of a number the last four digits only."""
     return repr(text if _TIME.fullmatch(text) else phone.mask_digits(text))

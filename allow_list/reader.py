@@ -74,7 +74,7 @@ def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) 
     faults: list[RowFault] = []
     routes = _routes(lines, defaults, faults)
     if only_fictional:
-        routes = _checked_for_real_numbers(routes, faults)
+        routes = _check_for_real_numbers(routes, faults)
     try:
         allow_list = AllowList(
             routes,
@@ -139,7 +139,7 @@ def _values(row: list[str], readers: dict[str, _Reader]) -> dict[str, Any]:
             try:
                 values[column] = read(text)
             except ValueError as error:
-                faults.append(f"{column}: {error}, got {cells.shown(text)}")
+                faults.append(f"{column}: {error}, got {cells.quote(text)}")
     if faults:
         raise RowError("; ".join(faults))
     return values
@@ -163,7 +163,7 @@ def _route(values: dict[str, Any], defaults: RowDefaults, line: int) -> Route:
     return Route(dialled, values.get("from"), dial, values.get("expires"), line)
 
 
-def _checked_for_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> Iterator[Route]:
+def _check_for_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> Iterator[Route]:
     """Yield the routes, and at their end add one fault if any number could be somebody's."""
     first, count = None, 0
     for route in routes:

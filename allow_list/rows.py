@@ -99,7 +99,7 @@ def apply(changes: RowChanges, lines: Sequence[str], *, note: str) -> list[str]:
     has_own_masks = any(route.masking_id != route.dialled for route in new)
     header = columns(lines, has_masks=has_own_masks) if new else []
     changed = {
-        route.line: _changed(lines[route.line - 1], route, header) for route in changes.changed
+        route.line: _change_line(lines[route.line - 1], route, header) for route in changes.changed
     }
     kept = [
         changed.get(number, line)
@@ -126,7 +126,7 @@ def columns(lines: Sequence[str], *, has_masks: bool) -> list[str]:
     return header
 
 
-def _changed(line: str, route: Route, header: list[str]) -> str:
+def _change_line(line: str, route: Route, header: list[str]) -> str:
     """Return the line with the cells of the route; those that a route does not name stay."""
     (before,) = csv.reader([line])
     return _row(dict(zip(header, before, strict=True)) | _cells(route), header) + _end(line)

@@ -36,7 +36,7 @@ FIRST_DIALLED, FIRST_DESTINATION = 13_000_000_000, 14_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadCost:
     """What loading a list took: its time, and the memory it holds and took at its peak, in MB."""
 
     seconds: float
@@ -52,17 +52,17 @@ def lines(rows: int) -> Iterator[str]:
         yield f"{dialled},,{destination},,3600,2099-01-31T18:00:00Z,a note"
 
 
-def load(path: Path) -> Loaded:
-    """Load a list in this process and tell what that took."""
+def load(path: Path) -> LoadCost:
+    """Load a list in this process and return what that took."""
     before, started = machine.memory_mb(), time.perf_counter()
     allow_list = reader.read(path, reader.RowDefaults(), only_fictional=False)
     seconds = time.perf_counter() - started
     held, peak = machine.memory_mb() - before, machine.memory_mb(peak=True)
     assert len(allow_list)  # noqa: S101 - it is held until here
-    return Loaded(seconds, held, peak)
+    return LoadCost(seconds, held, peak)
 
 
-def load_apart(rows: int) -> Loaded:
+def load_apart(rows: int) -> LoadCost:
     """Load a list of so many rows in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "allowlist.csv"
@@ -74,7 +74,7 @@ def load_apart(rows: int) -> Loaded:
         )
         command = [sys.executable, "-c", code, str(path)]
         ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)  # noqa: S603
-    return Loaded(**json.loads(ended.stdout))
+    return LoadCost(**json.loads(ended.stdout))
 
 
 def look_ups(lengths: Sequence[int], rounds: int) -> dict[str, list[float]]:
@@ -91,7 +91,7 @@ def look_ups(lengths: Sequence[int], rounds: int) -> dict[str, list[float]]:
 def seconds_each(allow_list: AllowList, rows: int) -> float:
     """Return what a look-up takes, the mean of some thousand."""
     few = min(rows, 10)
-    dialled = [PhoneNumber(str(FIRST_DIALLED + each % few)) for each in range(LOOK_UPS)]
+    dialled = [PhoneNumber(str(FIRST_DIALLED + row % few)) for row in range(LOOK_UPS)]
     started = time.perf_counter()
     for number in dialled:
         found = allow_list.find(number, CALLER, NOW)

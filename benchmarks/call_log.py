@@ -44,7 +44,7 @@ def slow_syncs(events: int = EVENTS, sync_ms: int = SYNC_MS) -> list[Figure]:
         variant = dataclasses.replace(
             servers.PRODUCT, environment={**servers.PRODUCT.environment, **slow}
         )
-        with servers.running(variant) as server:
+        with servers.run(variant) as server:
             servers.load_of(server.port, events // 8)
             seen = servers.load_of(server.port, events)
         syncs = struct.unpack("7q", orders.read_bytes())[5]
@@ -57,7 +57,7 @@ def slow_syncs(events: int = EVENTS, sync_ms: int = SYNC_MS) -> list[Figure]:
     ]
 
 
-def opening(kept: int = KEPT) -> list[Figure]:
+def measure_opening(kept: int = KEPT) -> list[Figure]:
     """Return how long it takes to open an empty log, and one of so many events."""
     figures = []
     for count in (0, kept):
@@ -71,7 +71,7 @@ def opening(kept: int = KEPT) -> list[Figure]:
     return figures
 
 
-def reading(kept: int = KEPT) -> list[Figure]:
+def measure_reading(kept: int = KEPT) -> list[Figure]:
     """Return how long `app.py calls` takes with so many events kept, Python's start included."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -134,4 +134,4 @@ def seconds_of(folder: Path, *words: str) -> float:
 
 
 if __name__ == "__main__":
-    print(figures.table([*slow_syncs(), *reading(), *opening()]))
+    print(figures.table([*slow_syncs(), *measure_reading(), *measure_opening()]))

@@ -24,8 +24,10 @@ class Figure:
     def wanted(self) -> str:
         """What was wanted, in words; empty if nothing was."""
         if self.at_most is not None:
-            return f"at most {shown(self.at_most, self.unit)}"
-        return f"at least {shown(self.at_least, self.unit)}" if self.at_least is not None else ""
+            return f"at most {format_value(self.at_most, self.unit)}"
+        if self.at_least is not None:
+            return f"at least {format_value(self.at_least, self.unit)}"
+        return ""
 
     @property
     def holds(self) -> bool:
@@ -35,7 +37,7 @@ class Figure:
         return not (over or under or math.isnan(self.value))
 
 
-def shown(value: float, unit: str) -> str:
+def format_value(value: float, unit: str) -> str:
     """Return a value with its unit, as exact as it is of use."""
     digits = 0 if value % 1 == 0 or abs(value) >= 100 else 2 if abs(value) < 10 else 1
     return f"{value:,.{digits}f} {unit}".rstrip()
@@ -66,7 +68,8 @@ def ratio_to(base: str, rounds: Mapping[str, Sequence[float]]) -> dict[str, floa
 def table(figures: Iterable[Figure]) -> str:
     """Return figures as a table in Markdown."""
     rows = [
-        (each.what, shown(each.value, each.unit), each.wanted, _verdict(each)) for each in figures
+        (figure.what, format_value(figure.value, figure.unit), figure.wanted, _verdict(figure))
+        for figure in figures
     ]
     return markdown(("what", "measured", "wanted", "holds"), rows)
 

@@ -35,7 +35,7 @@ Environ = dict[str, Any]
 def environs(name: str) -> Iterator[Environ]:
     """Yield one request after the other, as a WSGI server hands it over."""
     for body in wire.bodies(name):
-        headers = wire.signed(body)
+        headers = wire.headers(body)
         yield {
             "REQUEST_METHOD": "POST",
             "SCRIPT_NAME": "",
@@ -88,10 +88,10 @@ def measure(batch: int = BATCH, rounds: int = ROUNDS) -> list[Figure]:
         callables = {"bare": bare_bottle.make_app(), "product": product(lines.fileno())}
         for _ in range(rounds):
             for name, callable_ in callables.items():
-                taken = list(itertools.islice(requests, batch))
-                costs[name].append(seconds_each(callable_, taken))
-    warm = {name: each[rounds // 10 :] for name, each in costs.items()}
-    micros = {name: statistics.median(each) * 1e6 for name, each in warm.items()}
+                drawn = list(itertools.islice(requests, batch))
+                costs[name].append(seconds_each(callable_, drawn))
+    warm = {name: times[rounds // 10 :] for name, times in costs.items()}
+    micros = {name: statistics.median(times) * 1e6 for name, times in warm.items()}
     ratio = figures.ratio_to("bare", warm)["product"]
     return [
         Figure("in process: a bare Bottle handler", micros["bare"], "µs"),

@@ -20,14 +20,14 @@ def start(times: int = STARTS) -> list[Figure]:
     """Return how long a start takes."""
     took = []
     for _ in range(times):
-        with servers.running(servers.PRODUCT) as server:
+        with servers.run(servers.PRODUCT) as server:
             took.append(server.start_s)
     return [Figure("start to first answer", statistics.median(took), "s", at_most=0.5)]
 
 
 def memory(warm_up: int = WARM_UP, events: int = EVENTS) -> list[Figure]:
     """Return how far the memory rises above where it was after the warm-up."""
-    with servers.running(servers.PRODUCT) as server:
+    with servers.run(servers.PRODUCT) as server:
         servers.load_of(server.port, warm_up)
         held, errors = [machine.memory_mb(server.pid)], 0
         for _ in range(STEPS):

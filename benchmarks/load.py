@@ -88,7 +88,7 @@ class Client:
 
 
 def is_whole(answer: bytes) -> bool:
-    """Tell whether an answer has come to its end, by its Content-Length."""
+    """Return whether an answer has come to its end, by its Content-Length."""
     end = answer.find(b"\r\n\r\n")
     length = _LENGTH.search(answer, 0, end + 2) if end >= 0 else None
     return length is not None and len(answer) >= end + 4 + int(length[1])
@@ -109,16 +109,16 @@ class Load:
     busy: dict[int, Client] = field(default_factory=dict)
 
     def play(self, clients: int) -> Result:
-        """Send everything, wait for the answers, and tell what was seen."""
+        """Send everything, wait for the answers, and return what was seen."""
         self.idle.extend(Client(self.port) for _ in range(clients))
         started = time.perf_counter()
         while self.sent < len(self.requests) or self.busy or self.connecting:
             self._begin_what_is_due()
             answered, connected, _ = select.select(self.busy, self.connecting, (), self._pause_s())
-            for each in connected:
-                self._send(each, self.connecting.pop(each))
-            for each in answered:
-                self._receive(each)
+            for number in connected:
+                self._send(number, self.connecting.pop(number))
+            for number in answered:
+                self._receive(number)
             self._give_up()
         seconds = time.perf_counter() - started
         for client in self.idle:
@@ -179,7 +179,7 @@ class Load:
         """Count those as errors who have waited too long since their request was due."""
         latest = time.perf_counter() - MAX_WAIT_S
         for waiting in self.busy, self.connecting:
-            for number in [each for each, client in waiting.items() if client.since < latest]:
+            for number in [number for number, client in waiting.items() if client.since < latest]:
                 self._fail(waiting.pop(number))
 
 

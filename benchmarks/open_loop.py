@@ -14,7 +14,7 @@ RATE, SECONDS = 200, 30
 
 def measure(rate: int = RATE, seconds: float = SECONDS) -> list[Figure]:
     """Return how long the answers took, after two seconds to warm up."""
-    with servers.running(servers.PRODUCT) as server:
+    with servers.run(servers.PRODUCT) as server:
         servers.load_of(server.port, 2 * rate, rate=rate)
         seen = servers.load_of(server.port, round(rate * seconds), rate=rate)
     what = f"{rate} events a second for {seconds:g} s"

@@ -29,12 +29,14 @@ def measure(
     variants: Sequence[Variant] = VARIANTS, events: int = EVENTS, rounds: int = ROUNDS
 ) -> Results:
     """Return what was seen of each server in each round, after a round to warm up."""
-    results: dict[str, list[Result]] = {each.name: [] for each in variants if each.is_there}
+    results: dict[str, list[Result]] = {
+        variant.name: [] for variant in variants if variant.is_there
+    }
     with contextlib.ExitStack() as stack:
         up = {
-            each.name: stack.enter_context(servers.running(each))
-            for each in variants
-            if each.is_there
+            variant.name: stack.enter_context(servers.run(variant))
+            for variant in variants
+            if variant.is_there
         }
         for server in up.values():
             servers.load_of(server.port, events // 5)
@@ -44,9 +46,9 @@ def measure(
     return results
 
 
-def left_out(variants: Sequence[Variant] = VARIANTS) -> list[str]:
+def find_missing(variants: Sequence[Variant] = VARIANTS) -> list[str]:
     """Return the names of those that are not installed here."""
-    return [each.name for each in variants if not each.is_there]
+    return [variant.name for variant in variants if not variant.is_there]
 
 
 def figures_of(results: Results) -> list[Figure]:
@@ -65,7 +67,7 @@ def figures_of(results: Results) -> list[Figure]:
         ),
         Figure(
             "over HTTP: wrong or missing answers of the product",
-            sum(each.errors for name in own for each in results[name]),
+            sum(result.errors for name in own for result in results[name]),
             "",
             at_most=0,
         ),
@@ -80,12 +82,14 @@ def figures_of(results: Results) -> list[Figure]:
 
 def rates(results: Results) -> dict[str, float]:
     """Return the median of the answers a second of each server."""
-    return {name: statistics.median(each.rate for each in seen) for name, seen in results.items()}
+    return {
+        name: statistics.median(result.rate for result in seen) for name, seen in results.items()
+    }
 
 
 def ratios_to_bare(results: Results) -> dict[str, float]:
     """Return the rate of each server to that of the bare handler."""
-    seen = {name: [each.rate for each in rounds] for name, rounds in results.items()}
+    seen = {name: [result.rate for result in rounds] for name, rounds in results.items()}
     return figures.ratio_to(BARE.name, seen)
 
 
@@ -103,10 +107,10 @@ def table(results: Results) -> str:
             name,
             f"{rate:,.0f}",
             f"{ratios[name]:.0%}",
-            f"{statistics.median(each.p50_ms for each in results[name]):.2f}",
-            f"{statistics.median(each.p99_ms for each in results[name]):.2f}",
-            f"{max(each.longest_ms for each in results[name]):,.0f}",
-            f"{sum(each.errors for each in results[name])}",
+            f"{statistics.median(result.p50_ms for result in results[name]):.2f}",
+            f"{statistics.median(result.p99_ms for result in results[name]):.2f}",
+            f"{max(result.longest_ms for result in results[name]):,.0f}",
+            f"{sum(result.errors for result in results[name])}",
         )
         for name, rate in sorted(rates(results).items(), key=lambda pair: -pair[1])
     ]
@@ -117,4 +121,4 @@ def table(results: Results) -> str:
 if __name__ == "__main__":
     seen_now = measure()
     print(table(seen_now), figures.table(figures_of(seen_now)), sep="\n\n")
-    print("not installed:", ", ".join(left_out()) or "none")
+    print("not installed:", ", ".join(find_missing()) or "none")

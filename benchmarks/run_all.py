@@ -30,8 +30,8 @@ ALONE: Sequence[Callable[[], list[Figure]]] = (
     in_process.measure,
     allow_list.measure,
     call_log.slow_syncs,
-    call_log.reading,
-    call_log.opening,
+    call_log.measure_reading,
+    call_log.measure_opening,
     open_loop.measure,
     lifetime.start,
     lifetime.memory,
@@ -40,7 +40,7 @@ ALONE: Sequence[Callable[[], list[Figure]]] = (
 
 def results(about: str, figures_: Sequence[Figure], seen: over_http.Results) -> str:
     """Return the page with all results."""
-    missing = over_http.left_out()
+    missing = over_http.find_missing()
     paragraphs = [
         "# Results",
         f"Made by `{COMMAND}`: {about}.",

@@ -48,7 +48,7 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningServer:
     """A server that answers. `start_s` is the time from its start to its first right answer."""
 
     pid: int
@@ -105,7 +105,7 @@ CEILING = Variant(
 
 
 @contextlib.contextmanager
-def running(variant: Variant) -> Iterator[Running]:
+def run(variant: Variant) -> Iterator[RunningServer]:
     """Start a server in a folder of its own with the sample list; end it afterwards."""
     port = _free_port()
     with tempfile.TemporaryDirectory() as name, (Path(name) / "output").open("w+b") as output:
@@ -121,7 +121,7 @@ def running(variant: Variant) -> Iterator[Running]:
         try:
             machine.pin(process.pid, 0)
             _wait_for_answer(process, port, Path(output.name))
-            yield Running(process.pid, port, time.perf_counter() - started)
+            yield RunningServer(process.pid, port, time.perf_counter() - started)
         finally:
             _end(process)
 

@@ -34,7 +34,7 @@ def bodies(name: str) -> Iterator[bytes]:
         yield json.dumps(event).encode("ascii")
 
 
-def signed(body: bytes) -> dict[str, str]:
+def headers(body: bytes) -> dict[str, str]:
     """Return the headers of a body, as TeleSign sends them."""
     bare = signature.sign(body, key=_KEY)
     return {
@@ -48,12 +48,12 @@ def signed(body: bytes) -> dict[str, str]:
 def http(body: bytes) -> bytes:
     """Return the whole request over HTTP."""
     lines = ["POST / HTTP/1.1", "Host: 127.0.0.1"]
-    lines += [f"{name}: {value}" for name, value in signed(body).items()]
+    lines += [f"{name}: {value}" for name, value in headers(body).items()]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
 def is_right(answer: bytes) -> bool:
-    """Tell whether a whole HTTP answer is the one that connects the call."""
+    """Return whether a whole HTTP answer is the one that connects the call."""
     head, _, body = answer.partition(b"\r\n\r\n")
     is_ok = head.startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 "))
     return is_ok and b'"dial"' in body and DESTINATION.encode() in body

@@ -44,7 +44,7 @@ _MAX_NOTICE_LENGTH = 500
 _ALARM = re.compile("is failing|LOST|not be kept|not purged|not reloaded|file of saved events")
 
 _Members = dict[str, Any]
-# When it was logged, and what gives its members: called by the writer thread, so that a request
+# When it happened, and what gives its members: called by the writer thread, so that a request
 # does not wait for that.
 _Line = tuple[float, Callable[[], _Members]]
 _json = json.JSONEncoder().encode
@@ -92,15 +92,11 @@ def _event_members(event: Event, call: CallState, decision: Decision, seconds: f
     members: _Members = {"event": name, "reference_id": event.reference_id}
     incoming = event if isinstance(event, IncomingCall) else call.incoming
     if incoming is not None:
-        members["caller"] = _redact(incoming.caller)
-        members["dialled"] = _redact(incoming.dialled)
+        members |= {"caller": _redact(incoming.caller), "dialled": _redact(incoming.dialled)}
     if isinstance(event, DialCompleted) and event.status is not None:
         members["status"] = phone.mask_digits(event.status)[:_MAX_STATUS_LENGTH]
-    members["reply"] = decision.command.name
-    if decision.reason is not None:
-        members["reason"] = decision.reason
-    members["ms"] = round(seconds * 1000, 2)
-    return members
+    reason = {} if decision.reason is None else {"reason": decision.reason}
+    return members | {"reply": decision.command.name, **reason, "ms": round(seconds * 1000, 2)}
 
 
 def _redact(number: PhoneNumber | NoNumber) -> str:
@@ -174,13 +170,13 @@ class Lines:
             }
 
     def event(self, event: Event, call: CallState, decision: Decision, seconds: float) -> None:
-        """Log and count an event that was answered; `call` is its state before the event."""
+        """Print and count an event that was answered; `call` is its state before the event."""
         with self._lock:
             self._events["unknown" if isinstance(event, UnknownEvent) else event.name] += 1
         self._enqueue(partial(_event_members, event, call, decision, seconds))
 
-    def rejected(self, word: str, cause: str, *, shape: str = "") -> None:
-        """Count a rejected request and log it: at most one line for each cause in ten seconds.
+    def rejection(self, word: str, cause: str, *, shape: str = "") -> None:
+        """Count a rejected request and print it: at most one line for each cause in ten seconds.
 
         `shape` says what came, in the line only: there may be as many as senders can invent.
         """
@@ -195,8 +191,8 @@ class Lines:
         more = {"shape": shape} if shape else {}
         self._enqueue(partial(dict, rejected=word, cause=cause, more_before=count, **more))
 
-    def failed(self, error: BaseException) -> None:
-        """Log and count an unexpected exception: its type and place; its text may hold a number."""
+    def failure(self, error: BaseException) -> None:
+        """Print and count an unexpected exception, without its text, which may hold a number."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         with self._lock:
             self._errors += 1
@@ -204,11 +200,11 @@ class Lines:
         self._enqueue(partial(dict, error=type(error).__name__, where=where))
 
     def notice(self, text: str) -> None:
-        """Log a sentence about the server itself."""
+        """Print a sentence about the server itself."""
         self._enqueue(partial(dict, notice=text[:_MAX_NOTICE_LENGTH]))
 
     def close(self) -> None:
-        """Write what waits, for at most half a second; a line that is logged later is lost."""
+        """Write what waits, for at most half a second; a later one is lost."""
         self._waiting.put(None)
         self._thread.join(_MAX_CLOSING_S)
 
@@ -240,9 +236,9 @@ class Lines:
                 while True:
                     gathered.append(self._waiting.get_nowait())
             closing = None in gathered
-            self._write("".join(self._formatted(*line) for line in gathered if line is not None))
+            self._write("".join(self._format_line(*line) for line in gathered if line is not None))
 
-    def _formatted(self, now: float, make_members: Callable[[], _Members]) -> str:
+    def _format_line(self, now: float, make_members: Callable[[], _Members]) -> str:
         try:
             members = make_members()
             prefix = _priority(members) if self._has_priorities else ""

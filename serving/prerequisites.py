@@ -20,20 +20,20 @@ _ANEW = (
 
 
 def check() -> None:
-    """End the program if this Python is too old; from now on tell of a missing package.
+    """End the program if this Python is too old; from now on report a missing package.
 
     What is printed is escaped where the encoding of the output lacks it.
     """
     if sys.version_info[:2] < OLDEST:
         got = "{}.{}".format(*sys.version_info[:2])
         sys.exit(f"wanted Python 3.11 or newer, got {got} ({sys.executable})")
-    sys.excepthook = _tell
+    sys.excepthook = _report
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # it is `None` if it was closed
             stream.reconfigure(errors="backslashreplace")
 
 
-def _tell(kind: "type[BaseException]", error: BaseException, trace: object) -> None:
+def _report(kind: "type[BaseException]", error: BaseException, trace: object) -> None:
     """Print what is missing, and any other error as ever."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]

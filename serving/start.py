@@ -77,7 +77,7 @@ def run(create_app: CreateApp, settings_file: Path | None) -> int:
                 port=settings.port,
                 threads=settings.threads,
                 on_listening=print_banner,
-                on_rejected=partial(lines.rejected, "bad_request"),
+                on_rejected=partial(lines.rejection, "bad_request"),
             )
         finally:
             lost = calls.close()
@@ -104,16 +104,14 @@ def startup_banner(settings: Settings, file: Path, allow_list: AllowList, port: 
     rows = f"rows: {len(allow_list)}" + ("" if len(allow_list) else " (every call is refused)")
     requests, next_step = _requests_and_next_step(settings)
     settings_from = file.resolve() if file.exists() else f"no {file}: environment and defaults"
-    return "\n".join(
-        (
-            f"Masked calls on {address}{settings.event_path}",
-            f"  requests    {requests}",
-            f"  settings    {settings_from}",
-            f"  allow-list  {Path(settings.allow_list).resolve()}, {rows}",
-            f"  call log    {_call_log(settings)}",
-            f"  health      {address}{HEALTH_PATH}",
-            f"  next        {next_step}",
-        )
+    return (
+        f"Masked calls on {address}{settings.event_path}\n"
+        f"  requests    {requests}\n"
+        f"  settings    {settings_from}\n"
+        f"  allow-list  {Path(settings.allow_list).resolve()}, {rows}\n"
+        f"  call log    {_call_log(settings)}\n"
+        f"  health      {address}{HEALTH_PATH}\n"
+        f"  next        {next_step}"
     )
 
 

@@ -69,7 +69,7 @@ def test_connected_alone_is_played_by_default_if_a_number_is_given(
 ) -> None:
     number = {"--to": facts.DIALLED, "--from": facts.CALLER}[option]
     code, out = run(capsys, "--url", verified_server.url, option, number, "--json")
-    assert (code, [each["scenario"] for each in json.loads(out)]) == (0, ["connected"])
+    assert (code, [result["scenario"] for result in json.loads(out)]) == (0, ["connected"])
 
 
 def test_a_failed_call_exits_with_1(
@@ -92,8 +92,8 @@ def test_an_open_server_fails_a_forged_request_and_all_scenarios_skip_it(
         code, out = run(capsys, "--url", server.url, "forged")
         assert (code, "FAILED: status: wanted 401 without a valid" in out) == (1, True)
         code, out = run(capsys, "--url", server.url, "all")
-    told = "15 passed; 4 skipped: screening-accepted, screening-declined, forged, unsigned"
-    assert (code, out.splitlines()[-1]) == (0, told)
+    tally = "15 passed; 4 skipped: screening-accepted, screening-declined, forged, unsigned"
+    assert (code, out.splitlines()[-1]) == (0, tally)
     assert "SKIPPED: wanted speak with collect_digits (set accept_digit), got speak" in out
 
 
@@ -107,10 +107,10 @@ def test_every_scenario_passes_with_either_way_of_leaving_a_call_as_it_is(
         assert server.stop() == 0
     results = json.loads(out)
     assert (code, {result["outcome"] for result in results}) == (0, {"passed"})
-    exchanges = [each for result in results for each in result["exchanges"]]
-    empty = {each["answer"] for each in exchanges if "{}" in each["answer"][:4]}
+    exchanges = [exchange for result in results for exchange in result["exchanges"]]
+    empty = {exchange["answer"] for exchange in exchanges if "{}" in exchange["answer"][:4]}
     assert empty == {form}
-    assert f"{form} is taken here" in {each["assumed"] for each in exchanges}
+    assert f"{form} is taken here" in {exchange["assumed"] for exchange in exchanges}
     with contextlib.closing(sqlite3.connect(tmp_path / "calls.db")) as log:
         kept = log.execute("SELECT DISTINCT reply FROM call_event WHERE event = 'call_completed'")
         assert kept.fetchall() == [("{}",)]

@@ -195,4 +195,6 @@ def _overlay(line: str, start: int, text: str) -> str:
 
 def printable(text: str) -> str:
     """Return the text with everything escaped that a terminal would obey or cannot show."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )

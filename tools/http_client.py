@@ -95,17 +95,17 @@ def _host(url: str) -> str:
 def cause(error: BaseException, url: str) -> str:
     """Return why a URL gave no answer and, where it helps, what to do; no text holds a secret."""
     return next(
-        text.format(host=_host(url), error=each)
+        text.format(host=_host(url), error=link)
         for kind, text in _CAUSES
-        for each in _chain(error)
-        if isinstance(each, kind)
+        for link in _chain(error)
+        if isinstance(link, kind)
     )
 
 
 def was_never_connected(error: BaseException) -> bool:
     """Return whether a failure shows by its own class that no request can have been sent."""
     cannot_be_made = isinstance(error, ValueError)  # a URL or a header is malformed
-    return cannot_be_made or any(isinstance(each, _NOT_CONNECTED) for each in _chain(error))
+    return cannot_be_made or any(isinstance(link, _NOT_CONNECTED) for link in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""A server that sends one answer to whatever comes: what the load generator itself can do at most.
+"""A server that sends one answer to anything: what the load generator itself can do at most.
 
 It reads no HTTP: each piece that arrives counts as one request, which holds for the generator's
 requests. Run with the port; it ends when it is told to.

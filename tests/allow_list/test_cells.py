@@ -67,4 +67,4 @@ def test_an_expiry_without_a_zone_or_meaning_is_refused_and_shown_without_a_numb
     text: str, shown: str
 ) -> None:
     assert error_of(lambda: cells.expires(text)) == WANTED_TIME
-    assert cells.shown(text) == repr(shown)
+    assert cells.quote(text) == repr(shown)

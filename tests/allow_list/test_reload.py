@@ -359,7 +359,7 @@ def test_a_file_with_a_fault_is_not_read_again_until_it_changes(
 
 
 def test_another_version_with_the_same_fault_is_reported_again(checked: Checked) -> None:
-    """Whoever has just saved it waits for a line."""
+    """Somebody who has just saved it waits for a line."""
     checked.path.write_text("to,destination\n12025550166,x\n")
     (notice,) = checked.check()
     checked.path.write_text("to,destination\n12025550166,x\n# and more\n")

@@ -146,7 +146,7 @@ def test_ten_digits_are_written_so_that_no_country_code_is_put_before_them() -> 
 def test_a_list_that_takes_no_rows_is_a_fault(text: str, fault: tuple[int, str]) -> None:
     with pytest.raises(AllowListError) as caught:
         applied(text, RowChanges((route(ONE, OTHER),)))
-    assert [(each.line, each.message) for each in caught.value.faults] == [fault]
+    assert [(row_fault.line, row_fault.message) for row_fault in caught.value.faults] == [fault]
 
 
 @pytest.mark.parametrize("error", ["#REF!", "#N/A", "#NAME?", "#DIV/0!", "#VALUE!"])

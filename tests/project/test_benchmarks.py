@@ -41,12 +41,12 @@ def answering(*answers: bytes, pause_s: float = 0.0) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as door:
 
         def answer() -> None:
-            for each in answers:
+            for text in answers:
                 client, _ = door.accept()
                 with client:
                     client.recv(65_536)
                     threading.Event().wait(pause_s)
-                    client.sendall(each)
+                    client.sendall(text)
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
@@ -81,7 +81,7 @@ def test_the_verdict_is_made_from_the_figure(value: float, *, holds: bool) -> No
     figure = Figure("p99", value, "ms", at_most=10)
     assert figure.holds is holds
     assert ("**no**" in figures.table([figure])) is not holds
-    assert f"| {figures.shown(value, 'ms')} | at most 10 ms |" in figures.table([figure])
+    assert f"| {figures.format_value(value, 'ms')} | at most 10 ms |" in figures.table([figure])
 
 
 def test_at_least_is_the_other_way_round() -> None:
@@ -122,7 +122,7 @@ def test_an_open_loop_counts_the_waiting() -> None:
 
 
 def test_an_open_loop_does_not_send_early() -> None:
-    with servers.running(servers.CEILING) as server:
+    with servers.run(servers.CEILING) as server:
         before = time.perf_counter()
         seen = load.play(server.port, requests(21), rate=100)
         took_s = time.perf_counter() - before
@@ -132,22 +132,22 @@ def test_an_open_loop_does_not_send_early() -> None:
 
 def test_the_chart_draws_the_values_it_is_given() -> None:
     drawn = Xml.fromstring(chart.bars("a < b", {"slow": 50.0, "fast": 200.0}, ours={"slow"}))
-    widths = [float(each.get("width", "")) for each in drawn.iter() if "rect" in each.tag]
+    widths = [float(shape.get("width", "")) for shape in drawn.iter() if "rect" in shape.tag]
     assert widths[0] == pytest.approx(4 * widths[1])
-    texts = [each.text for each in drawn.iter() if each.tag.endswith("text")]
+    texts = [shape.text for shape in drawn.iter() if shape.tag.endswith("text")]
     assert texts == ["a < b", "fast", "200", "slow", "50"]
 
 
 def test_what_is_not_installed_is_left_out_and_named() -> None:
     missing = servers.Variant("no such server", ("no-such-program", "{port}"))
-    assert over_http.left_out([servers.BARE, missing]) == ["no such server"]
+    assert over_http.find_missing([servers.BARE, missing]) == ["no such server"]
 
 
 def test_a_server_that_does_not_start_says_why() -> None:
     faulty = servers.Variant(
         "faulty", servers.PRODUCT.command, {**servers.PRODUCT.environment, "MASKING_THREADS": "0"}
     )
-    with pytest.raises(servers.ServerError, match="MASKING_THREADS"), servers.running(faulty):
+    with pytest.raises(servers.ServerError, match="MASKING_THREADS"), servers.run(faulty):
         pass
 
 
@@ -155,9 +155,9 @@ def test_a_server_that_does_not_start_says_why() -> None:
 def test_side_by_side_runs_and_its_page_is_made_from_it() -> None:
     variants = [servers.CEILING, servers.BARE, servers.PRODUCT, servers.OTHERS[0]]
     seen = over_http.measure(variants, events=50, rounds=1)
-    assert {name: [(each.answered, each.errors) for each in got] for name, got in seen.items()} == {
-        each.name: [(50, 0)] for each in variants
-    }
+    assert {
+        name: [(result.answered, result.errors) for result in got] for name, got in seen.items()
+    } == {variant.name: [(50, 0)] for variant in variants}
     measured = over_http.figures_of(seen)
     assert len(measured) == 3
     page = run_all.results("a machine", measured, seen)
@@ -167,8 +167,8 @@ def test_side_by_side_runs_and_its_page_is_made_from_it() -> None:
 
 def test_in_process_runs() -> None:
     measured = in_process.measure(batch=20, rounds=10)
-    assert [each.unit for each in measured] == ["µs", "µs", "times"]
-    assert all(each.value > 0 for each in measured)
+    assert [figure.unit for figure in measured] == ["µs", "µs", "times"]
+    assert all(figure.value > 0 for figure in measured)
 
 
 def test_the_lists_run() -> None:
@@ -191,8 +191,8 @@ def test_the_call_log_runs() -> None:
     assert p99_ms.value > call_log.SYNC_MS
     assert errors.value == 0
     assert 1 <= shared.value <= 32
-    assert [each.unit for each in call_log.reading(kept=400)] == ["ms", "ms"]
-    assert [figure.unit for figure in call_log.opening(kept=400)] == ["ms", "ms"]
+    assert [figure.unit for figure in call_log.measure_reading(kept=400)] == ["ms", "ms"]
+    assert [figure.unit for figure in call_log.measure_opening(kept=400)] == ["ms", "ms"]
 
 
 @pytest.mark.load

@@ -107,12 +107,12 @@ def run(folder: Path, *words: str | Path, **environment: str) -> "subprocess.Com
     )
 
 
-def helped(*words: str) -> str:
+def help_of(*words: str) -> str:
     return run(ROOT, *words, "--help").stdout
 
 
 def commands() -> list[str]:
-    return re.findall(r"^    ([a-z-]+) +\w", helped("app.py"), re.MULTILINE)
+    return re.findall(r"^    ([a-z-]+) +\w", help_of("app.py"), re.MULTILINE)
 
 
 def make_log(folder: Path, *words: str) -> None:
@@ -131,7 +131,7 @@ def test_the_readme_is_short() -> None:
 def anchors(path: Path) -> set[str]:
     """Return what the headings of a page can be called in a link, as GitHub makes it."""
     headings = re.findall(r"^#+ (.*)$", FENCED.sub("", path.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def links(path: Path) -> Iterator[tuple[Path, str]]:
@@ -163,7 +163,7 @@ def test_every_file_that_is_named_exists() -> None:
     kinds = r"[\w.-]*(?:/[\w.-]+)*(?:\.(?:py|csv|toml|txt|md|conf|service)|/run|/environment|\w/)"
     named += [span for span in SPANS if re.fullmatch(kinds, span) and span[0] != "/"]
     assert len(named) > 30
-    assert [each for each in named if not (ROOT / each).exists()] == []
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_every_make_target_is_named_and_exists() -> None:
@@ -207,7 +207,7 @@ def test_ci_installs_each_program_that_tests_look_for_if_it_lacks_that_very_one(
 def test_every_module_that_is_run_exists() -> None:
     named = re.findall(r"python -m (benchmarks\.\w+)", EVERYTHING)
     assert named
-    assert all((ROOT / f"{each.replace('.', '/')}.py").exists() for each in named)
+    assert all((ROOT / f"{name.replace('.', '/')}.py").exists() for name in named)
 
 
 def test_every_shell_block_is_run_by_a_test_or_known_not_to_be() -> None:
@@ -254,7 +254,7 @@ def test_the_backup_holds_the_calls(tmp_path: Path) -> None:
     assert made.stat().st_mode & 0o777 == 0o600
     backup = {"MASKING_CALL_LOG": f"sqlite:///{made}"}
     read = run(tmp_path, ROOT / "app.py", "calls", "--json", **backup)
-    assert [each["reference_id"] for each in json.loads(read.stdout)] == ["one"]
+    assert [call["reference_id"] for call in json.loads(read.stdout)] == ["one"]
 
 
 def command_lines(program: str) -> list[list[str]]:
@@ -288,8 +288,8 @@ def test_every_command_line_of_the_simulator_runs(tmp_path: Path) -> None:
 
 
 def test_every_option_is_named_and_exists() -> None:
-    ours = helped("simulator.py") + "".join(helped("app.py", each) for each in commands())
-    options = set(re.findall(r"--[a-z][a-z-]+", ours + helped("app.py"))) - {"--help"}
+    ours = help_of("simulator.py") + "".join(help_of("app.py", command) for command in commands())
+    options = set(re.findall(r"--[a-z][a-z-]+", ours + help_of("app.py"))) - {"--help"}
     assert set(re.findall(r"--[a-z][a-z-]+", EVERYTHING)) - OF_OTHER_PROGRAMS == options
 
 
@@ -318,7 +318,7 @@ def test_the_example_of_a_session_gets_the_answer_that_is_shown(tmp_path: Path) 
 
 def test_the_table_of_scenarios_is_whole() -> None:
     listed = table(TEXTS["docs/simulator.md"].partition("\n## ")[0])
-    assert listed == {each.name: each.sentence for each in SCENARIOS.values()}
+    assert listed == {scenario.name: scenario.sentence for scenario in SCENARIOS.values()}
 
 
 def test_the_tables_of_settings_are_true_and_one_is_whole() -> None:
@@ -372,12 +372,12 @@ def brought_along(packages: set[str]) -> set[str]:
     What an extra of a package needs does not count, unless it is a part of that package.
     """
     wanted: set[str] = set()
-    for each in packages:
+    for package in packages:
         try:
-            requires = importlib.metadata.requires(each) or []
+            requires = importlib.metadata.requires(package) or []
         except importlib.metadata.PackageNotFoundError:  # not everybody has all of them
             continue
-        always = [one for one in requires if "extra" not in one or one.startswith(each)]
+        always = [one for one in requires if "extra" not in one or one.startswith(package)]
         names = (re.split("[^A-Za-z0-9_-]", one)[0] for one in always)
         wanted |= {name.lower().replace("_", "-") for name in names}
     return wanted

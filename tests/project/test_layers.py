@@ -186,5 +186,5 @@ def test_no_file_at_the_top_hides_an_installed_or_a_standard_module() -> None:
 
 def test_no_test_file_imports_from_another() -> None:
     for file in ROOT.glob("tests/**/*.py"):
-        taken = {name for name in imports(file) if name.startswith(("test_", "conftest"))}
-        assert taken == set(), file
+        names = {name for name in imports(file) if name.startswith(("test_", "conftest"))}
+        assert names == set(), file

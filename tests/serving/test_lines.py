@@ -128,7 +128,7 @@ def test_a_rejected_line_says_the_shape_of_a_signed_message_and_keeps_one_cause(
     lines: PrintedLines,
 ) -> None:
     for shape in "{evnt: text}", "{name: text}", "":
-        lines.writer.rejected("bad_event", "wanted a JSON object", shape=shape)
+        lines.writer.rejection("bad_event", "wanted a JSON object", shape=shape)
     (line,) = lines.read()
     del line["time"]
     assert line == {
@@ -144,7 +144,7 @@ def test_an_error_is_logged_by_its_type_and_place_without_its_text(lines: Printe
     try:
         raise KeyError(NUMBER)
     except KeyError as error:
-        lines.writer.failed(error)
+        lines.writer.failure(error)
     (line,) = lines.read()
     assert line.pop("time").endswith("Z")
     assert line.pop("where").startswith("test_lines.py:")
@@ -159,8 +159,8 @@ def test_a_cause_of_rejection_has_one_line_in_ten_seconds_and_every_request_coun
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])
     for wait_s in (0, 1, 8, 1, 1, 9):
         seconds[0] += wait_s
-        lines.writer.rejected("bad_json", "wanted strict JSON")
-    lines.writer.rejected("bad_event", "wanted an event")
+        lines.writer.rejection("bad_json", "wanted strict JSON")
+    lines.writer.rejection("bad_event", "wanted an event")
     monkeypatch.undo()
     assert [(line["rejected"], line["cause"], line["more_before"]) for line in lines.read()] == [
         ("bad_json", "wanted strict JSON", 0),
@@ -214,7 +214,7 @@ def test_an_error_on_a_terminal_has_its_place() -> None:
         try:
             raise KeyError(NUMBER)
         except KeyError as error:
-            lines.failed(error)
+            lines.failure(error)
 
     (text,) = texts(write)
     assert text.startswith("error: KeyError at test_lines.py:")
@@ -226,8 +226,8 @@ def test_a_rejection_on_a_terminal_says_how_many_had_no_line(
     def write(lines: Lines) -> None:
         for seconds in 1000.0, 1001.0, 1010.0:
             monkeypatch.setattr("time.monotonic", lambda now=seconds: now)
-            lines.rejected("bad_json", "wanted JSON")
-        lines.rejected("bad_event", "wanted JSON", shape="[text]")
+            lines.rejection("bad_json", "wanted JSON")
+        lines.rejection("bad_event", "wanted JSON", shape="[text]")
 
     assert texts(write) == [
         "rejected: bad_json (wanted JSON)",
@@ -280,12 +280,12 @@ def test_the_time_is_utc_in_json_and_local_on_a_terminal(
 
 def write_one_of_each(lines: Lines) -> None:
     lines.notice("ready")
-    lines.rejected("unauthorized", "unsigned")
+    lines.rejection("unauthorized", "unsigned")
     lines.notice("the call log is failing, events are held in memory: locked")
     try:
         raise KeyError(NUMBER)
     except KeyError as error:
-        lines.failed(error)
+        lines.failure(error)
     lines.event(INCOMING, UNKNOWN, DIAL, 0.001)
 
 
@@ -369,7 +369,7 @@ def test_a_text_for_standard_error_has_its_priority_on_every_line(
 def test_a_line_that_cannot_be_formatted_is_counted_and_the_next_is_written(
     lines: PrintedLines,
 ) -> None:
-    lines.writer.rejected("bad_json", object())  # type: ignore[arg-type]
+    lines.writer.rejection("bad_json", object())  # type: ignore[arg-type]
     lines.writer.notice("still here")
     assert [line["notice"] for line in lines.read()] == ["still here"]
     assert lines.writer.counts()["dropped_lines"] == 1
@@ -430,21 +430,21 @@ def test_blocked_or_closed_output_delays_nothing_and_dropped_lines_are_counted()
     reader, writer = os.pipe()
     lines = Lines(writer)
 
-    def dropped() -> int:
+    def count_dropped() -> int:
         count = lines.counts()["dropped_lines"]
         assert isinstance(count, int)
         return count
 
-    while not dropped():
+    while not count_dropped():
         log_end(lines)
     os.close(reader)
-    assert eventually(lambda: dropped() > MAX_WAITING_LINES)
-    before = dropped()
+    assert eventually(lambda: count_dropped() > MAX_WAITING_LINES)
+    before = count_dropped()
     log_end(lines)
-    assert eventually(lambda: dropped() == before + 1)
+    assert eventually(lambda: count_dropped() == before + 1)
     os.close(writer)
     log_end(lines)
-    assert eventually(lambda: dropped() == before + 2)
+    assert eventually(lambda: count_dropped() == before + 2)
 
 
 def test_closing_takes_no_longer_than_writing(lines: PrintedLines) -> None:

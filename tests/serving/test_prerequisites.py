@@ -1,4 +1,4 @@
-"""What a Python lacks is told in one sentence; and what may stand before and after a command."""
+"""What a Python lacks is said in one sentence; and what may stand before and after a command."""
 
 import ast
 import os
@@ -29,7 +29,7 @@ def run(program: str, before: str, *words: str) -> "subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_python_that_is_too_old_is_told_of_in_one_sentence(program: str) -> None:
+def test_a_python_that_is_too_old_is_reported_in_one_sentence(program: str) -> None:
     ended = run(program, "sys.version_info = (3, 10, 18, 'final', 0)")
     wanted = f"wanted Python 3.11 or newer, got 3.10 ({sys.executable})\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", wanted)
@@ -48,7 +48,7 @@ def test_what_an_old_python_reads_before_that_it_can_parse(file: str) -> None:
         ("simulator.py", "rich", ["--list"]),
     ],
 )
-def test_a_package_that_is_missing_is_told_of_in_one_sentence(
+def test_a_package_that_is_missing_is_reported_in_one_sentence(
     program: str, package: str, words: list[str], tmp_path: Path
 ) -> None:
     list_file = tmp_path / "allowlist.csv"
@@ -92,11 +92,13 @@ def anew(folder: Path) -> str:
     )
 
 
-def test_who_runs_the_python_in_venv_is_not_told_to_run_it(tmp_path: Path, program: Path) -> None:
+def test_who_runs_the_python_in_venv_is_not_advised_to_run_it(
+    tmp_path: Path, program: Path
+) -> None:
     assert complaint(bare_python(tmp_path / ".venv"), program) == anew(tmp_path)
 
 
-def test_who_runs_another_python_is_told_of_the_one_in_venv_if_it_is_there(
+def test_who_runs_another_python_is_advised_of_the_one_in_venv_if_it_is_there(
     tmp_path: Path, program: Path
 ) -> None:
     other, ours = bare_python(tmp_path / "other"), tmp_path / ".venv" / IN_VENV

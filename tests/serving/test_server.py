@@ -34,11 +34,11 @@ SECONDS = 0.4
 HEAD = "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}"
 
 
-Served = tuple[int, int]
+RunningApp = tuple[int, int]
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
+def running_app() -> Iterator[RunningApp]:
     """Yield process id and port."""
     with serving(str(SECONDS)) as (process, port):
         yield process.pid, port
@@ -62,9 +62,9 @@ def answers(client: socket.socket, count: int) -> list[bytes]:
     return [head.rpartition(b"\r\n\r\n")[2] for head in heads]
 
 
-def test_as_many_are_answered_at_once_as_there_are_threads(served: Served) -> None:
+def test_as_many_are_answered_at_once_as_there_are_threads(running_app: RunningApp) -> None:
     with ExitStack() as stack:
-        clients = [stack.enter_context(connect(served[1])) for _ in range(THREADS + 1)]
+        clients = [stack.enter_context(connect(running_app[1])) for _ in range(THREADS + 1)]
         started = time.monotonic()
         for client in clients:
             client.sendall(post("/"))
@@ -76,8 +76,8 @@ def test_as_many_are_answered_at_once_as_there_are_threads(served: Served) -> No
     assert max(soon) < 2 * SECONDS <= last
 
 
-def test_requests_in_one_packet_are_answered_in_their_order(served: Served) -> None:
-    answer_one_packet(served[1])
+def test_requests_in_one_packet_are_answered_in_their_order(running_app: RunningApp) -> None:
+    answer_one_packet(running_app[1])
 
 
 def test_a_system_without_poll_and_limits_answers_too() -> None:
@@ -95,9 +95,9 @@ def answer_one_packet(port: int) -> None:
         assert answers(client, 1) == [b"/d"]
 
 
-def test_what_is_sent_while_an_answer_is_made_is_answered_after_it(served: Served) -> None:
+def test_what_is_sent_while_an_answer_is_made_is_answered_after_it(running_app: RunningApp) -> None:
     """And that it waits to be read costs no processor time."""
-    pid, port = served
+    pid, port = running_app
     with connect(port) as client:
         used_s = processor_s(pid)
         client.sendall(post("/"))
@@ -109,15 +109,15 @@ def test_what_is_sent_while_an_answer_is_made_is_answered_after_it(served: Serve
         assert answers(client, 1) == [b"/next"]
 
 
-def test_a_client_that_closes_its_sending_side_is_answered(served: Served) -> None:
-    with connect(served[1]) as client:
+def test_a_client_that_closes_its_sending_side_is_answered(running_app: RunningApp) -> None:
+    with connect(running_app[1]) as client:
         client.sendall(post("/"))
         client.shutdown(socket.SHUT_WR)
         assert answers(client, 2) == [b"/"]
 
 
-def test_a_client_that_leaves_before_its_answer_delays_no_other(served: Served) -> None:
-    pid, port = served
+def test_a_client_that_leaves_before_its_answer_delays_no_other(running_app: RunningApp) -> None:
+    pid, port = running_app
     used_s = processor_s(pid)
     for _ in range(8):
         with connect(port) as client:
@@ -130,8 +130,8 @@ def test_a_client_that_leaves_before_its_answer_delays_no_other(served: Served) 
     assert processor_s(pid) - used_s < SECONDS / 2
 
 
-def test_an_answer_larger_than_every_buffer_arrives_whole(served: Served) -> None:
-    answer_more_than_every_buffer_holds(served[1])
+def test_an_answer_larger_than_every_buffer_arrives_whole(running_app: RunningApp) -> None:
+    answer_more_than_every_buffer_holds(running_app[1])
 
 
 def answer_more_than_every_buffer_holds(port: int) -> None:
@@ -158,9 +158,9 @@ def everything(client: socket.socket) -> bytes:
         return b""
 
 
-def test_an_answer_is_sent_as_soon_as_it_is_made(served: Served) -> None:
+def test_an_answer_is_sent_as_soon_as_it_is_made(running_app: RunningApp) -> None:
     """Not when the loop wakes up by itself, ten times a second."""
-    with connect(served[1]) as client:
+    with connect(running_app[1]) as client:
         started = time.monotonic()
         for _ in range(30):
             client.sendall(post("/next"))
@@ -178,9 +178,11 @@ def test_a_client_that_connects_at_the_limit_of_connections_is_answered(tmp_path
         assert server.deliver(payload("call_completed"))[0] == 200
 
 
-def test_a_connection_that_pipelines_more_than_webhooks_do_is_closed(served: Served) -> None:
+def test_a_connection_that_pipelines_more_than_webhooks_do_is_closed(
+    running_app: RunningApp,
+) -> None:
     """Otherwise strangers fill the queue, and everyone else waits for minutes."""
-    with connect(served[1]) as client, connect(served[1]) as other:
+    with connect(running_app[1]) as client, connect(running_app[1]) as other:
         client.sendall(post("/a") * _MAX_WAITING_REQUESTS)
         assert answers(client, _MAX_WAITING_REQUESTS) == [b"/a"] * _MAX_WAITING_REQUESTS
         client.sendall(post("/") * (_MAX_WAITING_REQUESTS + 1))
@@ -189,22 +191,22 @@ def test_a_connection_that_pipelines_more_than_webhooks_do_is_closed(served: Ser
         assert answers(other, 1) == [b"/b"]
 
 
-def chunked(sizes: list[int]) -> bytes:
+def chunk(sizes: list[int]) -> bytes:
     """Return a request whose body comes in chunks of these sizes."""
     head = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     return head + b"".join(b"%x\r\n%s\r\n" % (size, b"x" * size) for size in [*sizes, 0])
 
 
 def test_a_body_in_many_tiny_chunks_is_cut_off_and_one_in_larger_chunks_is_not(
-    served: Served,
+    running_app: RunningApp,
 ) -> None:
     """Otherwise a thousand who send so take all the processor's time."""
-    with connect(served[1]) as client:
-        client.sendall(chunked([1] * 2_000))
+    with connect(running_app[1]) as client:
+        client.sendall(chunk([1] * 2_000))
         assert everything(client) == b""
     for sizes in [1] * 100, [10] * 150, [700] * 90, [65_536]:
-        with connect(served[1]) as client:
-            client.sendall(chunked(sizes))
+        with connect(running_app[1]) as client:
+            client.sendall(chunk(sizes))
             assert answers(client, 1) == [b"/a"]
 
 
@@ -347,7 +349,7 @@ def test_at_the_limit_who_has_waited_longest_and_for_a_second_makes_room() -> No
             newest.since_s, waited[newest] = newest.since_s - waited_s, waited_s
             connections._next_sweep_s = 0.0
             connections.sweep()
-            left.append([waited[each] for each in connections._all()])
+            left.append([waited[connection] for connection in connections._all()])
     wasyncore.close_all(sockets)
     assert left == [[-60], [-60, 3], [-60, 3], [-60, -60], [-60, -60, -60]]
     assert causes == ["closed to make room, because the limit of connections is reached"] * 2

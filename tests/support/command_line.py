@@ -43,7 +43,7 @@ def of(call: str, name: str) -> bytes:
 
 
 def ids(answer: Ended) -> list[str]:
-    return [each["reference_id"] for each in json.loads(answer.stdout)]
+    return [call["reference_id"] for call in json.loads(answer.stdout)]
 
 
 def in_the_files(folder: Path, number: bytes) -> bool:

@@ -1,6 +1,6 @@
 """The app under gunicorn, as docs/deploy.md says to run it there; used like our own server process.
 
-Only the command and the line that tells the address are others.
+Only the command and the line that names the address are others.
 """
 
 import sys
@@ -19,4 +19,4 @@ class GunicornProcess(ServerProcess):
         *(sys.executable, "-m", "gunicorn", "app:application", "--pythonpath", str(ROOT)),
         *("--bind", "127.0.0.1:0", "--workers", str(WORKERS), "--no-control-socket"),
     ]
-    told = r"Listening at: (http://\S+)"
+    address = r"Listening at: (http://\S+)"

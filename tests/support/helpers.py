@@ -102,7 +102,7 @@ class PrintedLines:
         self._file.close()
 
     def read(self) -> list[dict[str, Any]]:
-        """Return every line so far: a line is written a moment after it is told."""
+        """Return every line so far: a line is written a moment after it is asked for."""
         mark = f"read at {time.monotonic_ns()}"
         self.writer.notice(mark)
         assert eventually(lambda: mark in self._path.read_text())
@@ -125,7 +125,7 @@ def processor_s(pid: int) -> float:
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 5) -> bool:
-    """Wait until something holds; tell whether it came to that in time."""
+    """Wait until something holds; return whether it did in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if holds():

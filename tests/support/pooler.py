@@ -95,7 +95,7 @@ def pooled(folder: Path, server: str, size: int = SERVER_CONNECTIONS) -> Iterato
 
     name = f"test_{os.getpid()}_{time.time_ns()}"
     database = {"host": "127.0.0.1", "port": 5432, "dbname": "postgres", **conninfo_to_dict(server)}
-    known = {each: database[each] for each in ("host", "port", "dbname")}
+    known = {part: database[part] for part in ("host", "port", "dbname")}
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
         connection.execute(f"ALTER ROLE {name} SET search_path = {name}")

@@ -29,9 +29,9 @@ from helpers import (
 class ServerProcess:
     """The real server, started as a user starts it, on a port of its own."""
 
-    # What starts it, and where its lines tell the address.
+    # What starts it, and where its lines name the address.
     command: ClassVar[list[str]] = [sys.executable, str(ROOT / "app.py")]
-    told: ClassVar[str] = r"health +(http://.+/)health"
+    address: ClassVar[str] = r"health +(http://.+/)health"
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class ServerProcess:
     def _wait_for_address(self) -> str:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self.process.poll() is None:
-            found = re.search(self.told, self.stderr.read_text(errors="replace"))
+            found = re.search(self.address, self.stderr.read_text(errors="replace"))
             if found:
                 return found[1]
             time.sleep(0.02)

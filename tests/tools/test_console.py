@@ -61,7 +61,7 @@ class Output(io.StringIO):
         return self._terminal
 
 
-def printed(monkeypatch: pytest.MonkeyPatch, output: Output, **environment: str) -> str:
+def draw(monkeypatch: pytest.MonkeyPatch, output: Output, **environment: str) -> str:
     for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
     for name, value in ({"TERM": "xterm-256color", "COLUMNS": "80"} | environment).items():
@@ -71,12 +71,12 @@ def printed(monkeypatch: pytest.MonkeyPatch, output: Output, **environment: str)
 
 
 def test_a_ladder_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert printed(monkeypatch, Output(terminal=False)) == DRAWN
+    assert draw(monkeypatch, Output(terminal=False)) == DRAWN
     assert max(map(len, DRAWN.splitlines())) <= 80
 
 
 def test_a_terminal_gets_colour_and_otherwise_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    coloured = printed(monkeypatch, Output(terminal=True))
+    coloured = draw(monkeypatch, Output(terminal=True))
     assert "\x1b[36m" in coloured
     assert "\x1b[32m" in coloured
     plain = io.StringIO()
@@ -86,13 +86,13 @@ def test_a_terminal_gets_colour_and_otherwise_the_same(monkeypatch: pytest.Monke
 
 
 def test_with_no_color_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = printed(monkeypatch, Output(terminal=True), NO_COLOR="1")
+    drawn = draw(monkeypatch, Output(terminal=True), NO_COLOR="1")
     assert "\x1b[3" not in drawn
     assert "they talk" in drawn
 
 
 def test_a_terminal_that_shows_only_ascii_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = printed(monkeypatch, Output(terminal=False, encoding="ascii"))
+    drawn = draw(monkeypatch, Output(terminal=False, encoding="ascii"))
     assert drawn == DRAWN.replace("│", "|").replace("─", "-")
 
 
@@ -100,7 +100,7 @@ def test_a_terminal_that_shows_only_ascii_gets_ascii(monkeypatch: pytest.MonkeyP
 def test_a_ladder_is_as_wide_as_the_terminal_from_80_to_120_columns(
     columns: str, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = printed(monkeypatch, Output(terminal=False), COLUMNS=columns).splitlines()
+    lines = draw(monkeypatch, Output(terminal=False), COLUMNS=columns).splitlines()
     assert width - 3 <= max(map(len, lines)) <= width
     assert len({line.rfind("│") for line in lines if line.endswith("│")}) == 1
 

@@ -56,13 +56,13 @@ def test_two_workers_share_one_log_and_with_it_their_calls(gunicorn: GunicornPro
         body = payload("incoming_call").replace(facts.REFERENCE_ID.encode(), b"call-%d" % call)
         other = body.replace(facts.CALLER.encode(), facts.STRANGER.encode())
         answers = []
-        for each in (body, body, other, other, body):
-            answer = requests.post(gunicorn.url, each, headers=signed(each), timeout=10)
+        for sent in (body, body, other, other, body):
+            answer = requests.post(gunicorn.url, sent, headers=signed(sent), timeout=10)
             answers.append(answer.json()["method"])
         assert answers == ["dial", "dial", "hangup", "hangup", "dial"]
     asking = [sys.executable, str(ROOT / "app.py"), "calls", "--json", "--last", "20"]
-    told = subprocess.run(asking, cwd=gunicorn.folder, capture_output=True, check=True)
-    assert {each["deliveries"] for each in json.loads(told.stdout)} == {5}
+    printed = subprocess.run(asking, cwd=gunicorn.folder, capture_output=True, check=True)
+    assert {call["deliveries"] for call in json.loads(printed.stdout)} == {5}
 
 
 class OneWorker(GunicornProcess):
@@ -76,7 +76,7 @@ def test_the_log_is_closed_when_gunicorn_stops(tmp_path: Path) -> None:
         assert eventually(lambda: "NOT VERIFIED" in server.output())
         server.deliver(payload("incoming_call"))
         assert server.stop() == 0, server.output()
-    assert [each.name for each in tmp_path.glob("calls.db*")] == ["calls.db"]
+    assert [file.name for file in tmp_path.glob("calls.db*")] == ["calls.db"]
 
 
 def test_it_runs_several_worker_processes(gunicorn: GunicornProcess) -> None:

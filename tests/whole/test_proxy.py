@@ -1,4 +1,4 @@
-"""The server behind nginx, with the shipped configuration: nothing is lost, told or changed.
+"""The server behind nginx, with the shipped configuration: nothing is lost, revealed or changed.
 
 nginx runs with `deploy/nginx.conf` itself, in which only the name, the ports and the folders are
 others; the variants change one line more each, for the other ways in which a proxy may pass a
@@ -227,9 +227,9 @@ def test_the_simulator_plays_every_call_through_nginx(
         ServerProcess(tmp_path, environment, sample) as server,
         Proxy(tmp_path / "nginx", certificate, server.port) as proxy,
     ):
-        told = simulate(proxy, "all", REQUESTS_CA_BUNDLE=str(certificate.file))
-        assert told.returncode == 0, told.stdout
-        assert len(json.loads(told.stdout)) == len(SCENARIOS)
+        ended = simulate(proxy, "all", REQUESTS_CA_BUNDLE=str(certificate.file))
+        assert ended.returncode == 0, ended.stdout
+        assert len(json.loads(ended.stdout)) == len(SCENARIOS)
         assert simulate(proxy, "connected").returncode == 1  # nobody vouches for the certificate
 
 
@@ -342,11 +342,11 @@ def test_a_body_just_too_large_is_refused_by_the_server_and_a_huge_one_by_nginx(
         first, second = (
             call(proxy, b" " * size) for size in (MAX_BODY_BYTES + 1, 2 * MAX_BODY_BYTES)
         )
-        told = proxy.log(2)
+        lines = proxy.log(2)
     assert first == second
     assert first[0] == 413
-    assert " 413 upstream=413 " in told[0]
-    assert " 413 upstream=- " in told[1]
+    assert " 413 upstream=413 " in lines[0]
+    assert " 413 upstream=- " in lines[1]
 
 
 def test_connections_to_the_server_are_used_again_but_never_an_old_one(
@@ -410,9 +410,9 @@ def test_while_the_server_is_away_there_is_an_apology_and_after_it_an_answer(
                 assert call(proxy) == (503, APOLOGY, b'{"error":"unavailable"}')
         health = Bad("", 503, "", b"", {}, "GET", "/health")
         assert whole(ask_over(proxy.connection(), health))[:2] == (503, APOLOGY)
-        told = proxy.log(64)
-    assert sum(" 200 upstream=200 " in line for line in told) == 3
-    assert sum(" 503 upstream=502 " in line for line in told) == 61
+        lines = proxy.log(64)
+    assert sum(" 200 upstream=200 " in line for line in lines) == 3
+    assert sum(" 503 upstream=502 " in line for line in lines) == 61
 
 
 def test_restarts_under_load_give_answers_and_apologies_and_nothing_else(
@@ -440,8 +440,8 @@ def test_restarts_under_load_give_answers_and_apologies_and_nothing_else(
                     time.sleep(0.5)
         finally:
             over.set()
-        for each in callers:
-            each.result()
+        for caller in callers:
+            caller.result()
     dial = json.dumps(facts.DIAL, separators=(",", ":")).encode()
     assert set(answers) == {dial, b'{"error":"unavailable"}'}
 
@@ -561,9 +561,9 @@ def test_the_logs_hold_no_number_no_path_and_no_address(
         ask_over(proxy.connection(), dataclasses.replace(secret, body=b" " * 19_000))
         proxy.send(f"POST {secret.path}\r\nX-{facts.CALLER}: {facts.CALLER}\r\n\r\n".encode())
         proxy.send(f"GET /../{facts.CALLER} HTTP/1.1\r\n\r\n".encode())
-        told = proxy.log(4)
+        lines = proxy.log(4)
     line = r"\d{4}-\d\d-\d\dT[\d:+-]+ [45]\d\d upstream=(502|-) [\d.]+s"
-    assert len(told) == 4
-    assert [each for each in told if not re.fullmatch(line, each)] == []
+    assert len(lines) == 4
+    assert [text for text in lines if not re.fullmatch(line, text)] == []
     rest = (tmp_path / "masked-calls.error.log").read_text() + (tmp_path / "main.log").read_text()
     assert rest == ""

@@ -173,8 +173,8 @@ def test_a_list_that_is_not_there_is_one_clear_line(
 
 def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
         ended = start(tmp_path, MASKING_PORT=str(port))
     assert (ended.returncode, ended.stderr) == (
         1,

@@ -20,7 +20,7 @@ def countries(allow_list: AllowList) -> list[tuple[str, int]]:
         if number is not None
     }
     counted = Counter(map(country, numbers))
-    return sorted(counted.items(), key=lambda each: (-each[1], each[0]))
+    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))
 
 
 def country(number: PhoneNumber) -> str:

@@ -66,7 +66,7 @@ def append(
             for route in allow_list
             if route.expires and route.expires <= now and _is_for_one_of(route, routes)
         ]
-        removed = pairs.removable(allow_list, old, added=routes)
+        removed = pairs.find_removable(allow_list, old, added=routes)
         return rows.apply(RowChanges(added=tuple(routes), removed=removed), lines, note=note)
 
     change(path, edit, parse, patience)

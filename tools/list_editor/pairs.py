@@ -40,7 +40,7 @@ class Pairing:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Rows that go, and the lines of those that have to stay all the same: see `removable`."""
+    """Rows that go, and the lines of those that have to stay all the same: see `find_removable`."""
 
     removed: tuple[Route, ...]
     kept: tuple[int, ...]
@@ -67,13 +67,13 @@ def pair(
     """
     _check_people(people, {*allow_list.own_numbers, *pool})
     routes = list(allow_list)
-    theirs = [each for each in routes if each.caller in people or each.destination in people]
+    theirs = [route for route in routes if route.caller in people or route.destination in people]
     number = _present(theirs, pool, people, now)
     if number is not None:
         changes = _rows(theirs, number, people, ends)
         return Pairing(number, changes, renewed=True, ended=_end(theirs, number, people))
     for_anybody = {route.dialled for route in routes if route.caller is None}
-    number = _free(theirs, [each for each in pool if each not in for_anybody], now)
+    number = _free(theirs, [number for number in pool if number not in for_anybody], now)
     return Pairing(number, _rows(theirs, number, people, ends), renewed=False)
 
 
@@ -92,12 +92,12 @@ def prune(allow_list: AllowList, before: datetime) -> Removal:
 
 def _remove(allow_list: AllowList, routes: Iterable[Route], expired: Sequence[Route]) -> Removal:
     """Remove routes, but of the expired ones among them only those that may go."""
-    kept = {route.line for route in expired} - removable(allow_list, expired)
+    kept = {route.line for route in expired} - find_removable(allow_list, expired)
     removed = tuple(route for route in routes if route.line not in kept)
     return Removal(removed, tuple(sorted(kept)))
 
 
-def removable(
+def find_removable(
     allow_list: AllowList, expired: Iterable[Route], *, added: Iterable[Route] = ()
 ) -> frozenset[int]:
     """Return the lines of the expired rows that may go.
@@ -147,13 +147,13 @@ def _present(
         if route.expires is None or route.expires > now:
             for number in _numbers(route):
                 partners.setdefault(number, set()).add(frozenset((route.caller, route.destination)))
-    return next((each for each in pool if partners.get(each) == {frozenset(people)}), None)
+    return next((number for number in pool if partners.get(number) == {frozenset(people)}), None)
 
 
 def _end(theirs: Iterable[Route], number: PhoneNumber, people: People) -> datetime | None:
     """Return when the last row of these two behind a number ends; `None` for never."""
-    ends = [each.expires for each in _between(theirs, people) if number in _numbers(each)]
-    last = max(each or _FOR_EVER for each in ends)
+    ends = [route.expires for route in _between(theirs, people) if number in _numbers(route)]
+    last = max(end or _FOR_EVER for end in ends)
     return None if last == _FOR_EVER else last
 
 

@@ -70,7 +70,7 @@ class Signer:
         return headers
 
 
-class Failed(Exception):  # noqa: N818 - a verdict, not an error
+class Failure(Exception):  # noqa: N818 - a verdict, not an error
     """The server's answer is wrong; the text says what was wanted and what was got.
 
     `to_do` is the command that says why, if there is one.
@@ -81,7 +81,7 @@ class Failed(Exception):  # noqa: N818 - a verdict, not an error
         self.to_do = to_do
 
 
-class NotSetUp(Failed):
+class MissingSetup(Failure):
     """The answer is wrong for the scenario, but right for a server that is not set up for it."""
 
 
@@ -94,7 +94,7 @@ def new_reference_id() -> str:
 class SimulatedCall:
     """One call that TeleSign carries: posts its events and checks what they are answered.
 
-    Every method that posts raises `Failed` if the answer is wrong, which `read` decides. `bridged`
+    Every method that posts raises `Failure` if the answer is wrong, which `read` decides. `bridged`
     says whether both people are on the line. `steps` are for drawing, `exchanges` are what went
     over the wire.
     """
@@ -131,7 +131,7 @@ class SimulatedCall:
         if reply.method != "dial":
             caller = self.caller or '""'
             to_do = f"python app.py explain --from {caller} --to {self.to}"
-            raise Failed(f"wanted dial, got {reply.name}", to_do)
+            raise Failure(f"wanted dial, got {reply.name}", to_do)
         self.destination = reply.params["to"]
         shown = reply.params["caller_id_number"]
         self.steps.append(Arrow(TELESIGN, CALLED, f"rings {self.destination}"))
@@ -204,12 +204,12 @@ class SimulatedCall:
             pressed = f" after {self.digit} was pressed (--digit)" if reply.collects else ""
             reply = self.play_message(reply)
         if reply.method == "hangup":
-            raise Failed(f"wanted the live call to go on{pressed}, got hangup")
+            raise Failure(f"wanted the live call to go on{pressed}, got hangup")
 
     def must_hang_up(self, reply: Reply) -> None:
         """Fail unless the reply ends the call."""
         if reply.method != "hangup":
-            raise Failed(f"wanted hangup, got {reply.name}")
+            raise Failure(f"wanted hangup, got {reply.name}")
 
     # How it goes over the wire
 
@@ -237,7 +237,7 @@ class SimulatedCall:
                 assumed = "; ".join(filter(None, (assumed, f"{got.text} is taken here")))
         self._keep(event, body.decode(), assumed, answer, reply)
         if reply.faults:
-            raise Failed("; ".join(reply.faults))
+            raise Failure("; ".join(reply.faults))
         return reply
 
     def _keep(self, event: str, sent: str, assumed: str, answer: Answer, reply: Reply) -> None:

@@ -23,7 +23,7 @@ MAX_RATE = 1_000
 _THREADS = 64
 
 
-class _Played(NamedTuple):
+class _PlayedCall(NamedTuple):
     """What is kept of a call: of many, the whole result would be much memory."""
 
     outcome: str
@@ -36,28 +36,28 @@ def play_load(target: Target, scenario: Scenario, calls: int, rate: float, out: 
     """Play so many calls, `rate` of them a second; print the figures, return whether all passed."""
     started = time.perf_counter()
 
-    def play(due: float) -> _Played:
+    def play_one(due: float) -> _PlayedCall:
         late_ms = max(0.0, time.perf_counter() - due) * 1000
         result = target.play(scenario)
         first, *others = (exchange.milliseconds for exchange in result.exchanges)
         has_ended = result.exchanges[-1].status != 0
-        return _Played(result.outcome, result.verdict, has_ended, [first + late_ms, *others])
+        return _PlayedCall(result.outcome, result.verdict, has_ended, [first + late_ms, *others])
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        playing = []
+        futures = []
         for position in track(range(calls), "calls", transient=True, disable=not out.is_terminal):
             due = started + position / rate
             time.sleep(max(0.0, due - time.perf_counter()))
-            playing.append(pool.submit(play, due))
-        played = [each.result() for each in playing]
+            futures.append(pool.submit(play_one, due))
+        played = [future.result() for future in futures]
     _print_figures(out, rate, played)
-    return all(each.outcome == "passed" for each in played)
+    return all(call.outcome == "passed" for call in played)
 
 
-def _print_figures(out: Console, rate: float, played: Sequence[_Played]) -> None:
-    times = sorted(ms for each in played for ms in each.answer_ms)
-    unanswered = sum(not each.has_ended for each in played)
-    failed = sum(each.outcome != "passed" for each in played)
+def _print_figures(out: Console, rate: float, played: Sequence[_PlayedCall]) -> None:
+    times = sorted(ms for call in played for ms in call.answer_ms)
+    unanswered = sum(not call.has_ended for call in played)
+    failed = sum(call.outcome != "passed" for call in played)
     figures = (
         ("calls", f"{len(played):,}"),
         ("answers", f"{len(times) - unanswered:,}"),
@@ -68,7 +68,7 @@ def _print_figures(out: Console, rate: float, played: Sequence[_Played]) -> None
         ("maximum", f"{times[-1]:.1f} ms"),
     )
     console.print_table(out, ("load", f"{rate:g} calls/s"), figures)
-    verdicts = Counter((each.outcome, each.verdict) for each in played)
+    verdicts = Counter((call.outcome, call.verdict) for call in played)
     for (outcome, verdict), count in verdicts.most_common():
         style = "green" if outcome == "passed" else "red"
         console.print_wrapped(out, f"{count:,} x {redact_text(verdict)}", style)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tools import console, http_client
 from tools.console import Arrow, Step
-from tools.simulation.call import Exchange, Failed, NotSetUp, Signer, SimulatedCall
+from tools.simulation.call import Exchange, Failure, MissingSetup, Signer, SimulatedCall
 from tools.simulation.scenarios import Scenario, Unplayable
 
 _MANY = 3  # more than are played by default
@@ -59,8 +59,8 @@ class Target:
             call = SimulatedCall(session, self.url, self.signer, *numbers, self.digit)
             try:
                 verdict = scenario.play(call)
-            except Failed as failed:
-                is_skipped = self.skips and isinstance(failed, NotSetUp)
+            except Failure as failed:
+                is_skipped = self.skips and isinstance(failed, MissingSetup)
                 outcome = "skipped" if is_skipped else "failed"
                 verdict, to_do = str(failed), failed.to_do
         what = scenario.name, scenario.sentence

@@ -1,7 +1,7 @@
 """The table of scenarios: the calls that can be played without a phone, and what happens in each.
 
-A scenario is a function of a `SimulatedCall` that ends with a verdict, or raises `Failed` where the
-server is wrong. It knows nothing of the server but its answers. `Chooser` gives it its numbers.
+A scenario is a function of a `SimulatedCall` that ends with a verdict, or raises `Failure` where
+the server is wrong. It knows nothing of the server but its answers. `Chooser` gives it its numbers.
 """
 
 import json
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tools import console
 from tools.console import CALLER, TELESIGN, Note
-from tools.simulation.call import SIMULATED, Failed, NotSetUp, Signer, SimulatedCall
+from tools.simulation.call import SIMULATED, Failure, MissingSetup, Signer, SimulatedCall
 from tools.simulation.own_list import RIDER, STRANGER, UNLISTED, Need, Numbers, OwnList
 from tools.simulation.validator import read_rejection
 
@@ -96,7 +96,7 @@ def choose(names: Sequence[str]) -> list[Scenario]:
 
 def print_table(out: Console) -> None:
     """Print every scenario with its sentence."""
-    rows = [(each.name, each.sentence) for each in SCENARIOS.values()]
+    rows = [(scenario.name, scenario.sentence) for scenario in SCENARIOS.values()]
     console.print_table(out, ("scenario", "what happens"), rows)
 
 
@@ -126,23 +126,23 @@ def from_file(path: Path) -> Scenario:
     return Scenario(path.name, "A file, sent as an event.", play, need=None)
 
 
-def _connected(call: SimulatedCall) -> str:
+def _play_connected(call: SimulatedCall) -> str:
     call.connect()
     call.end(CALLER)
     return "connected: neither person saw the other's number"
 
 
-def _refused(call: SimulatedCall) -> str:
+def _play_refused(call: SimulatedCall) -> str:
     reply = call.dial_in()
     if reply.method == "dial":
-        raise Failed("wanted a refusal, got dial")
+        raise Failure("wanted a refusal, got dial")
     if reply.method == "speak":
         call.must_hang_up(call.play_message(reply))
     call.end()
     return "refused: nobody was called"
 
 
-def _not_reached(call: SimulatedCall, status: str) -> str:
+def _play_not_reached(call: SimulatedCall, status: str) -> str:
     call.ring()
     reply = call.complete_dial(status)
     if reply.method == "speak":
@@ -152,25 +152,25 @@ def _not_reached(call: SimulatedCall, status: str) -> str:
     return "not reached: the caller was disconnected"
 
 
-def _callee_hangs_up(call: SimulatedCall) -> str:
+def _play_callee_hangs_up(call: SimulatedCall) -> str:
     call.connect()
     call.must_hang_up(call.end_leg())
     call.end()
     return "ended: the caller was not left on the line"
 
 
-def _caller_hangs_up(call: SimulatedCall) -> str:
+def _play_caller_hangs_up(call: SimulatedCall) -> str:
     call.ring()
     call.end(CALLER)
     call.complete_dial("cancelled")
     return "ended: the late report of the dial did no harm"
 
 
-def _screened(call: SimulatedCall, *, accepted: bool) -> str:
+def _play_screened(call: SimulatedCall, *, accepted: bool) -> str:
     call.ring()
     reply = call.complete_dial("answered")
     if not reply.collects:
-        raise NotSetUp(f"wanted speak with collect_digits (set accept_digit), got {reply.name}")
+        raise MissingSetup(f"wanted speak with collect_digits (set accept_digit), got {reply.name}")
     if not accepted:
         call.must_hang_up(call.play_message(reply, digits=""))
         call.end()
@@ -180,29 +180,29 @@ def _screened(call: SimulatedCall, *, accepted: bool) -> str:
     return "connected: the called person took the call"
 
 
-def _pair(call: SimulatedCall) -> str:
+def _play_pair(call: SimulatedCall) -> str:
     call.connect()
     call.end(CALLER)
     first = call.call_back()
     call.connect()
     if call.destination != first:
-        raise Failed(f"wanted {call.caller} to reach {first}, got {call.destination}")
+        raise Failure(f"wanted {call.caller} to reach {first}, got {call.destination}")
     call.end(CALLER)
     return "connected both ways: each reached the other"
 
 
-def _duplicate(call: SimulatedCall) -> str:
+def _play_duplicate(call: SimulatedCall) -> str:
     first = call.ring()
     second = call.report_incoming()
     if first != second:
-        one, other = (f"{each.name} {json.dumps(each.params)}" for each in (first, second))
-        raise Failed(f"wanted the same answer to both deliveries, got {one} and {other}")
+        one, other = (f"{reply.name} {json.dumps(reply.params)}" for reply in (first, second))
+        raise Failure(f"wanted the same answer to both deliveries, got {one} and {other}")
     call.talk(call.complete_dial("answered"))
     call.end(CALLER)
     return "connected once: both deliveries got the same answer"
 
 
-def _out_of_order(call: SimulatedCall) -> str:
+def _play_out_of_order(call: SimulatedCall) -> str:
     call.ring()
     spoken = {"status": "speak_successful", "collected_digits": call.digit}
     call.must_go_on(call.report("speak_completed", spoken))
@@ -212,7 +212,7 @@ def _out_of_order(call: SimulatedCall) -> str:
     return "connected: the order of the events did not matter"
 
 
-def _replay(call: SimulatedCall) -> str:
+def _play_replay(call: SimulatedCall) -> str:
     call.connect()
     call.end(CALLER)
     call.steps.append(Note(TELESIGN, "an old request is sent again", "dim"))
@@ -220,27 +220,27 @@ def _replay(call: SimulatedCall) -> str:
     return "refused: a request is good for one call"
 
 
-def _forged(call: SimulatedCall) -> str:
-    return _rejected(call, replace(call.signer, key=secrets.token_bytes(32)))
+def _play_forged(call: SimulatedCall) -> str:
+    return _play_rejected(call, replace(call.signer, key=secrets.token_bytes(32)))
 
 
-def _unsigned(call: SimulatedCall) -> str:
-    return _rejected(call, Signer())
+def _play_unsigned(call: SimulatedCall) -> str:
+    return _play_rejected(call, Signer())
 
 
-def _rejected(call: SimulatedCall, signer: Signer) -> str:
+def _play_rejected(call: SimulatedCall, signer: Signer) -> str:
     has_key = call.signer.key != b""
     call.signer, call.read = signer, read_rejection
     try:
         call.dial_in()
-    except Failed as failed:
+    except Failure as failed:
         if has_key or call.exchanges[-1].status != 200:
             raise
-        raise NotSetUp(str(failed)) from None  # without a key, a server without one is meant
+        raise MissingSetup(str(failed)) from None  # without a key, a server without one is meant
     return "rejected: no number was revealed"
 
 
-def _unknown_event(call: SimulatedCall) -> str:
+def _play_unknown_event(call: SimulatedCall) -> str:
     call.connect()
     call.must_go_on(call.report("call_quality_reported", {"score": 4}, assumed="this event"))
     call.end(CALLER)
@@ -248,36 +248,40 @@ def _unknown_event(call: SimulatedCall) -> str:
 
 
 _SCENARIOS = (
-    Scenario("connected", "A listed number: both talk, neither sees a real number.", _connected),
+    Scenario("connected", "A listed number: both talk, neither sees a real number.",
+             _play_connected),
     Scenario("refused", "A number that is not listed: nobody is called.",
-             _refused, Need.NOT_LISTED, UNLISTED),
+             _play_refused, Need.NOT_LISTED, UNLISTED),
     Scenario("wrong-caller", "A number listed for other callers: nobody is called.",
-             _refused, Need.OTHER_CALLERS, PAIR, STRANGER),
+             _play_refused, Need.OTHER_CALLERS, PAIR, STRANGER),
     Scenario("withheld-caller", "A withheld caller, where routes name one: nobody is called.",
-             _refused, Need.WITHHELD, PAIR, ""),
+             _play_refused, Need.WITHHELD, PAIR, ""),
     Scenario("expired", "A route that has expired: nobody is called.",
-             _refused, Need.EXPIRED, EXPIRED),
+             _play_refused, Need.EXPIRED, EXPIRED),
     Scenario("busy", "The called person is busy: the caller is disconnected.",
-             partial(_not_reached, status="busy")),
+             partial(_play_not_reached, status="busy")),
     Scenario("no-answer", "Nobody answers: the caller is disconnected.",
-             partial(_not_reached, status="no_answer")),
+             partial(_play_not_reached, status="no_answer")),
     Scenario("failed", "The dial fails: the caller is disconnected.",
-             partial(_not_reached, status="failed")),
+             partial(_play_not_reached, status="failed")),
     Scenario("callee-hangs-up", "The called person hangs up first: the call is ended.",
-             _callee_hangs_up),
-    Scenario("caller-hangs-up", "The caller hangs up while it rings: no harm.", _caller_hangs_up),
+             _play_callee_hangs_up),
+    Scenario("caller-hangs-up", "The caller hangs up while it rings: no harm.",
+             _play_caller_hangs_up),
     Scenario("screening-accepted", "The called person presses the digit: the call goes on.",
-             partial(_screened, accepted=True), screened=True),
+             partial(_play_screened, accepted=True), screened=True),
     Scenario("screening-declined", "The called person presses nothing: the call is ended.",
-             partial(_screened, accepted=False), screened=True),
+             partial(_play_screened, accepted=False), screened=True),
     Scenario("pair", "Two people behind one number: each reaches the other.",
-             _pair, Need.BOTH_WAYS, PAIR),
-    Scenario("duplicate", "An event is delivered twice: both get the same answer.", _duplicate),
-    Scenario("out-of-order", "Events out of order: the live call is not cut.", _out_of_order),
-    Scenario("replay", "A request is sent again after its call: refused.", _replay),
-    Scenario("forged", "Signed with another key: rejected.", _forged, need=None),
-    Scenario("unsigned", "Not signed: rejected.", _unsigned, need=None),
-    Scenario("unknown-event", "An undocumented event: the live call is not cut.", _unknown_event),
+             _play_pair, Need.BOTH_WAYS, PAIR),
+    Scenario("duplicate", "An event is delivered twice: both get the same answer.",
+             _play_duplicate),
+    Scenario("out-of-order", "Events out of order: the live call is not cut.", _play_out_of_order),
+    Scenario("replay", "A request is sent again after its call: refused.", _play_replay),
+    Scenario("forged", "Signed with another key: rejected.", _play_forged, need=None),
+    Scenario("unsigned", "Not signed: rejected.", _play_unsigned, need=None),
+    Scenario("unknown-event", "An undocumented event: the live call is not cut.",
+             _play_unknown_event),
 )  # fmt: skip
-SCENARIOS = {each.name: each for each in _SCENARIOS}
+SCENARIOS = {scenario.name: scenario for scenario in _SCENARIOS}
 """Every scenario by its name, in the order in which they are listed."""

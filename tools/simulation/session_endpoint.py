@@ -36,11 +36,11 @@ _MEMBERS = ("phone_number_1", "phone_number_2", "validity_period")
 _MAX_VALIDITY_S = 720 * 3600
 _SLOW_S = 30
 
-Answer = tuple[int, str, bytes]
+HttpAnswer = tuple[int, str, bytes]
 """HTTP status, content type and body."""
 
 # The answers that TeleSign's documents do not show, but a client meets.
-_BAD_ANSWERS: dict[str, Answer] = {
+_BAD_ANSWERS: dict[str, HttpAnswer] = {
     "429": (429, "text/plain", b"too many requests"),
     "500": (500, "text/html", b"<h1>Internal Server Error</h1>"),
     "broken": (200, "application/json", b'{"status": {"code": 27'),
@@ -61,11 +61,13 @@ class Endpoint:
     slow_s: float = _SLOW_S
     free: list[str] = field(default_factory=lambda: [*_POOL])
 
-    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer one request."""
+    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
+        """HttpAnswer one request."""
         if path != PATH:
             return _json(404, 404)
-        right = f"TSA {self.customer_id}:{signature.sign(_signed(headers, body), key=self.key)}"
+        right = (
+            f"TSA {self.customer_id}:{signature.sign(_signed_bytes(headers, body), key=self.key)}"
+        )
         given = headers.get("Authorization", "")
         if not hmac.compare_digest(given.encode(), right.encode()):
             return _json(401, 401)
@@ -78,7 +80,7 @@ class Endpoint:
             return _json(400, 400)
         return self._create(*wanted)
 
-    def _create(self, one: str, other: str, validity: int) -> Answer:
+    def _create(self, one: str, other: str, validity: int) -> HttpAnswer:
         """Create a session, or refuse it."""
         masks = [mask for mask in self.free if mask not in {one, other}][:2]
         validity_s = validity * self.unit_s
@@ -113,7 +115,7 @@ def _read(body: bytes) -> tuple[str, str, int] | None:
     return (one, other, validity) if fits else None
 
 
-def _signed(headers: Mapping[str, str], body: bytes) -> bytes:
+def _signed_bytes(headers: Mapping[str, str], body: bytes) -> bytes:
     """Return the signed bytes of a request. Source: Authentication, Digest; TeleSign's SDKs."""
     lines = (
         "POST",
@@ -129,7 +131,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9]{7,15}", value, re.ASCII) is not None
 
 
-def _json(http_status: int, code: int, **members: object) -> Answer:
+def _json(http_status: int, code: int, **members: object) -> HttpAnswer:
     message = {"status": {"code": code}, **members}
     return http_status, "application/json", json.dumps(message).encode()
 

@@ -185,7 +185,7 @@ def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one(path: Path) -> 
         assert (len(parse(lines)) - 4) % 2 == 0, seed
     assert len(parse(path.read_text().splitlines())) > 4, seed
     append(path)
-    left = {each.name for each in path.parent.iterdir()}
+    left = {file.name for file in path.parent.iterdir()}
     assert left == {"allowlist.csv"}
 
 
@@ -289,7 +289,7 @@ def test_a_rehearsal_leaves_the_same_text_and_rights_and_nothing_beside_it(path:
     check(link)
     assert state(path) == before
     assert link.is_symlink()
-    assert {each.name for each in path.parent.iterdir()} == {"allowlist.csv", "link.csv"}
+    assert {file.name for file in path.parent.iterdir()} == {"allowlist.csv", "link.csv"}
 
 
 def test_a_rehearsal_replaces_the_file_as_adding_does(
@@ -345,4 +345,4 @@ def test_where_files_cannot_be_locked_it_still_writes(
     monkeypatch.setattr(turns, "fcntl", None)
     append(path)
     assert path.read_text().endswith(NEW_ROWS)
-    assert [each.name for each in path.parent.iterdir()] == ["allowlist.csv"]
+    assert [file.name for file in path.parent.iterdir()] == ["allowlist.csv"]

@@ -1,4 +1,4 @@
-"""The list of several users: its rights stay, whoever may change it may lock it, nobody else.
+"""The list of several users: its rights stay, those who may change it may lock it, nobody else.
 
 The users and groups have numbers alone, which this machine gives to nobody.
 """
@@ -36,7 +36,7 @@ ENVIRONMENT = {
 
 
 @dataclass
-class Shared:
+class SharedList:
     """A folder with a list in it."""
 
     folder: Path
@@ -78,10 +78,10 @@ class Shared:
 
 
 @pytest.fixture
-def shared() -> Iterator[Shared]:
+def shared() -> Iterator[SharedList]:
     """The folder is one that others can enter, unlike those that pytest makes."""
     with tempfile.TemporaryDirectory() as name:
-        shared = Shared(Path(name))
+        shared = SharedList(Path(name))
         shared.path.write_text(facts.ALLOW_LIST)
         turns.mark(shared.path)  # or each command would wait for a program that writes it
         yield shared
@@ -119,7 +119,7 @@ def test_owner_group_and_mode_stay_as_far_as_the_user_may(
     folder: tuple[int, int, int],
     before: tuple[int, int, int],
     after: tuple[int, int, int],
-    shared: Shared,
+    shared: SharedList,
 ) -> None:
     shared.belongs(folder, before)
     assert shared.pair(user, *groups) == (0, "")
@@ -147,7 +147,7 @@ def test_what_would_shut_a_reader_out_is_an_error_and_nothing_changes(
     folder: tuple[int, int, int],
     rights: tuple[int, int, int],
     message: str,
-    shared: Shared,
+    shared: SharedList,
 ) -> None:
     shared.belongs(folder, rights)
     before = shared.path.stat()
@@ -174,7 +174,7 @@ def find_acl(path: Path) -> bytes | None:
 
 @pytest.mark.parametrize("has_acl", [True, False])
 def test_an_acl_stays_and_that_of_the_folder_is_not_taken_over(
-    has_acl: bool, shared: Shared
+    has_acl: bool, shared: SharedList
 ) -> None:
     """Where the file system has none, there is none before and after."""
     with contextlib.suppress(OSError):
@@ -188,7 +188,7 @@ def test_an_acl_stays_and_that_of_the_folder_is_not_taken_over(
     assert shared.rights() == (CLERK, CLERKS, 0o640)
 
 
-def test_without_the_right_to_write_to_the_folder_nothing_changes(shared: Shared) -> None:
+def test_without_the_right_to_write_to_the_folder_nothing_changes(shared: SharedList) -> None:
     shared.belongs((0, 0, 0o755), (CLERK, CLERKS, 0o666))
     assert shared.pair(CLERK, CLERKS) == (
         1,
@@ -202,7 +202,7 @@ def test_without_the_right_to_write_to_the_folder_nothing_changes(shared: Shared
 
 
 @contextlib.contextmanager
-def doing(shared: Shared, user: int, groups: list[int], *words: str) -> Iterator[str]:
+def doing(shared: SharedList, user: int, groups: list[int], *words: str) -> Iterator[str]:
     """Have a user do something meanwhile, and then be killed; yield what they say."""
     with shared.start(user, groups, *words) as process:
         assert process.stdout is not None
@@ -228,7 +228,7 @@ def test_a_lock_whose_holder_was_killed_is_taken_by_all_who_may_change_the_list(
     folder: tuple[int, int, int],
     first: tuple[int, list[int]],
     then: tuple[int, list[int]],
-    shared: Shared,
+    shared: SharedList,
 ) -> None:
     shared.belongs(folder, (CLERK, CLERKS, 0o644))
     user, groups = first
@@ -240,7 +240,7 @@ def test_a_lock_whose_holder_was_killed_is_taken_by_all_who_may_change_the_list(
     assert shared.left() == {"allowlist.csv"}
 
 
-def test_the_acl_of_a_folder_says_who_may_take_the_lock(shared: Shared) -> None:
+def test_the_acl_of_a_folder_says_who_may_take_the_lock(shared: SharedList) -> None:
     """Then its mode does not say what its group may. Where there are no ACLs, nothing is said."""
     shared.belongs((0, CLERKS, 0o755), (0, CLERKS, 0o644))
     acl = acl_of(CLERK, may=7, group_may=5, others_may=5)
@@ -258,7 +258,7 @@ def test_the_acl_of_a_folder_says_who_may_take_the_lock(shared: Shared) -> None:
     assert shared.left() == {"allowlist.csv"}
 
 
-def test_a_stranger_who_may_read_everything_can_hold_nothing(shared: Shared) -> None:
+def test_a_stranger_who_may_read_everything_can_hold_nothing(shared: SharedList) -> None:
     shared.belongs((0, CLERKS, 0o2775), (0, CLERKS, 0o664))
     lock = ".allowlist.csv.turn"
     with doing(shared, CLERK, [CLERKS], "hold", "allowlist.csv"):
@@ -269,7 +269,7 @@ def test_a_stranger_who_may_read_everything_can_hold_nothing(shared: Shared) -> 
 
 
 @pytest.mark.faults
-def test_a_lock_that_cannot_be_opened_is_named_and_given_up(shared: Shared) -> None:
+def test_a_lock_that_cannot_be_opened_is_named_and_given_up(shared: SharedList) -> None:
     """Its owner has no way to open it to the owner of the folder, who is in no group of theirs."""
     shared.belongs((CLERK, CLERKS, 0o770), (CLERK, CLERKS, 0o664))
     lock = shared.folder / ".allowlist.csv.turn"

@@ -46,7 +46,7 @@ def number_for(text: str, pool: tuple[PhoneNumber, ...] = POOL) -> tuple[str, bo
         ("", ONE, False),
         # Others may stand behind the same number.
         (both(ONE, C, D), ONE, False),
-        # Whoever has had it, has had it: neither calls back an old number and reaches a new person.
+        # Neither calls back an old number and reaches a new person.
         (both(ONE, A, C, OLD), TWO, False),
         (both(ONE, D, B, OLD) + both(TWO, A, D, OLDER), THREE, False),
         (f"{OTHER},,{B},{ONE},,{OLD},seen by B\n", TWO, False),
@@ -172,9 +172,9 @@ def test_unpair_keeps_an_expired_row_beside_one_for_any_caller(
 def test_an_expired_row_goes_if_another_for_its_caller_takes_its_place() -> None:
     listed = read_list(HEADER + f"{ONE},,{C},,,,\n{ONE},{A},{B},,,{OLD},\n{TWO},{A},{B},,,{OLD},\n")
     expired = [route for route in listed if route.expires]
-    assert pairs.removable(listed, expired) == {4}
-    assert pairs.removable(listed, expired, added=[row(A, D, ONE)]) == {3, 4}
-    assert pairs.removable(listed, expired, added=[row(B, A, ONE)]) == {4}
+    assert pairs.find_removable(listed, expired) == {4}
+    assert pairs.find_removable(listed, expired, added=[row(A, D, ONE)]) == {3, 4}
+    assert pairs.find_removable(listed, expired, added=[row(B, A, ONE)]) == {4}
 
 
 # Any history
@@ -243,7 +243,7 @@ class History:
         )
 
     def open(self) -> list[Route]:
-        return [each for each in self.allow_list if not each.expires or each.expires > self.now]
+        return [route for route in self.allow_list if not route.expires or route.expires > self.now]
 
     def partners(self) -> dict[tuple[str, str], set[str]]:
         """Return with whom each person is connected behind each number of the pool."""

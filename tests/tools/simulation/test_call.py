@@ -13,7 +13,7 @@ from scripted_server import scripted_server, well_but
 import signature
 from tools import http_client
 from tools.console import CALLER, SERVER, TELESIGN, Arrow, Note
-from tools.simulation.call import Failed, Signer, SimulatedCall, new_reference_id
+from tools.simulation.call import Failure, Signer, SimulatedCall, new_reference_id
 from tools.simulation.validator import read_rejection
 
 KEY = signature.decode_key(facts.API_KEY)
@@ -133,7 +133,7 @@ def test_an_answer_that_is_no_command_is_drawn_with_a_question_mark(
 ) -> None:
     with raw_server(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")) as server:
         call = call_to(f"http://127.0.0.1:{server.port}/", session)
-        with pytest.raises(Failed, match="Content-Type: wanted application/json, got none"):
+        with pytest.raises(Failure, match="Content-Type: wanted application/json, got none"):
             call.dial_in()
     drawn = call.steps[-1]
     assert isinstance(drawn, Arrow)
@@ -146,7 +146,7 @@ def test_an_answer_that_is_no_command_is_drawn_with_a_question_mark(
 def failure(url: str, session: requests.Session, signer: Signer = SIGNER) -> str:
     """Return the failure of a call that gets no answer."""
     call = call_to(url, session, signer)
-    with pytest.raises(Failed) as caught:
+    with pytest.raises(Failure) as caught:
         call.dial_in()
     assert (call.exchanges[0].status, call.exchanges[0].faults) == (0, (str(caught.value),))
     return str(caught.value)

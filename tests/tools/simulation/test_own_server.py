@@ -18,7 +18,7 @@ from tools.simulation.scenarios import SCENARIOS
 
 
 @contextlib.contextmanager
-def found(
+def find(
     environment: Mapping[str, str], file: Path | None = None, *, screens: bool = False
 ) -> Iterator[FoundServer]:
     with own_server.find_or_start_server(file, environment, screens=screens) as server:
@@ -31,10 +31,10 @@ def test_the_server_that_runs_here_is_found_whatever_the_proxy(
     environment = {"MASKING_PORT": str(verified_server.port)}
     with raw_server(saying(b"")) as proxy:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-        with found(environment) as server:
+        with find(environment) as server:
             assert server == (verified_server.url, environment, "")
     assert proxy.connections == 0
-    with found(environment | {"MASKING_EVENT_PATH": "/events"}) as server:
+    with find(environment | {"MASKING_EVENT_PATH": "/events"}) as server:
         assert server.url == f"{verified_server.url}events"
 
 
@@ -48,9 +48,9 @@ def test_its_port_and_path_are_those_of_the_settings_file(
     monkeypatch.chdir(tmp_path)
     text = f'port = {verified_server.port}\nevent_path = "/events"\n'
     Path(name or "config.toml").write_text(text, encoding="utf-8-sig")
-    with found({}, Path(name) if name else None) as server:
+    with find({}, Path(name) if name else None) as server:
         assert server.url == f"{verified_server.url}events"
-    with found({"MASKING_EVENT_PATH": "/"}, Path(name) if name else None) as server:
+    with find({"MASKING_EVENT_PATH": "/"}, Path(name) if name else None) as server:
         assert server.url == verified_server.url
 
 
@@ -81,7 +81,7 @@ def test_a_settings_file_that_cannot_be_read_is_reported(
     monkeypatch.chdir(tmp_path)
     if text is not None:
         Path("own.toml").write_bytes(text)
-    with pytest.raises(ServerStartError) as raised, found({}, Path("own.toml")):
+    with pytest.raises(ServerStartError) as raised, find({}, Path("own.toml")):
         pass
     assert str(raised.value).startswith(message)
 
@@ -94,7 +94,7 @@ def test_a_server_is_started_with_a_key_where_none_runs_and_stopped_at_the_end(
     text = 'host = "0.0.0.0"\nport = 9\nallow_list = "own.csv"\n'
     (tmp_path / "own.toml").write_text(text)
     screened = SCENARIOS["screening-accepted"]
-    with found({}, Path("own.toml"), screens=True) as (url, own, note):
+    with find({}, Path("own.toml"), screens=True) as (url, own, note):
         assert url.startswith("http://127.0.0.1:")
         assert note == (
             ", started for this: none runs on http://127.0.0.1:9 (use --url for another)"
@@ -113,7 +113,7 @@ def test_a_server_that_is_started_has_the_key_and_the_digit_of_its_settings(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
     digit = {"MASKING_ACCEPT_DIGIT": "2"}
-    with found({"MASKING_PORT": "9", **digit, **facts.KEYS}, screens=True) as server:
+    with find({"MASKING_PORT": "9", **digit, **facts.KEYS}, screens=True) as server:
         here = {"MASKING_HOST": "127.0.0.1", "MASKING_PORT": "0", "MASKING_CALL_LOG": ""}
         assert server.environment == here | digit | facts.KEYS
 

@@ -39,7 +39,7 @@ def test_an_empty_caller_is_a_withheld_one() -> None:
 # Drawing
 
 
-def drawn(target: Target) -> str:
+def draw(target: Target) -> str:
     out = StringIO()
     play.print_results(console.terminal(out), [target.play(CONNECTED)])
     return re.sub(r"[0-9.]+ ms", "0 ms", re.sub("SIMULATED[0-9A-F]{23}", "ID", out.getvalue()))
@@ -48,7 +48,7 @@ def drawn(target: Target) -> str:
 def test_a_call_is_drawn_with_what_people_see_and_what_went_over_the_wire(
     verified_server: ServerProcess,
 ) -> None:
-    text = drawn(Target(verified_server.url, SIGNER))
+    text = draw(Target(verified_server.url, SIGNER))
     lines, words = text.splitlines(), re.sub(r"\s+", " ", text)
     assert lines[0].startswith(
         "connected: A listed number: both talk, neither sees a real number. "
@@ -69,7 +69,7 @@ def test_a_call_is_drawn_with_what_people_see_and_what_went_over_the_wire(
 
 def test_a_failed_call_ends_with_what_was_wanted() -> None:
     with scripted_server(well_but(incoming_call=facts.HANGUP)) as url:
-        text = drawn(Target(url, SIGNER))
+        text = draw(Target(url, SIGNER))
     assert text.endswith(
         "\nFAILED: wanted dial, got hangup\n"
         f"To see why: python app.py explain --from {facts.CALLER} --to {facts.DIALLED}\n\n"

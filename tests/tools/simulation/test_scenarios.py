@@ -24,7 +24,7 @@ from tools.simulation.validator import Answer as Answered
 from tools.simulation.validator import read_reply
 
 SIGNER = Signer.from_environment(facts.KEYS)
-UNSCREENED = [each.name for each in SCENARIOS.values() if not each.screened]
+UNSCREENED = [scenario.name for scenario in SCENARIOS.values() if not scenario.screened]
 
 
 # At the real server
@@ -44,7 +44,7 @@ def assert_passes(name: str, server: ServerProcess) -> None:
     assert (result.outcome, result.to_do) == ("passed", ""), result.verdict
     ids = [json.loads(exchange.sent)["reference_id"] for exchange in result.exchanges]
     assert ids
-    assert all(each.startswith("SIMULATED") for each in ids)
+    assert all(reference_id.startswith("SIMULATED") for reference_id in ids)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -185,7 +185,7 @@ def test_the_two_calls_of_a_pair_have_ids_of_their_own(verified_server: ServerPr
 
 
 def test_scenarios_are_chosen_by_name_in_the_order_given() -> None:
-    assert [each.name for each in scenarios.choose(["busy", "pair"])] == ["busy", "pair"]
+    assert [scenario.name for scenario in scenarios.choose(["busy", "pair"])] == ["busy", "pair"]
 
 
 def test_all_chooses_every_scenario() -> None:

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import phone
-from allow_list import reader, rows
-from allow_list.rows import RowChanges
+from allow_list import reader
 from config import ConfigError, Settings
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
 from serving.sources import row_defaults
 from tools import console
 from tools.history import stored
-from tools.list_editor import editor, pairs
+from tools.list_editor import changes, editor, pairs
+from tools.list_editor.changes import RowChanges
 from tools.list_editor.pairs import Pairing, People, Removal
 from tools.list_editor.turns import Patience
 
@@ -199,9 +199,9 @@ def _change(
         return reader.parse(lines, row_defaults(settings), only_fictional=False)
 
     def edit(lines: list[str], allow_list: AllowList) -> list[str]:
-        result, changes = work(allow_list)
+        result, wanted = work(allow_list)
         results.append(result)
-        return rows.apply(changes, lines, note=_NOTE)
+        return changes.apply(wanted, lines, note=_NOTE)
 
     editor.change(Path(settings.allow_list), edit, parse, patience(options.command))
     return results[-1]

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from allow_list import rows
-from allow_list.rows import RowChanges
 from allow_list.stamp import Stamp, stamp_of
 from routing import AllowList, AllowListError, Route
-from tools.list_editor import pairs, rights, turns
+from tools.list_editor import changes, pairs, rights, turns
+from tools.list_editor.changes import RowChanges
 from tools.list_editor.rights import RightsError
 from tools.list_editor.turns import Patience, TurnError
 
@@ -41,7 +40,7 @@ def check(path: Path, patience: Patience) -> None:
     """
 
     def unchanged(lines: list[str]) -> list[str]:
-        rows.columns(lines, has_masks=True)
+        changes.columns(lines, has_masks=True)
         return lines
 
     try:
@@ -67,7 +66,7 @@ def append(
             if route.expires and route.expires <= now and _is_for_one_of(route, routes)
         ]
         removed = pairs.find_removable(allow_list, old, added=routes)
-        return rows.apply(RowChanges(added=tuple(routes), removed=removed), lines, note=note)
+        return changes.apply(RowChanges(added=tuple(routes), removed=removed), lines, note=note)
 
     change(path, edit, parse, patience)
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from allow_list.rows import RowChanges
 from commands import Dial
 from phone import PhoneNumber, redact
 from routing import AllowList, Route
+from tools.list_editor.changes import RowChanges
 
 People = tuple[PhoneNumber, PhoneNumber]
 

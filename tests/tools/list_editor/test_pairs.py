@@ -11,12 +11,11 @@ from helpers import START, read_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allow_list import rows
-from allow_list.rows import RowChanges
 from commands import Dial
 from phone import NoNumber, PhoneNumber
 from routing import AllowList, Reason, Route
-from tools.list_editor import pairs
+from tools.list_editor import changes, pairs
+from tools.list_editor.changes import RowChanges
 from tools.list_editor.pairs import PairError
 
 A, B, C, D = (PhoneNumber(f"1202555013{n}") for n in range(4))
@@ -208,7 +207,7 @@ class History:
 
     def change(self, wanted: RowChanges) -> None:
         lines = self.text.splitlines(keepends=True)
-        self.text = "".join(rows.apply(wanted, lines, note="pair"))
+        self.text = "".join(changes.apply(wanted, lines, note="pair"))
 
     def step(self, kind: str, people: pairs.People, hours: int) -> None:
         span = timedelta(hours=hours)

@@ -152,6 +152,8 @@ class Handlers:
             "signatures": "verified" if self.settings.verified else "open",
             "routes": len(self.allow_list.current),
             "allow_list": "stale" if stale else "ok",
+            "real_numbers": not self.settings.only_fictional,
+            **self.allow_list.health(),
         }
         return _answer(_compact(facts | log | self.lines.counts()), 503 if failing else 200)
 

@@ -11,16 +11,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from allow_list.rows import COLUMNS
 from allow_list.stamp import Stamp, is_same_file, stamp_of, still_s
 from routing import AllowList, AllowListError
 
-_CHECK_EVERY_S = 0.25
+_CHECK_EVERY_S = 0.1
 _OVERDUE_S = 5.0
 _SWITCH_INTERVAL_S = 0.0001
 _NOT_RELOADED = "the allow-list was not reloaded; the last good one is still used"
 
 _Clock = Callable[[], float]
 _Notify = Callable[[str], None]
+
+
+# Its words, its place, which alone anybody may read, and whether another try may succeed.
+_Fault = tuple[str, str, bool]
 
 
 class LiveAllowList:
@@ -37,18 +42,28 @@ class LiveAllowList:
         self._read_stamp = self._last_stamp = stamp_of(path)
         self._still_at_s = 0.0
         self._unread_since_s: float | None = None
-        self._try_again = False
-        self._fault = ""
+        self._fault, self._place, self._try_again = "", "", False
         self._reload_requested = threading.Event()
-        self.current = read()
+        self.current, self._served = read(), self._read_stamp
 
     @property
     def is_stale(self) -> bool:
         """Whether the file differs from `current`: it has a fault, or is being written for long."""
         return bool(self._fault)
 
+    def health(self) -> dict[str, object]:
+        """Return which version of the file is served, and which one was read last with what fault.
+
+        A version is its time of modification in nanoseconds; of a fault only the place is told.
+        """
+        return {
+            "list_modified_ns": self._served and self._served.modified_ns,
+            "list_read_ns": self._read_stamp and self._read_stamp.modified_ns,
+            "list_fault": self._place or None,
+        }
+
     def watch(self, notify: _Notify) -> None:
-        """Check the file four times a second from now on; `notify` gets a line for each change."""
+        """Check the file ten times a second from now on; `notify` gets a line for each change."""
 
         def keep_checking() -> None:
             while True:
@@ -85,6 +100,7 @@ class LiveAllowList:
             self._unread_since_s = now_s
         if not self._fault and now_s - self._unread_since_s >= _OVERDUE_S:
             self._fault, self._try_again = f"{self._path} is being written", True
+            self._place = "being written"
             notify(f"{_NOT_RELOADED}: {self._fault}")
 
     def _reload(self, stamp: Stamp | None, notify: _Notify, *, requested: bool) -> None:
@@ -92,21 +108,23 @@ class LiveAllowList:
 
         What was written while it was read may be half of each version, and waits for its turn.
         """
-        allow_list, fault, try_again = self._read_quickly()
+        allow_list, fault = self._read_quickly()
         if is_same_file(stamp_of(self._path), stamp) and not requested:
             return
         before = "" if requested or stamp != self._read_stamp else self._fault
-        self._fault, self._try_again = fault, try_again
+        # In this order: `/health`, asked in between, says of no list that it is served too early.
+        self.current = allow_list
+        self._fault, self._place, self._try_again = fault
         self._read_stamp, self._unread_since_s = stamp, None
-        if allow_list is not None:
-            self.current = allow_list
+        if not self._fault:
+            self._served = stamp
             refused = "" if len(allow_list) else " (every call is refused)"
             notify(f"the allow-list was reloaded; rows: {len(allow_list)}{refused}")
-        elif fault != before:
-            notify(f"{_NOT_RELOADED}: {fault}")
+        elif self._fault != before:
+            notify(f"{_NOT_RELOADED}: {self._fault}")
 
-    def _read_quickly(self) -> tuple[AllowList | None, str, bool]:
-        """Return the list of the file, or its first fault and whether that may pass.
+    def _read_quickly(self) -> tuple[AllowList, _Fault]:
+        """Return the list of the file, or the last good one and the first fault.
 
         Reading a long list keeps the interpreter busy for seconds. One answer takes some ten
         switches between threads (the loop, a worker, the log's writer), and each of them would wait
@@ -115,12 +133,15 @@ class LiveAllowList:
         usual_s = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         try:
-            return self._read(), "", False
+            return self._read(), ("", "", False)
         except AllowListError as error:
             first, *more = error.faults
             others = f" (and {len(more)} more)" if more else ""
-            return None, f"{first.at(self._path)}{others}", error.unreadable
+            column = first.message.partition(":")[0]
+            place = f"line {first.line}" + (f", {column}" if column in COLUMNS else "")
+            return self.current, (f"{first.at(self._path)}{others}", place, error.unreadable)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the watch goes on
-            return None, f"{self._path}: {type(error).__name__} while reading it", True
+            text = f"{self._path}: {type(error).__name__} while reading it"
+            return self.current, (text, "line 0", True)
         finally:
             sys.setswitchinterval(usual_s)

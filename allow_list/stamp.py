@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 WRITTEN_S = 1.0
-_MOVED_S = 0.25
+_MOVED_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from helpers import (
 
 import app as app_module
 import config
+from allow_list import reader
 from allow_list.reload import LiveAllowList
 from app import create_app
 from call_log.memory import InMemoryCalls
@@ -62,6 +65,7 @@ def test_health_counts_what_happened(make_app: MakeApp, clock: Clock) -> None:
     app.post("/", b"{}", content_type="application/json", status=400)
     app.get("/", status=405)
     app.get("/nowhere", status=404)
+    version = Path(os.devnull).stat().st_mtime_ns  # of the list of these tests
     assert app.get("/health").json == {
         "status": "ok",
         "since": "2026-11-23T12:00:00Z",
@@ -74,6 +78,10 @@ def test_health_counts_what_happened(make_app: MakeApp, clock: Clock) -> None:
         "signatures": "open",
         "routes": 4,
         "allow_list": "ok",
+        "real_numbers": False,
+        "list_modified_ns": version,
+        "list_read_ns": version,
+        "list_fault": None,
         "call_log": "off",
         "events": {"call_completed": 1, "incoming_call": 2, "unknown": 1},
         "rejected": {"bad_event": 1, "bad_json": 1, "method_not_allowed": 1, "not_found": 1},
@@ -240,6 +248,55 @@ def test_health_is_not_ok_with_a_list_that_is_not_current(
         health = app.get("/health").json
         found.append((health["status"], health["allow_list"], health["routes"]))
     assert found == [("stale", "stale", 4), ("ok", "ok", 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("to,from,destination\n12025550166,x,12025550177\n", "line 2, from"),
+        (facts.ALLOW_LIST + "18888888888,x,18888888889,1,2,3,Jane Doe\n", "line 6, from"),
+        ("12025550166,12025550177\n", "line 1"),
+        ("Jane Doe: 12025550166\n", "line 1"),
+        ("to,destination\n12025550166,12025550177\n12025550166,12025550177\n", "line 3"),
+        ("", "line 0"),
+        ("to\n12025550166", "line 2"),
+    ],
+)
+def test_health_says_which_version_is_served_and_of_a_fault_only_the_place(
+    text: str, place: str, lines: PrintedLines, tmp_path: Path
+) -> None:
+    file = tmp_path / "allowlist.csv"
+    file.write_text(facts.ALLOW_LIST)
+    read = partial(reader.read, file, reader.RowDefaults(), only_fictional=False)
+    listed = LiveAllowList(file, read)
+    app = web(create_app(settings_of(), listed, InMemoryCalls(), lines.writer))
+
+    def versions() -> Any:
+        health = app.get("/health").json
+        return health["list_modified_ns"], health["list_read_ns"], health["list_fault"]
+
+    def change(text: str, second: int) -> None:
+        file.write_text(text)
+        os.utime(file, (second, second))
+        listed.check(lines.writer.notice, requested=True)
+
+    change(facts.ALLOW_LIST, 1)
+    assert versions() == (1_000_000_000, 1_000_000_000, None)
+    change(text, 2)
+    assert versions() == (1_000_000_000, 2_000_000_000, place)
+    change(facts.ALLOW_LIST, 3)
+    assert versions() == (3_000_000_000, 3_000_000_000, None)
+
+
+def test_health_says_whether_real_numbers_are_served(lines: PrintedLines) -> None:
+    def served(environment: dict[str, str]) -> object:
+        settings, _ = config.read("", environment)
+        app = web(create_app(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.writer))
+        return app.get("/health").json["real_numbers"]
+
+    assert served({}) is False
+    assert served(facts.KEYS) is True
+    assert served({"MASKING_VERIFY_SIGNATURES": "false"}) is True
 
 
 def test_while_the_call_log_fails_senders_get_503_and_when_to_retry(lines: PrintedLines) -> None:

@@ -146,7 +146,7 @@ class AllowList:
             own_numbers.add(masking_id)
             if dialled != destination:
                 own_numbers.add(dialled)
-        faults += _conflicts(self._rows, masking_ids, own_numbers)
+        faults += _conflicts(self._rows, masking_ids)
         if faults:
             raise AllowListError(faults)
         self.own_numbers: Set[PhoneNumber] = own_numbers
@@ -202,9 +202,7 @@ def _caller_refusal(caller: PhoneNumber | NoNumber) -> Reason:
     return Reason.BAD_NUMBER if isinstance(caller, NoNumber) else Reason.CALLER_NOT_LISTED
 
 
-def _conflicts(
-    rows: dict[_Key, _Row], masking_ids: Set[PhoneNumber], own_numbers: Set[PhoneNumber]
-) -> Iterator[RowFault]:
+def _conflicts(rows: dict[_Key, _Row], masking_ids: Set[PhoneNumber]) -> Iterator[RowFault]:
     """Yield a fault for each number of a row whose role excludes another that it has in any row.
 
     A masking ID is shown to others, so it is nobody's real number. A virtual number, which is one
@@ -213,19 +211,17 @@ def _conflicts(
     reached_directly = {
         dialled for (dialled, _), (reached, *_) in rows.items() if dialled == reached
     }
+    virtual = {dialled for (dialled, _), (reached, *_) in rows.items() if dialled != reached}
     for (dialled, caller), (destination, *_, line) in rows.items():
         is_virtual = dialled != destination
         if is_virtual and dialled in reached_directly:
             wanted = f"wanted {redact(dialled)} itself, as in another row with this `to`"
             yield RowFault(line, f"destination: {wanted}, got {redact(destination)}")
-        if destination in masking_ids:
+        if is_virtual and destination in virtual:
+            got = f"got {redact(destination)}, which is a virtual number: the call would loop"
+            yield RowFault(line, f"destination: wanted a person's number, {got}")
+        elif destination in masking_ids:
             yield RowFault(line, _shown_to_others("destination", destination))
-        elif is_virtual and destination in own_numbers:
-            message = (
-                f"destination: wanted a person's number, got {redact(destination)}, which is the"
-                " `to` of another row with another destination: the call would loop"
-            )
-            yield RowFault(line, message)
         if caller is not None and caller in masking_ids:
             yield RowFault(line, _shown_to_others("from", caller))
 

@@ -17,14 +17,25 @@ _TIME = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d(:\d\d){0,2}(\.\d{1,6})?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
 )
 
+_SHORTENED = re.compile("[+-]?[0-9]+([.,][0-9]+)?e[+-]?[0-9]+", re.ASCII | re.IGNORECASE)
+_DAY = "(0?[1-9]|[12][0-9]|3[01])"  # or the month, in whichever order
+_DATE = re.compile(
+    rf"(?ai)((19|20)\d\d[-/.]{_DAY}[-/.]{_DAY}|{_DAY}[-/.]{_DAY}[-/.]((19|20)?\d\d)?)([T ].*)?"
+    rf"|(?=.*\d)({_DAY}[-. ]+)?(jan|feb|m[aä]r|apr|ma[iy]|ju[nl]|aug|sep|o.t|nov|de.)\D*\d{{0,4}}"
+)
 
-def unambiguous_number(text: str, *, home_country_code: str) -> PhoneNumber:
-    """Return a phone number where events get a home country code.
 
-    Ten digits that it would change are ambiguous.
+def number(text: str, *, home_country_code: str) -> PhoneNumber:
+    """Return a phone number. What a spreadsheet has made of one is none, though a date can be read.
+
+    Where events get a home country code, ten digits that it would change are ambiguous.
     """
+    if _SHORTENED.fullmatch(text):
+        raise ValueError("wanted all digits, not a number that a spreadsheet has shortened")
+    if not text.isdecimal() and _DATE.fullmatch(text):
+        raise ValueError("wanted a phone number, not a date")
     found = phone.parse(text)
-    if phone.read(text, home_country_code=home_country_code) != found:
+    if home_country_code and phone.read(text, home_country_code=home_country_code) != found:
         raise ValueError(
             "wanted a + and the country code in front, because home_country_code puts"
             f" {home_country_code} before ten digits alone"

@@ -111,8 +111,7 @@ def _routes(lines: Iterable[str], defaults: RowDefaults, faults: list[RowFault])
 
 def _readers(columns: list[str], defaults: RowDefaults) -> dict[str, _Reader]:
     """Return what reads the cells of each column."""
-    home = defaults.home_country_code
-    number = partial(cells.unambiguous_number, home_country_code=home) if home else phone.parse
+    number = partial(cells.number, home_country_code=defaults.home_country_code)
     known: dict[str, _Reader] = {
         "to": number,
         "from": number,

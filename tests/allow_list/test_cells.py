@@ -1,5 +1,6 @@
 """What one cell may hold, and what is said of any other content."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -17,7 +18,7 @@ def error_of(read: Callable[[], object]) -> str:
 
 
 def test_ten_digits_that_a_home_country_code_would_change_are_refused() -> None:
-    assert error_of(lambda: cells.unambiguous_number("2025550102", home_country_code="1")) == (
+    assert error_of(lambda: cells.number("2025550102", home_country_code="1")) == (
         "wanted a + and the country code in front, because home_country_code puts 1 before ten"
         " digits alone"
     )
@@ -25,8 +26,39 @@ def test_ten_digits_that_a_home_country_code_would_change_are_refused() -> None:
 
 @pytest.mark.parametrize("text", ["+2025550109", "4712345678", "12025550102"])
 def test_ten_digits_that_a_home_country_code_leaves_alone_are_read(text: str) -> None:
-    number = cells.unambiguous_number(text, home_country_code="1")
+    number = cells.number(text, home_country_code="1")
     assert number == text.removeprefix("+")
+
+
+@pytest.mark.parametrize("text", ["1.20256E+10", "1,20256e+10", "4.4E11", "+1E+10", "120256E5"])
+@pytest.mark.parametrize("home", ["", "1"])
+def test_a_number_that_a_spreadsheet_has_shortened_is_named_as_that(text: str, home: str) -> None:
+    error = error_of(lambda: cells.number(text, home_country_code=home))
+    assert error == "wanted all digits, not a number that a spreadsheet has shortened"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2027-01-31", "2027/1/31", "2027-01-31T18:00:00Z", "2027-01-31 18:00", "31.01.2027",
+        "31.1.27", "1/31/2027", "29-12-2035", "31-Jan-27", "31. Jan", "Jan-27", "5 May 2027",
+        "01. Mär", "12-Okt-26",
+    ],
+)  # fmt: skip
+def test_a_date_is_named_as_that_even_where_its_digits_could_be_a_number(text: str) -> None:
+    error = error_of(lambda: cells.number(text, home_country_code=""))
+    assert error == "wanted a phone number, not a date"
+
+
+@pytest.mark.parametrize("text", ["Janet", "May", "12-34-5678", "12E", "E10", "1.2"])
+def test_what_is_neither_a_number_nor_a_date_is_named_as_neither(text: str) -> None:
+    error = error_of(lambda: cells.number(text, home_country_code=""))
+    assert error == "wanted a country code and digits, 7 to 15 in all, such as 12025550100"
+
+
+@pytest.mark.parametrize("text", ["1-202-555-0100", "1.202.555.0100", "20270131", "+12025550100"])
+def test_a_number_that_is_grouped_or_could_be_a_date_without_separators_is_read(text: str) -> None:
+    assert cells.number(text, home_country_code="") == re.sub("[^0-9]", "", text)
 
 
 def test_a_duration_is_1_to_14400_seconds() -> None:

@@ -142,7 +142,7 @@ def test_a_quote_left_open_hides_no_fault_in_the_rows_below() -> None:
 
 PERSON = "wanted a person's number, got"
 SHOWN = "which is also a masking ID: a person's real number would be shown to others"
-LOOP = "which is the `to` of another row with another destination: the call would loop"
+LOOP = "which is a virtual number: the call would loop"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ LOOP = "which is the `to` of another row with another destination: the call woul
         ([f"{A},,{B},{C}", f"{D},,{C},"], 3, f"destination: {PERSON} ...0103, {SHOWN}"),
         ([f"{A},,{B},{C}", f"{D},{C},{B},"], 3, f"from: {PERSON} ...0103, {SHOWN}"),
         ([f"{A},{A},{B},"], 2, f"from: {PERSON} ...0101, {SHOWN}"),
-        ([f"{A},,{B},", f"{C},,{A},"], 3, f"destination: {PERSON} ...0101, {SHOWN}"),
+        ([f"{A},,{B},", f"{C},,{A},"], 3, f"destination: {PERSON} ...0101, {LOOP}"),
         ([f"{A},,{A},{B}", f"{C},,{D},{A}"], 2, f"destination: {PERSON} ...0101, {SHOWN}"),
         ([f"{A},,{B},{C}", f"{D},,{A},{C}"], 3, f"destination: {PERSON} ...0101, {LOOP}"),
     ],

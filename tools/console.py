@@ -92,9 +92,13 @@ def discard(stream: TextIO) -> None:
 def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns as wide as their longest cell.
 
-    On a terminal the last column is wrapped into the room that is left, or stands below the others.
+    On a terminal the last column is wrapped into the room that is left, or stands below the others,
+    with those before it that do not fit either.
     """
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    widths = _widths(headers, *rows)
+    while console.is_terminal and sum(widths[:-1], 2 * len(widths[:-2])) > console.width:
+        headers, *rows = map(_with_last_two_as_one, (headers, *rows))
+        widths = _widths(headers, *rows)
     indent = sum(widths) - widths[-1] + 2 * (len(widths) - 1)
     room = max(console.width - indent, 0) if console.is_terminal else max(widths[-1], 1)
     is_below = room < min(widths[-1], _MIN_LAST_WIDTH)
@@ -114,6 +118,15 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
     for row in rows:
         for line in lines(row):
             console.file.write(line + "\n")
+
+
+def _widths(*rows: Sequence[str]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _with_last_two_as_one(cells: Sequence[str]) -> list[str]:
+    *others, last_but_one, last = cells
+    return [*others, "  ".join(filter(None, (last_but_one, last)))]
 
 
 def print_wrapped(console: Console, text: str, style: str = "") -> None:

@@ -1,8 +1,9 @@
 """The commands of `python app.py`: all their options, and which file does what.
 
 A command is a file of `tools/commands/` with one function, `run(options, now)`, which returns the
-exit status: 0 success, 1 failure, 2 faults in the settings or the allow-list. The file is imported
-only when the command runs: what it draws or reads with takes time to load.
+exit status or raises what is in the way: `CommandError`, `ConfigError` or `StoreError`. That is
+said here, as JSON with `--json`. The file is imported only when the command runs: what it draws or
+reads with takes time to load.
 """
 
 import argparse
@@ -10,15 +11,17 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
+from call_log.store import StoreError
 from config import ConfigError
 from records import Disposition
 from routing import Reason
 from serving.sources import now
 from serving.start import add_settings_file, server_parser
-from tools import arguments, console
+from tools import arguments, console, outcome
 from tools.history import times
+from tools.outcome import CommandError, Status
 
 _MAX_LAST = 1_000_000_000
 _MAX_VALIDITY = 30 * 24 * 3600  # TeleSign's 720 hours, if the unit of the account is seconds
@@ -33,24 +36,56 @@ class _Command(NamedTuple):
     add_options: Callable[[ArgumentParser], None]
 
 
+class _UsageError(Exception):
+    """A command line that cannot be read: how the command is used, and what is wrong."""
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(self.format_usage(), f"{self.prog}: error: {message}")
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command of a command line; return the exit status."""
-    options = _parser().parse_args(words)
+    words = sys.argv[1:] if words is None else words
+    return console.without_traceback(lambda: _run(words))
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
+        options = _parser().parse_args(words)
+    except _UsageError as error:
+        usage, message = error.args
+        return _print_usage_error(usage, message, as_json=any(map(_means_json, words)))
     run = import_module(f"tools.commands.{_COMMANDS[options.command].file}").run
     try:
-        return console.without_traceback(lambda: int(run(options, now().utc)))
+        return int(run(options, now().utc))
+    except CommandError as error:
+        found = error
     except ConfigError as error:
-        out = console.terminal(sys.stderr)
-        if not out.is_terminal:
-            out.width = sys.maxsize  # for a program, one fault a line
-        console.print_wrapped(out, f"{options.command}: fix these first:")
-        for fault in error.faults:
-            console.print_wrapped(out, f"  {fault}")
-        return 2
+        found = CommandError("faults", "fix these first:", Status.FAULTS, faults=error.faults)
+    except StoreError as error:
+        found = CommandError("log_unavailable", str(error))
+    as_json = getattr(options, "json", False)
+    return outcome.print_error(options.command, found, as_json=as_json)
+
+
+def _means_json(word: str) -> bool:
+    """Whether a word asks for JSON, in an abbreviation that is taken too."""
+    return len(word) > len("--") and "--json".startswith(word)
+
+
+def _print_usage_error(usage: str, message: str, *, as_json: bool) -> int:
+    if as_json:
+        error = CommandError("bad_arguments", message, Status.FAULTS)
+        return outcome.print_error("", error, as_json=True)
+    outcome.say(f"{usage}{message}")
+    return Status.FAULTS
 
 
 def _parser() -> ArgumentParser:
-    parser = server_parser()
+    server = server_parser(add_help=False)
+    parser = _Parser(description=server.description, parents=[server])
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", title="commands", required=True
     )
@@ -65,12 +100,14 @@ def _parser() -> ArgumentParser:
 
 def _add_check(parser: ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="exit with 1 if there are warnings")
+    _add_flags(parser.add_argument, full=_FULL, json="print JSON")
 
 
 def _add_explain(parser: ArgumentParser) -> None:
     caller = 'the caller\'s number; "" for a withheld one'
     parser.add_argument("--from", dest="caller", metavar="NUMBER", required=True, help=caller)
     parser.add_argument("--to", metavar="NUMBER", required=True, help="the dialled number")
+    _add_flags(parser.add_argument, full=_FULL, json="print JSON")
 
 
 def _add_calls(parser: ArgumentParser) -> None:
@@ -151,7 +188,8 @@ def _add_session(parser: ArgumentParser) -> None:
     validity = "how long the session lasts, in the unit that TeleSign has set for your account"
     a_month = arguments.whole_number(_MAX_VALIDITY)
     parser.add_argument("--validity", type=a_month, metavar="N", required=True, help=validity)
-    _add_flags(parser.add_argument, append="add the routes of the session to the allow-list")
+    append = "add the routes of the session to the allow-list"
+    _add_flags(parser.add_argument, append=append, full=_FULL, json="print JSON")
 
 
 def _add_people(parser: ArgumentParser) -> None:

@@ -73,7 +73,8 @@ FIGURES = [
     ("OVERDUE_S = 5.0", "docs/allow-list.md", "for five seconds, `/health` says `stale`"),
     ("SAY_AFTER_S = 3.0", "docs/allow-list.md", "After three seconds it says for whom"),
     ("MAX_WAIT_S = 10.0", "docs/allow-list.md", "After ten it gives up"),
-    ("NOT_PRINTED = 3", "docs/sessions.md", "the exit status is then 3"),
+    ("MAX_WAIT_S = 2.0", "docs/allow-list.md", "or took two seconds"),
+    ("MAX_WAIT_S = 2.0", "docs/sessions.md", "or after two seconds"),
     ('HEALTH_PATH = "/health"', "docs/deploy.md", "`GET /health`"),
 ]
 

@@ -51,10 +51,12 @@ def test_a_long_fault_is_wrapped_as_wide_as_the_terminal(
     Path("allowlist.csv").write_text("to\nx\n")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were a terminal
+    monkeypatch.setenv("MASKING_PORT", "1")
     assert ask_here("check").stderr == (
         "check: fix these first:\n"
         "  allowlist.csv:2: to: wanted a country code and digits, 7 to 15 in all, such as\n"
         "    12025550100, got 'x'\n"
+        "  no server answers on http://127.0.0.1:1\n"
     )
 
 

@@ -1,19 +1,37 @@
-"""The `check` command: shows what the allow-list allows, and warns of what is doubtful in it."""
+"""The `check` command: shows what the allow-list allows, and warns of what is doubtful in it.
+
+And whether the server of these settings serves this list.
+"""
 
 import argparse
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rich.progress import track
 
 from config import ConfigError, Settings
-from routing import Route
-from serving.sources import load
-from tools import console
+from routing import AllowList, Route
+from serving.sources import load, read_settings
+from tools import console, live_list
 from tools.list_advice import countries, lint
+from tools.list_advice.redacted import shown
+from tools.live_list import Served
 
 _HEADERS = ("line", "who calls", "dials", "reaches", "who sees", "in", "until (UTC)")
+_NUMBERS = ("from", "to", "destination", "caller_id_number")
+
+
+class _Found(NamedTuple):
+    """What a list without a fault allows, and what there is to say of it."""
+
+    allow_list: AllowList
+    rows: list[dict[str, Any]]
+    warnings: list[str]
+    start_faults: list[str]
+    served: Served
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -21,30 +39,33 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 
     Returns the exit status: with `strict` 1 if there are warnings. Raises `ConfigError` for faults.
     """
-    settings, live = load(options.config, os.environ, serving=False)
-    allow_list, out, today = live.current, console.terminal(), now
-    rows, warnings = [], []
-    for route in track(
-        allow_list, "checking", len(allow_list), transient=True, disable=not out.is_terminal
-    ):
-        rows.append(_row(route))
-        found = lint.warnings(route, allow_list, today)
+    settings, faults = read_settings(options.config, os.environ, serving=False)
+    try:
+        _, live = load(options.config, os.environ, serving=False)
+    except ConfigError as error:
+        if not faults:  # of the settings: then they say which server
+            error.faults.append(live_list.served(settings).text)
+        raise
+    found = _found(options, settings, live.current, now)
+    if options.json:
+        print(json.dumps(_plain(found)))
+    else:
+        _print(found)
+    return 1 if options.strict and found.warnings else 0
+
+
+def _found(
+    options: argparse.Namespace, settings: Settings, allow_list: AllowList, now: datetime
+) -> _Found:
+    rows, warnings, hidden = [], [], options.json or not console.terminal().is_terminal
+    for route in track(allow_list, "checking", len(allow_list), transient=True, disable=hidden):
+        rows.append(_row(route, allow_list, full=options.full))
+        found = lint.warnings(route, allow_list, now, full=options.full)
         warnings += [f"line {route.line}: {text}" for text in found]
     if not rows:
         warnings.append("the allow-list has no rows: every call is refused")
-    console.print_table(out, _HEADERS, rows)
-    out.print()
-    for text in warnings:
-        console.print_wrapped(out, text, "yellow")
-    if allow_list.refuses_withheld:
-        console.print_wrapped(out, "withheld_callers is refuse: anyone is who has a number")
-    for text in _start_faults(options.config, settings):
-        console.print_wrapped(out, text)
-    if rows:
-        counts = [f"{country} {count:,}" for country, count in countries.countries(allow_list)]
-        console.print_wrapped(out, f"countries: {', '.join(counts)}")
-    console.print_wrapped(out, f"rows: {len(rows):,}, warnings: {len(warnings):,}", "bold")
-    return 1 if options.strict and warnings else 0
+    start_faults = _start_faults(options.config, settings)
+    return _Found(allow_list, rows, warnings, start_faults, live_list.served(settings))
 
 
 def _start_faults(path: Path | None, settings: Settings) -> list[str]:
@@ -54,14 +75,62 @@ def _start_faults(path: Path | None, settings: Settings) -> list[str]:
     try:
         load(path, os.environ)
     except ConfigError as error:
-        return ["the server would not start with these settings:", *error.faults]
+        return error.faults
     return []
 
 
-def _row(route: Route) -> tuple[str, ...]:
+def _row(route: Route, allow_list: AllowList, *, full: bool) -> dict[str, Any]:
     """Return the cells of a route; its country is one, or that of each number in turn."""
     numbers = (route.caller, route.dialled, route.destination, route.masking_id)
     found = [countries.country(number) for number in numbers if number]
-    country = found[0] if len(set(found)) == 1 else " ".join(found)
-    until = f"{route.expires.astimezone(UTC):%Y-%m-%d %H:%M}" if route.expires else ""
-    return (str(route.line), *(number or "anyone" for number in numbers), country, until)
+    cells = [number and shown(number, allow_list, full=full) for number in numbers]
+    return {
+        "line": route.line,
+        **dict(zip(_NUMBERS, cells, strict=True)),
+        "country": found[0] if len(set(found)) == 1 else " ".join(found),
+        "expires": f"{route.expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if route.expires else None,
+    }
+
+
+def _plain(found: _Found) -> dict[str, Any]:
+    """Return what was found as JSON takes it."""
+    return {
+        "rows": found.rows,
+        "warnings": found.warnings,
+        "start_faults": found.start_faults,
+        "refuses_withheld": found.allow_list.refuses_withheld,
+        "countries": dict(countries.countries(found.allow_list)),
+        **found.served.plain(),
+    }
+
+
+def _print(found: _Found) -> None:
+    out = console.terminal()
+    console.print_table(out, _HEADERS, [_cells(row) for row in found.rows])
+    out.print()
+    for text in found.warnings:
+        console.print_wrapped(out, text, "yellow")
+    if found.allow_list.refuses_withheld:
+        console.print_wrapped(out, "withheld_callers is refuse: anyone is who has a number")
+    if found.start_faults:
+        console.print_wrapped(out, "the server would not start with these settings:")
+    for text in found.start_faults:
+        console.print_wrapped(out, text)
+    if found.rows:
+        counts = [
+            f"{country} {count:,}" for country, count in countries.countries(found.allow_list)
+        ]
+        console.print_wrapped(out, f"countries: {', '.join(counts)}")
+    console.print_wrapped(out, found.served.text)
+    counted = f"rows: {len(found.rows):,}, warnings: {len(found.warnings):,}"
+    console.print_wrapped(out, counted, "bold")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    until = (row["expires"] or "")[:16].replace("T", " ")
+    return (
+        str(row["line"]),
+        *(row[name] or "anyone" for name in _NUMBERS),
+        row["country"],
+        until,
+    )

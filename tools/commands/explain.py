@@ -4,28 +4,56 @@ import argparse
 import json
 import os
 from datetime import datetime
+from typing import Any
 
 from calls import Timestamp
+from commands import Dial
 from phone import NoNumber
+from routing import Decision
 from serving.sources import load
 from tools import console
 from tools.list_advice.explained import explained
+from tools.list_advice.redacted import shown
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
-    """Print how a call would be answered, why, and the exact JSON; return the exit status."""
+    """Print how a call would be answered, why, and the JSON; return the exit status.
+
+    That is what is sent, to the letter, only in full: without it, nobody's number is shown whole.
+    """
     settings, live = load(options.config, os.environ, serving=False)
-    caller, to = options.caller, options.to
-    event, decision, cause = explained(caller, to, settings, live.current, Timestamp(now, 0.0))
-    out, route, reason = console.terminal(), decision.route, decision.reason
-    if reason is not None:
-        console.print_wrapped(out, f"refused: {reason}", "bold red")
-        console.print_wrapped(out, cause)
-    elif route is not None:
-        whom = f"{route.destination} is called and sees {route.masking_id}"
-        console.print_wrapped(out, f"connected by line {route.line}: {whom}", "bold green")
-        if isinstance(event.caller, NoNumber):
-            text = "The caller has no phone number, but the row is for any caller."
-            console.print_wrapped(out, text)
-    print(json.dumps(decision.command.to_wire(), separators=(",", ":")))
+    allow_list, at, full = live.current, Timestamp(now, 0.0), options.full
+    event, decision, cause = explained(
+        options.caller, options.to, settings, allow_list, at, full=full
+    )
+    answer: dict[str, Any] = decision.command.to_wire()
+    reason, line = decision.reason, decision.row_line
+    if isinstance(decision.command, Dial):
+        destination = shown(decision.command.destination, allow_list, full=full)
+        answer = answer | {"params": answer["params"] | {"to": destination}}
+    note = ""
+    if reason is None and isinstance(event.caller, NoNumber):
+        note = "The caller has no phone number, but the row is for any caller."
+    if options.json:
+        plain = {"reason": reason, "cause": cause or None, "line": line, "answer": answer}
+        print(json.dumps(plain))
+    else:
+        _print(decision, cause or note, answer)
     return 0
+
+
+def _print(decision: Decision, sentence: str, answer: dict[str, Any]) -> None:
+    out = console.terminal()
+    if decision.reason is not None:
+        console.print_wrapped(out, f"refused: {decision.reason}", "bold red")
+    elif decision.route is not None:
+        whom = f"{answer['params']['to']} is called and sees {decision.route.masking_id}"
+        text = f"connected by line {decision.row_line}: {whom}"
+        console.print_wrapped(out, text, "bold green")
+    if sentence:
+        console.print_wrapped(out, sentence)
+    text = json.dumps(answer, separators=(",", ":"))
+    if out.is_terminal:
+        console.print_wrapped(out, text)
+    else:
+        print(text)

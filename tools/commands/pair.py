@@ -5,9 +5,7 @@ nobody. What is to change is worked out in `list_editor.pairs`.
 """
 
 import argparse
-import io
 import json
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -15,20 +13,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import phone
-from allow_list import reader
 from config import ConfigError, Settings
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
-from serving.sources import row_defaults
-from tools import console
+from tools import list_change, live_list
 from tools.history import stored
 from tools.list_editor import changes, editor, pairs
 from tools.list_editor.changes import RowChanges
 from tools.list_editor.pairs import Pairing, People, Removal
 from tools.list_editor.turns import Patience
-
-NOT_PRINTED = 3
-"""The exit status of a command that has done its work, but could not print what it did."""
+from tools.live_list import Served
+from tools.outcome import report, say, wrapped
 
 _NOTE = "pair"
 
@@ -65,48 +60,19 @@ def _person(name: str, text: str, home_country_code: str) -> PhoneNumber:
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
-    """Run one of the commands; return the exit status. Raises `ConfigError` for faults.
-
-    The status is 0, 1 if something is in the way, 2 for a wrong number, or `NOT_PRINTED`.
-    """
+    """Run one of the commands; return the exit status. Raises what is in the way."""
     settings = stored.settings_of(options.config)
     change = {"pair": _pair, "unpair": _unpair, "prune": _prune}[options.command]
     try:
-        return change(settings, options, now)
+        with list_change.in_the_way():
+            return change(settings, options, now)
     except AllowListError as error:
-        raise ConfigError([each.at(settings.allow_list) for each in error.faults]) from None
-    except (phone.PhoneError, pairs.PairError, editor.AppendError) as error:
-        say(f"{options.command}: {error}")
-        return 2 if isinstance(error, phone.PhoneError) else 1
+        raise ConfigError([fault.at(settings.allow_list) for fault in error.faults]) from None
 
 
 def patience(command: str) -> Patience:
     """Return for how long a command waits for others: it says on stderr for whom."""
     return Patience(lambda text: say(f"{command}: {text}"), time.monotonic, time.sleep)
-
-
-def report(command: str, text: str) -> int:
-    """Print what a command has done; return 0, or `NOT_PRINTED` after saying it on stderr."""
-    try:
-        print(text, flush=True)
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError):
-            console.discard(sys.stdout)
-        cause = getattr(error, "strerror", None) or type(error).__name__
-        failure = f"{command}: this was done, but the output cannot be written ({cause}):"
-        say(f"{failure}\n{text}")
-        return NOT_PRINTED
-    return 0
-
-
-def say(text: str) -> None:
-    """Print to stderr, if it is open and can be written."""
-    if sys.stderr is None:
-        return
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        console.discard(sys.stderr)
 
 
 def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
@@ -121,7 +87,7 @@ def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> int
         pairing = pairs.pair(allow_list, pool, people, ends=ends, now=now)
         return pairing, pairing.changes
 
-    pairing = _change(settings, options, work)
+    pairing, served = _change(settings, options, work, adds=True)
     one, other = (_shown(each, options) for each in people)
     done = {
         "virtual_number": pairing.number,
@@ -133,12 +99,12 @@ def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> int
     text = f"{pairing.number} {verb} {one} and {other} until {_minute(ends)}"
     if pairing.renewed and _minute(pairing.ended) != _minute(ends):
         text += f" instead of {_minute(pairing.ended)}"
-    return _report(options, done, text)
+    return _report(options, done, text, served)
 
 
 def _unpair(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     people = read_people(settings, options)
-    removal = _remove(settings, options, lambda routes: pairs.unpair(routes, people, now))
+    removal, served = _remove(settings, options, lambda routes: pairs.unpair(routes, people, now))
     one, other = (_shown(number, options) for number in people)
     kept = _kept(removal)
     if not removal.removed:
@@ -153,20 +119,20 @@ def _unpair(settings: Settings, options: argparse.Namespace, now: datetime) -> i
     ]
     behind = ", ".join(dict.fromkeys(row["to"] for row in removed))
     text = f"rows of {one} and {other} behind {behind} removed: {len(removed):,}{kept}"
-    return _report(options, {"removed": removed, "kept": removal.kept}, text)
+    return _report(options, {"removed": removed, "kept": removal.kept}, text, served)
 
 
 def _prune(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     before = now - options.span
-    removal = _remove(settings, options, lambda routes: pairs.prune(routes, before))
+    removal, served = _remove(settings, options, lambda routes: pairs.prune(routes, before))
     count = len(removal.removed)
     text = f"rows that expired before {_minute(before)} removed: {count:,}{_kept(removal)}"
-    return _report(options, {"removed": count, "kept": removal.kept}, text)
+    return _report(options, {"removed": count, "kept": removal.kept}, text, served)
 
 
 def _remove(
     settings: Settings, options: argparse.Namespace, choose: Callable[[AllowList], Removal]
-) -> Removal:
+) -> tuple[Removal, Served]:
     def work(allow_list: AllowList) -> tuple[Removal, RowChanges]:
         removal = choose(allow_list)
         return removal, removal.changes
@@ -187,28 +153,38 @@ def _change(
     settings: Settings,
     options: argparse.Namespace,
     work: Callable[[AllowList], tuple[T, RowChanges]],
-) -> T:
+    *,
+    adds: bool = False,
+) -> tuple[T, Served]:
     """Do to the file what `work` says, given its list, and return what else it says.
 
-    The file is changed at once or not at all. `work` is called again if another program changes the
-    file meanwhile; the last result counts.
+    The file is changed at once or not at all, and the server's answer waited for. `work` is called
+    again if another program changes the file meanwhile; the last result counts. What only removes
+    rows is never taken back: of a list that the server refuses, they have not been the cause.
     """
     results: list[T] = []
-
-    def parse(lines: list[str]) -> AllowList:
-        return reader.parse(lines, row_defaults(settings), only_fictional=False)
+    parse = list_change.parse_of(settings)
+    accept = list_change.accepted_by_server(settings) if adds else None
 
     def edit(lines: list[str], allow_list: AllowList) -> list[str]:
         result, wanted = work(allow_list)
         results.append(result)
         return changes.apply(wanted, lines, note=_NOTE)
 
-    editor.change(Path(settings.allow_list), edit, parse, patience(options.command))
-    return results[-1]
+    waits = patience(options.command)
+    changed = editor.change(Path(settings.allow_list), edit, parse, waits, accept=accept)
+    if adds:
+        return results[-1], list_change.served_or_taken_back(settings, changed, waits)
+    return results[-1], live_list.wait_until_live(settings, changed.modified_ns)
+
+
+def shown(number: PhoneNumber | None, *, full: bool) -> str:
+    """Return what is shown of a person's number."""
+    return (number or "") if full else phone.redact(number or "")
 
 
 def _shown(number: PhoneNumber | None, options: argparse.Namespace) -> str:
-    return (number or "") if options.full else phone.redact(number or "")
+    return shown(number, full=options.full)
 
 
 def _dialled(route: Route, options: argparse.Namespace) -> str:
@@ -221,10 +197,10 @@ def _minute(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M UTC}"
 
 
-def _report(options: argparse.Namespace, done: dict[str, Any], text: str) -> int:
+def _report(options: argparse.Namespace, done: dict[str, Any], text: str, served: Served) -> int:
     """Print what was done, for a program or for people; return the exit status."""
     if options.json:
-        return report(options.command, json.dumps(done))
-    lines = io.StringIO()
-    console.print_wrapped(console.terminal(lines), text)
-    return report(options.command, lines.getvalue().rstrip("\n"))
+        status = report(options.command, json.dumps(done | served.plain()))
+    else:
+        status = report(options.command, wrapped(text, served.text))
+    return status or list_change.status_of(served)

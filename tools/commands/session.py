@@ -23,15 +23,16 @@ import requests
 from telesign.rest import RestClient
 
 import phone
-from allow_list import reader
 from commands import Dial
 from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
-from routing import AllowList, AllowListError, Route
-from serving.sources import load, row_defaults
-from tools import http_client
+from routing import AllowListError, Route
+from serving.sources import load
+from tools import http_client, list_change, live_list
 from tools.commands import pair
 from tools.list_editor import editor
 from tools.list_editor.pairs import People
+from tools.live_list import Served
+from tools.outcome import CommandError, Status, report, say, wrapped
 
 _PATH = "/v1/anonymous/session/sms_voice"
 _NAMES = ("phone_number_1", "phone_number_2")
@@ -53,8 +54,13 @@ REFUSALS = {
 """What each refusal means, by its HTTP status or by TeleSign's code, all of which are here."""
 
 
-class SessionError(Exception):
+class SessionError(CommandError):
     """There is no session, or it is unknown; the message says what happened and what to do."""
+
+    def __init__(self, message: str) -> None:
+        may_exist = MAY_EXIST in message
+        word = "session_may_exist" if may_exist else "no_session"
+        super().__init__(word, message, Status.MAY_EXIST if may_exist else Status.IN_THE_WAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,33 +80,37 @@ class MaskedSession:
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Create a masked session, print who dials what and sees what, and add it to the list.
 
-    Returns the exit status: 0 success, 1 failure, 2 a wrong number, `pair.NOT_PRINTED` success that
-    only stderr tells of. Raises `ConfigError`.
+    Returns the exit status; raises what is in the way before there is a session, or if nobody knows
+    whether there is one.
     """
     settings, live = load(options.config, os.environ)
     if not settings.api_keys:
         raise ConfigError([f"wanted {CUSTOMER_ID} and {API_KEY}, got neither; set both"])
-    try:
+    with list_change.in_the_way():
         people = pair.read_people(settings, options)
         if options.append:
             _check_can_append(settings, people, live.current.own_numbers)
-        session = create_session(settings, people, options.validity)
-    except (phone.PhoneError, editor.AppendError, SessionError) as error:
-        pair.say(f"session: {error}")
-        return 2 if isinstance(error, phone.PhoneError) else 1
-    status = pair.report("session", _in_words(session))
+    session = create_session(settings, people, options.validity)
+    if options.json:
+        text = json.dumps(_plain(session, full=options.full))
+    else:
+        text = wrapped(*_in_words(session, full=options.full))
+    status = report("session", text)
     if options.append:
-        return _append(settings, session, now, status)
+        return _append(settings, session, options, now, status)
     return status
 
 
 def _check_can_append(settings: Settings, people: People, own_numbers: Container[str]) -> None:
-    """Raise `PhoneError` or `AppendError` if the list could not take routes of these people."""
+    """Raise what is in the way of routes of these people in the list, and on the server."""
     for number in people:
         if number in own_numbers:
             ours = "a virtual number or masking ID of yours"
             raise phone.PhoneError(f"wanted a person's number, got {number}, {ours}")
     editor.check(Path(settings.allow_list), pair.patience("session"))
+    health = live_list.ask(settings)
+    if health and not health["real_numbers"] and not all(map(phone.is_fictional, people)):
+        raise list_change.real_number_refused(settings, "those of these two people")
 
 
 def create_session(
@@ -167,46 +177,85 @@ def _session(message: Any, people: People) -> MaskedSession:
     return MaskedSession(reference_id, routes, message["status"]["code"] == _COUNTRY_DIFFERS)
 
 
-def _in_words(session: MaskedSession) -> str:
+def _in_words(session: MaskedSession, *, full: bool) -> list[str]:
     ends = session.routes[0].expires
     assert ends is not None  # noqa: S101 - that of a session is known
     until = f"{ends:%Y-%m-%d %H:%M:%S} (TeleSign names no zone: taken for UTC)"
     lines = [f"session {session.reference_id}, until {until}"]
-    lines += [
-        f"{route.caller} dials {route.dialled} and reaches {route.destination},"
-        f" who sees {route.masking_id}"
-        for route in session.routes
-    ]
+    for row in _rows(session, full=full):
+        reaches = f"dials {row['to']} and reaches {row['destination']}"
+        lines.append(f"{row['from']} {reaches}, who sees {row['caller_id_number']}")
     if session.country_differs:
         lines.append("warning: a masking ID is from a different country than the number it masks")
-    return "\n".join(lines)
+    return lines
 
 
-def _append(settings: Settings, session: MaskedSession, now: datetime, status: int) -> int:
+def _plain(session: MaskedSession, *, full: bool) -> dict[str, Any]:
+    """Return a session as JSON takes it."""
+    ends = session.routes[0].expires
+    return {
+        "reference_id": session.reference_id,
+        "expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+        "rows": _rows(session, full=full),
+        "country_differs": session.country_differs,
+    }
+
+
+def _rows(session: MaskedSession, *, full: bool) -> list[dict[str, str]]:
+    """Return who dials what, reaches whom and is seen as what, by the columns of the list."""
+    return [
+        {
+            "from": pair.shown(route.caller, full=full),
+            "to": route.dialled,
+            "destination": pair.shown(route.destination, full=full),
+            "caller_id_number": route.masking_id,
+        }
+        for route in session.routes
+    ]
+
+
+def _append(
+    settings: Settings,
+    session: MaskedSession,
+    options: argparse.Namespace,
+    now: datetime,
+    status: int,
+) -> int:
     """Add the routes of a session to the allow-list; return the exit status.
 
     `status` is that of the session's own report: if that went to stderr, this does too.
     """
     path = Path(settings.allow_list)
-
-    def parse(lines: list[str]) -> AllowList:
-        defaults = row_defaults(settings)
-        return reader.parse(lines, defaults, only_fictional=settings.only_fictional)
-
     try:
-        note = f"session {session.reference_id}"
-        patience = pair.patience("session")
-        editor.append(path, session.routes, parse, patience, now=now, note=note)
+        with list_change.in_the_way():
+            served = _added(settings, session, now)
     except AllowListError as error:
-        faults = [fault.at(path) for fault in error.faults]
-    except editor.AppendError as error:
-        faults = [str(error)]
-    else:
-        added = f"{path}: both routes were added"
-        if not status:
-            return pair.report("session", added)
-        pair.say(added)
-        return status
-    head = "the session exists, but its routes were not added:"
-    pair.say("\n  ".join([head, *faults]))
-    return 1
+        raise _not_added(*(fault.at(path) for fault in error.faults)) from None
+    except CommandError as error:
+        raise _not_added(error.message) from None
+    text = wrapped(f"{path}: both routes were added", served.text)
+    if options.json:
+        text = json.dumps({"added": True, **served.plain()})
+    if status:
+        say(text)
+    return status or report("session", text) or list_change.status_of(served)
+
+
+def _added(settings: Settings, session: MaskedSession, now: datetime) -> Served:
+    """Add the routes. Raises `AllowListError`, `AppendError` or `CommandError`."""
+    path, patience = Path(settings.allow_list), pair.patience("session")
+    changed = editor.append(
+        path,
+        session.routes,
+        list_change.parse_of(settings, only_fictional=settings.only_fictional),
+        patience,
+        now=now,
+        note=f"session {session.reference_id}",
+        accept=list_change.accepted_by_server(settings),
+    )
+    return list_change.served_or_taken_back(settings, changed, patience)
+
+
+def _not_added(*faults: str) -> CommandError:
+    message = "the session exists, but its routes were not added:"
+    return CommandError("not_added", message, Status.NOT_ADDED, faults=faults)

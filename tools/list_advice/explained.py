@@ -9,7 +9,13 @@ from tools.list_advice.nearest_cause import nearest_cause
 
 
 def explained(
-    caller: str, dialled: str, settings: Settings, allow_list: AllowList, now: Timestamp
+    caller: str,
+    dialled: str,
+    settings: Settings,
+    allow_list: AllowList,
+    now: Timestamp,
+    *,
+    full: bool = False,
 ) -> tuple[IncomingCall, Decision, str]:
     """Return the call, the decision, and for a refusal its nearest cause.
 
@@ -20,4 +26,5 @@ def explained(
     event = IncomingCall("explain", dialled=to, caller=by)
     decision = decide(event, UNKNOWN, allow_list, prompts(settings), now)
     reason = decision.reason
-    return event, decision, nearest_cause(to, by, reason, allow_list) if reason else ""
+    cause = nearest_cause(to, by, reason, allow_list, full=full) if reason else ""
+    return event, decision, cause

@@ -1,12 +1,13 @@
 """Warns of what is doubtful in an allow-list without a fault, before a real person calls.
 
 Numbers that the numbering plans do not know, cost much or are in another country than the one they
-are shown to, and rows that can never connect. Numbers are shown in full: this is for the operator's
-own terminal, not for a log. No I/O.
+are shown to, and rows that can never connect. People's numbers are shown by their last four digits
+unless they are asked for in full. No I/O.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
@@ -14,6 +15,9 @@ from phonenumbers import PhoneNumberType
 from phone import PhoneNumber, by_plan, is_possible, lacks_north_american_1
 from routing import AllowList, Route
 from tools.list_advice.countries import UNKNOWN, country
+from tools.list_advice.redacted import shown
+
+_Show = Callable[[PhoneNumber], str]
 
 _SATELLITE_CODES = {870, 881, 882, 883}
 _COSTLY = {
@@ -22,21 +26,22 @@ _COSTLY = {
 }
 
 
-def warnings(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str]:
+def warnings(
+    route: Route, allow_list: AllowList, now: datetime, *, full: bool = False
+) -> Iterator[str]:
     """Yield each doubtful thing in a row that has no fault, the column first."""
+    show = partial(shown, allow_list=allow_list, full=full)
     for column, number in _numbers(route):
-        yield from _number_warnings(column, number)
+        yield from _number_warnings(column, number, show)
     kind = _costly_kind(route.destination)
     if kind:
-        yield f"destination: {route.destination} is {kind}"
-    called, shown = (country(each) for each in (route.destination, route.masking_id))
-    if called != shown and UNKNOWN not in (called, shown):
-        yield (
-            f"caller_id_number: the destination is in {called}, but the masking ID is in {shown}"
-        )
+        yield f"destination: {show(route.destination)} is {kind}"
+    called, seen = (country(number) for number in (route.destination, route.masking_id))
+    if called != seen and UNKNOWN not in (called, seen):
+        yield f"caller_id_number: the destination is in {called}, but the masking ID is in {seen}"
     if not allow_list.lists(route.masking_id):
         yield f"caller_id_number: nobody can call {route.masking_id} back: no row has it as `to`"
-    yield from _never_connects(route, allow_list, now)
+    yield from _never_connects(route, allow_list, now, show)
 
 
 def _numbers(route: Route) -> Iterator[tuple[str, PhoneNumber]]:
@@ -50,23 +55,25 @@ def _numbers(route: Route) -> Iterator[tuple[str, PhoneNumber]]:
         yield "from", route.caller
 
 
-def _number_warnings(column: str, number: PhoneNumber) -> Iterator[str]:
+def _number_warnings(column: str, number: PhoneNumber, show: _Show) -> Iterator[str]:
     if not is_possible(number):
-        yield f"{column}: {number} is not possible as a phone number in any country"
+        yield f"{column}: {show(number)} is not possible as a phone number in any country"
     if lacks_north_american_1(number):
-        text = f"{column}: as written, {number} is a number in {country(number)}; if it is"
+        text = f"{column}: as written, {show(number)} is a number in {country(number)}; if it is"
         also = ', and set home_country_code = "1" if it arrives without the 1'
-        yield f"{text} North American, write 1{number}{also if column == 'from' else ''}"
+        yield f"{text} North American, write a 1 in front{also if column == 'from' else ''}"
 
 
-def _never_connects(route: Route, allow_list: AllowList, now: datetime) -> Iterator[str]:
+def _never_connects(
+    route: Route, allow_list: AllowList, now: datetime, show: _Show
+) -> Iterator[str]:
     """Yield each reason why the row connects nobody."""
     if route.expires is not None and route.expires <= now:
         yield f"expires: this row expired at {in_utc(route.expires)}"
-    if route.caller in allow_list.own_numbers:
-        yield f"from: {route.caller} is one of your own numbers, so this row would loop"
+    if route.caller is not None and route.caller in allow_list.own_numbers:
+        yield f"from: {show(route.caller)} is one of your own numbers, so this row would loop"
     if route.caller == route.destination:
-        yield f"from: {route.caller} is also the destination, so this row never connects"
+        yield f"from: {show(route.destination)} is also the destination, so this row never connects"
 
 
 def in_utc(time: datetime | None) -> str:

@@ -1,11 +1,13 @@
 """Explains a refusal by the allow-list in one sentence, with the row that comes nearest.
 
-Numbers are shown in full: this is for the operator's own terminal, not for a log. No I/O.
+The two numbers of the call are shown in full if that is asked for; other people's never, to explain
+this call. No I/O.
 """
 
-from phone import NoNumber, PhoneNumber
+from phone import NoNumber, PhoneNumber, redact
 from routing import AllowList, Reason, Route
 from tools.list_advice.lint import in_utc
+from tools.list_advice.redacted import shown
 
 _MAX_CALLERS_NAMED = 5
 _SIMILAR_DIGITS = 7  # numbers that end alike are probably one number, spelled in two ways
@@ -13,8 +15,13 @@ _SIMILAR_DIGITS = 7  # numbers that end alike are probably one number, spelled i
 Party = PhoneNumber | NoNumber
 
 
-def nearest_cause(dialled: Party, caller: Party, reason: Reason, allow_list: AllowList) -> str:
+def nearest_cause(
+    dialled: Party, caller: Party, reason: Reason, allow_list: AllowList, *, full: bool = False
+) -> str:
     """Return why the list refuses this call, and which row comes nearest to allowing it."""
+    number = _shown(dialled, allow_list, full=full)
+    caller_is = f"The caller's number, {_shown(caller, allow_list, full=full)},"
+    caller_is += " contains" if isinstance(caller, NoNumber) else " is"
     rows = [route for route in allow_list if route.dialled == dialled]
     match reason:
         case Reason.BAD_NUMBER:
@@ -22,21 +29,21 @@ def nearest_cause(dialled: Party, caller: Party, reason: Reason, allow_list: All
             cause = f"The {which} number is not a country code and digits, 7 to 15 in all."
             return f"{cause}{_closed_to_withheld(rows, allow_list)}"
         case Reason.LOOP:
-            return f"{_caller_is(caller)} one of your own numbers: a masking ID or a `to`."
+            return f"{caller_is} one of your own numbers: a masking ID or a `to`."
         case Reason.NOT_LISTED:
-            return _not_listed(dialled, allow_list)
+            return _not_listed(dialled, number, allow_list)
         case Reason.CALLER_NOT_LISTED:
-            return f"{dialled} is listed, but only for {_callers(rows)}."
+            return f"{number} is listed, but only for {_callers(rows)}."
         case Reason.CALLER_WITHHELD if closed := _closed_to_withheld(rows, allow_list):
             return f"This caller is withheld.{closed}"
         case Reason.CALLER_WITHHELD:
-            return f"{dialled} is listed, but only for {_callers(rows)}; this caller is withheld."
+            return f"{number} is listed, but only for {_callers(rows)}; this caller is withheld."
         case Reason.EXPIRED:
             by_caller: dict[object, Route] = {route.caller: route for route in rows}
             row = by_caller.get(caller) or by_caller[None]
             return f"The row in line {row.line} expired at {in_utc(row.expires)}."
         case Reason.CALLER_IS_DESTINATION:
-            return f"{_caller_is(caller)} the row's destination: they would call themselves."
+            return f"{caller_is} the row's destination: they would call themselves."
         case Reason.REPLAYED | Reason.CONFLICTING:
             return "This call was seen before."
 
@@ -49,27 +56,28 @@ def _closed_to_withheld(rows: list[Route], allow_list: AllowList) -> str:
     return f" Line {line} is for any caller, but `withheld_callers` is `refuse`."
 
 
-def _caller_is(caller: Party) -> str:
-    """Begin a sentence on whose number the caller has: a SIP address, say, only contains one."""
-    if isinstance(caller, NoNumber):
-        return f"The caller's number, {caller.digits}, contains"
-    return f"The caller's number, {caller}, is"
+def _shown(party: Party, allow_list: AllowList, *, full: bool) -> str:
+    """Return a number of the call; of a SIP address, which only contains one, its digits."""
+    if isinstance(party, NoNumber):
+        return party.digits if full else redact(party.digits)
+    return shown(party, allow_list, full=full)
 
 
-def _not_listed(dialled: Party, allow_list: AllowList) -> str:
+def _not_listed(dialled: Party, number: str, allow_list: AllowList) -> str:
     for route in allow_list:
         if route.destination == dialled:
-            return f"{dialled} is not a `to`: it is the destination in line {route.line}."
+            return f"{number} is not a `to`: it is the destination in line {route.line}."
         if route.masking_id == dialled:
-            return f"{dialled} is not a `to`: it is the masking ID in line {route.line}."
+            return f"{number} is not a `to`: it is the masking ID in line {route.line}."
     for route in allow_list:
         if str(route.dialled)[-_SIMILAR_DIGITS:] == str(dialled)[-_SIMILAR_DIGITS:]:
-            return f"{dialled} is not listed, but line {route.line} has {route.dialled}."
-    return f"{dialled} is not listed, and no row has a similar number as its `to`."
+            similar = shown(route.dialled, allow_list, full=False)
+            return f"{number} is not listed, but line {route.line} has {similar}."
+    return f"{number} is not listed, and no row has a similar number as its `to`."
 
 
 def _callers(rows: list[Route]) -> str:
-    names = [f"{route.caller} (line {route.line})" for route in rows]
+    names = [f"{redact(route.caller or '')} (line {route.line})" for route in rows]
     if len(names) > _MAX_CALLERS_NAMED:
         others = len(names) - _MAX_CALLERS_NAMED
         return f"{', '.join(names[:_MAX_CALLERS_NAMED])} and {others} more"

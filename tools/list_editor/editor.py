@@ -10,7 +10,9 @@ import contextlib
 import errno
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -31,6 +33,23 @@ class AppendError(Exception):
     """The file cannot be changed, and is not; the message says why and what to do."""
 
 
+class BusyError(AppendError):
+    """Others are changing the file; later it may be possible."""
+
+
+class NoListError(AppendError):
+    """There is no list in the file, or none that has room for a route."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What was done to the lines of a file, and when that file was last modified."""
+
+    before: list[str]
+    after: list[str]
+    modified_ns: int | None
+
+
 def check(path: Path, patience: Patience) -> None:
     """Raise `AppendError` unless routes can be added to the file, as far as can be known before.
 
@@ -46,12 +65,19 @@ def check(path: Path, patience: Patience) -> None:
     try:
         _edit(path, unchanged, patience, rehearse=True)
     except AllowListError as error:
-        raise AppendError(error.faults[0].at(path)) from None
+        raise NoListError(error.faults[0].at(path)) from None
 
 
 def append(
-    path: Path, routes: list[Route], parse: Parse, patience: Patience, *, now: datetime, note: str
-) -> None:
+    path: Path,
+    routes: list[Route],
+    parse: Parse,
+    patience: Patience,
+    *,
+    now: datetime,
+    note: str,
+    accept: Parse | None = None,
+) -> Changed:
     """Add routes to the file, in place of expired rows for the same two people or masking IDs.
 
     An expired row that keeps its caller from a row for any caller stays. `parse` reads an
@@ -68,7 +94,7 @@ def append(
         removed = pairs.find_removable(allow_list, old, added=routes)
         return changes.apply(RowChanges(added=tuple(routes), removed=removed), lines, note=note)
 
-    change(path, edit, parse, patience)
+    return change(path, edit, parse, patience, accept=accept)
 
 
 def _is_for_one_of(old: Route, routes: list[Route]) -> bool:
@@ -85,19 +111,46 @@ def change(
     edit: Callable[[list[str], AllowList], list[str]],
     parse: Parse,
     patience: Patience,
-) -> None:
+    *,
+    accept: Parse | None = None,
+) -> Changed:
     """Change the lines of the file as `edit` says, which gets them with their ends and their list.
 
-    They are checked by every rule before and after; what `edit` and `parse` raise is passed on.
-    Raises `AppendError` if the file cannot be read or written.
+    They are checked by every rule before, by `parse`, and after, by `accept` (default: `parse`);
+    what `edit` and these raise is passed on. Raises `AppendError` if the file cannot be read or
+    written.
     """
 
     def edited(lines: list[str]) -> list[str]:
         new = edit(lines, parse(_without_ends(lines)))
-        parse(_without_ends(new))
+        (accept or parse)(_without_ends(new))
         return new
 
-    _edit(path, edited, patience)
+    return _edit(path, edited, patience)
+
+
+def take_back(path: Path, changed: Changed, patience: Patience) -> None:
+    """Undo a change in the file as it is now: what others have done to it since stays.
+
+    Raises `AppendError` if the file cannot be read or written.
+    """
+
+    def restored(lines: list[str]) -> list[str]:
+        ours = Counter(changed.after) - Counter(changed.before)
+        missing = Counter(changed.before) - Counter(changed.after)
+        kept = [line for line in lines if not _take(line, ours)]
+        for place, line in enumerate(changed.before):
+            if _take(line, missing):
+                kept.insert(place, line)
+        return kept
+
+    _edit(path, restored, patience)
+
+
+def _take(line: str, lines: Counter[str]) -> bool:
+    """Take a line out of those that are left; return whether it was there."""
+    lines[line] -= 1
+    return lines[line] >= 0
 
 
 def _without_ends(lines: Iterable[str]) -> list[str]:
@@ -110,7 +163,7 @@ def _edit(
     patience: Patience,
     *,
     rehearse: bool = False,
-) -> None:
+) -> Changed:
     """Replace the file with its changed lines; start over if another program changes it meanwhile.
 
     To `rehearse` replaces it also without a change.
@@ -123,18 +176,21 @@ def _edit(
                 mark = _BOM if text.startswith(_BOM) else ""
                 # Split as a file's lines are, and not as `splitlines` does.
                 lines = list(io.StringIO(text.removeprefix(mark), newline=""))
-                new = mark + "".join(change(lines))
+                after = change(lines)
+                new = mark + "".join(after)
                 is_done = new == text and not rehearse
-                if is_done or _replace(path, new, stamp):
-                    return
-    except (TurnError, RightsError) as error:
+                if is_done or (stamp := _replace(path, new, stamp)):
+                    return Changed(lines, after, None if stamp is None else stamp.modified_ns)
+    except TurnError as error:
+        raise BusyError(f"{path}: not changed: {error}") from None
+    except RightsError as error:
         raise AppendError(f"{path}: not changed: {error}") from None
     except OSError as error:
         message = f"{path}: cannot be written ({error.strerror}); it is unchanged"
         if error.errno == errno.EACCES:
             message += "; the user who runs this has to be able to write to its folder"
         raise AppendError(message) from None
-    raise AppendError(f"{path}: another program keeps changing the file; nothing was changed")
+    raise BusyError(f"{path}: another program keeps changing the file; nothing was changed")
 
 
 def _read(path: Path) -> str:
@@ -143,29 +199,30 @@ def _read(path: Path) -> str:
             return file.read()
     except FileNotFoundError:
         remedy = "set allow_list to its path, or run this in its folder"
-        raise AppendError(f"{path}: wanted a CSV file, got none; {remedy}") from None
+        raise NoListError(f"{path}: wanted a CSV file, got none; {remedy}") from None
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror}); it is unchanged"
         raise AppendError(message) from None
     except UnicodeDecodeError:
         remedy = "save the file as 'CSV UTF-8'"
-        raise AppendError(f"{path}: wanted UTF-8 text, got another encoding; {remedy}") from None
+        raise NoListError(f"{path}: wanted UTF-8 text, got another encoding; {remedy}") from None
 
 
-def _replace(path: Path, text: str, stamp: Stamp | None) -> bool:
-    """Put the text in place of the file; return whether the file still had this stamp."""
+def _replace(path: Path, text: str, stamp: Stamp | None) -> Stamp | None:
+    """Put the text in place of the file if that still has this stamp; return the new one."""
     target = path.resolve()
     new = target.with_name(f".{target.name}.new")
     try:
         _write(new, text.encode(), old=target)
         if stamp_of(path) != stamp:
-            return False
+            return None
+        written = stamp_of(new)
         new.replace(target)
     finally:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
     _sync_folder(target.parent)
-    return True
+    return written
 
 
 def _write(new: Path, content: bytes, *, old: Path) -> None:

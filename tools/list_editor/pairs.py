@@ -24,6 +24,10 @@ class PairError(Exception):
     """Two people cannot be paired; the message says why and what to do."""
 
 
+class NoneFreeError(PairError):
+    """No number of the pool is free for the two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pairing:
     """The virtual number of a pair, and the changes that make it theirs.
@@ -164,7 +168,7 @@ def _free(theirs: Iterable[Route], pool: Sequence[PhoneNumber], now: datetime) -
             last[number] = max(last.get(number, _NEVER), route.expires or _FOR_EVER)
     free = [number for number in pool if last.get(number, _NEVER) <= now]
     if not free:
-        raise PairError(
+        raise NoneFreeError(
             "wanted a number of virtual_numbers that neither of the two uses now, got none: each"
             " has an open row of one of them, or a row for any caller; add a number to the"
             " setting, or unpair one of them from somebody else"

@@ -1,5 +1,6 @@
 """check and explain, as an operator runs them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Return a function that runs a command on a list, with an environment, at 80 columns."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("MASKING_PORT", "1")  # where nobody answers
 
     def ask_about(*words: str, text: str = facts.ALLOW_LIST, **environment: str) -> Any:
         Path("allowlist.csv").write_text(text)
@@ -25,24 +27,65 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 TABLE = """\
+line  who calls  dials        reaches  who sees     in  until (UTC)
+----  ---------  -----------  -------  -----------  --  ----------------
+2     anyone     12025550100  ...0111  12025550199  US
+3     ...0123    12025550101  ...0145  12025550101  US  2099-01-31 18:00
+4     ...0145    12025550101  ...0123  12025550101  US
+5     anyone     12025550102  ...0112  12025550102  US  2026-01-31 18:00
+
+line 2: caller_id_number: nobody can call 12025550199 back: no row has it as
+    `to`
+line 5: expires: this row expired at 2026-01-31 18:00:00 UTC
+countries: US 8
+no server answers on http://127.0.0.1:1
+rows: 4, warnings: 2
+"""
+FULL = """\
 line  who calls    dials        reaches      who sees     in  until (UTC)
 ----  -----------  -----------  -----------  -----------  --  ----------------
 2     anyone       12025550100  12025550111  12025550199  US
 3     12025550123  12025550101  12025550145  12025550101  US  2099-01-31 18:00
 4     12025550145  12025550101  12025550123  12025550101  US
 5     anyone       12025550102  12025550112  12025550102  US  2026-01-31 18:00
-
-line 2: caller_id_number: nobody can call 12025550199 back: no row has it as
-    `to`
-line 5: expires: this row expired at 2026-01-31 18:00:00 UTC
-countries: US 8
-rows: 4, warnings: 2
 """
 
 
 def test_check_shows_who_may_call_whom_and_warns_of_doubtful_rows(ask: Any) -> None:
     assert ask("check") == (0, TABLE, "")
     assert ask("check", "--strict") == (1, TABLE, "")
+
+
+def test_check_shows_peoples_numbers_in_full_only_if_asked_to(ask: Any) -> None:
+    code, out, _ = ask("check", "--full")
+    assert (code, out.partition("\n\n")[0] + "\n") == (0, FULL)
+
+
+def test_check_tells_a_program_the_same(ask: Any) -> None:
+    code, out, err = ask("check", "--json", "--strict", text=ONE_ROW)
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "rows": [
+            {
+                "line": 2,
+                "from": None,
+                "to": "12025550100",
+                "destination": "...0111",
+                "caller_id_number": "12025550100",
+                "country": "US",
+                "expires": None,
+            }
+        ],
+        "warnings": [],
+        "start_faults": [],
+        "refuses_withheld": False,
+        "countries": {"US": 2},
+        "live": None,
+        "server": "no server answers on http://127.0.0.1:1",
+    }
+    code, out, _ = ask("check", "--json", "--strict", "--full")
+    found = json.loads(out)
+    assert (code, found["rows"][1]["from"], len(found["warnings"])) == (1, "12025550123", 2)
 
 
 ONE_ROW = "to,destination\n12025550100,12025550111\n"
@@ -56,8 +99,9 @@ def test_check_without_warnings_succeeds_with_strict_too(ask: Any) -> None:
 def test_check_warns_of_a_list_that_connects_nobody(ask: Any) -> None:
     code, out, _ = ask("check", "--strict", text="to,destination\n")
     assert code == 1
-    assert out.splitlines()[-2:] == [
+    assert out.splitlines()[-3:] == [
         "the allow-list has no rows: every call is refused",
+        "no server answers on http://127.0.0.1:1",
         "rows: 0, warnings: 1",
     ]
 
@@ -86,15 +130,15 @@ def test_check_says_where_a_country_code_may_be_missing(ask: Any) -> None:
     text = "to,from,destination\n2025550161,2025550131,2125550171\n4712345678,,6561234567\n"
     code, out, _ = ask("check", "--strict", text=text, COLUMNS="120")
     assert code == 1
-    said = "as written, {} is a number in {}; if it is North American, write 1{}"
+    said = "as written, {} is a number in {}; if it is North American, write a 1 in front"
     printed = " ".join(line.strip() for line in out.splitlines())
     for column, number, country in (
         ("to", "2025550161", "EG"),
-        ("from", "2025550131", "EG"),
-        ("destination", "2125550171", "MA"),
+        ("from", "...0131", "EG"),
+        ("destination", "...0171", "MA"),
     ):
         also = ', and set home_country_code = "1" if it arrives without the 1 line'
-        text = f"line 2: {column}: {said.format(number, country, number)}"
+        text = f"line 2: {column}: {said.format(number, country)}"
         assert text in printed
         assert (f"{text}{also}" in printed) is (column == "from")
     assert "line 3: to: as written" not in printed
@@ -126,11 +170,11 @@ allowlist.csv:2: to: wanted only fictional numbers (1 NPA 555 0100 to 0199) as
 def test_a_real_list_is_shown_without_a_key(ask: Any) -> None:
     code, out, err = ask("check", "--strict", text=REAL)
     assert (code, err) == (0, "")
-    assert "18888888888  18888888889" in out
+    assert "18888888888  ...8889" in out
     assert NOTE in out
     code, out, err = ask("explain", "--from", "12025550123", "--to", "18888888888", text=REAL)
     assert (code, err) == (0, "")
-    assert out.startswith("connected by line 2: 18888888889 is called and sees 18888888888")
+    assert out.startswith("connected by line 2: ...8889 is called and sees 18888888888")
 
 
 @pytest.mark.parametrize(
@@ -159,14 +203,16 @@ def test_check_says_why_the_server_would_not_start(
 
 
 CONNECTED = """\
-connected by line 2: 12025550111 is called and sees 12025550199
-{"method":"dial","params":{"to":"12025550111","caller_id_number":"12025550199","max_call_duration":"3600"}}
+connected by line 2: ...0111 is called and sees 12025550199
+{"method":"dial","params":{"to":"...0111","caller_id_number":"12025550199","max_call_duration":"3600"}}
 """
 
 
 def test_explain_shows_how_a_call_is_connected(ask: Any) -> None:
     arguments = ("explain", "--from", "+1 202 555 0123", "--to", "12025550100")
     assert ask(*arguments) == (0, CONNECTED, "")
+    full = CONNECTED.replace("...0111", facts.DESTINATION)
+    assert ask(*arguments, "--full") == (0, full, "")
     home = ("explain", "--from", "2025550123", "--to", "2025550100")
     assert ask(*home, MASKING_HOME_COUNTRY_CODE="1") == (0, CONNECTED, "")
 
@@ -185,7 +231,7 @@ def test_explain_says_that_a_row_is_for_any_caller(caller: str, ask: Any) -> Non
     ("caller", "dialled", "reason", "cause"),
     [
         ("12025550123", "12025550177", "not_listed",
-         "12025550177 is not listed, and no row has a similar number as its `to`."),
+         "...0177 is not listed, and no row has a similar number as its `to`."),
         ("12025550123", "12025550102", "expired",
          "The row in line 5 expired at 2026-01-31 18:00:00 UTC."),
     ],
@@ -198,3 +244,28 @@ def test_explain_shows_why_a_call_is_refused(
         f'refused: {reason}\n{cause}\n{{"method":"hangup","params":{{}}}}\n',
         "",
     )
+
+
+def test_explain_tells_a_program_the_same(ask: Any) -> None:
+    def told(caller: str, to: str, *words: str) -> Any:
+        code, out, err = ask("explain", "--from", caller, "--to", to, "--json", *words)
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+    expected = {"reason": None, "cause": None, "line": 2, "answer": facts.DIAL}
+    assert told(facts.CALLER, facts.DIALLED, "--full") == expected
+    hidden = json.loads(CONNECTED.splitlines()[1])
+    assert told(facts.CALLER, facts.DIALLED) == expected | {"answer": hidden}
+    assert told(facts.STRANGER, facts.PAIR_NUMBER, "--full") == {
+        "reason": "caller_not_listed",
+        "cause": "12025550101 is listed, but only for ...0123 (line 3) and ...0145 (line 4).",
+        "line": None,
+        "answer": facts.HANGUP,
+    }
+
+
+@pytest.mark.parametrize("command", [["check"], ["explain", "--from", "1", "--to", "2"]])
+def test_a_faulty_list_is_told_to_a_program_too(command: list[str], ask: Any) -> None:
+    code, out, err = ask(*command, "--json", text="to\nx\n")
+    assert (code, err, json.loads(out)["error"]) == (2, "", "faults")
+    assert "allowlist.csv:2: to: wanted a country code" in json.loads(out)["message"]

@@ -29,6 +29,8 @@ from tools.simulation.session_endpoint import Endpoint
 KEY = signature.decode_key(facts.API_KEY)
 RIDER, DRIVER = "12025550133", "12025550134"
 LIST = Path("allowlist.csv")
+NOBODY = {"MASKING_PORT": "1"}
+ADDED = ["allowlist.csv: both routes were added", "no server answers on http://127.0.0.1:1"]
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoin
     turns.mark(LIST)  # or the command would wait for a program that writes it
     account = Endpoint(facts.CUSTOMER_ID, KEY)
     with session_server(account) as url:
-        for name, value in {**facts.KEYS, "MASKING_API_URL": url}.items():
+        for name, value in {**facts.KEYS, **NOBODY, "MASKING_API_URL": url}.items():
             monkeypatch.setenv(name, value)
         yield account
 
@@ -74,13 +76,17 @@ def test_a_session_works_both_ways_at_once_and_stops_at_its_end(tmp_path: Path) 
                 "--append",
             ],
             cwd=tmp_path,
-            env={**os.environ, **facts.KEYS, "MASKING_API_URL": url},
+            env={**os.environ, **facts.KEYS, "MASKING_API_URL": url}
+            | {"MASKING_PORT": str(server.port)},
             capture_output=True,
             text=True,
             check=True,
         )
         ends = time.monotonic() + 7
-        assert made.stdout.splitlines()[-1] == "allowlist.csv: both routes were added"
+        assert made.stdout.splitlines()[-2:] == [
+            "allowlist.csv: both routes were added",
+            f"the server on {server.url.rstrip('/')} serves this list",
+        ]
         signer = Signer(facts.CUSTOMER_ID, KEY)
 
         def both_ways() -> list[str]:
@@ -117,13 +123,13 @@ def endpoint(*options: str) -> Iterator[str]:
 def test_a_session_is_printed_and_added(session: Any) -> None:
     made = session("+1 202 555 0133", DRIVER, "--append")
     assert (made.returncode, made.stderr) == (0, "")
-    head, *lines = made.stdout.splitlines()
+    head, more, *lines = made.stdout.splitlines()
     assert head.startswith("session ")
-    assert head.endswith(" (TeleSign names no zone: taken for UTC)")
+    assert f"{head} {more.strip()}".endswith(" (TeleSign names no zone: taken for UTC)")
     assert lines == [
-        f"{RIDER} dials 12025550181 and reaches {DRIVER}, who sees 12025550180",
-        f"{DRIVER} dials 12025550180 and reaches {RIDER}, who sees 12025550181",
-        "allowlist.csv: both routes were added",
+        "...0133 dials 12025550181 and reaches ...0134, who sees 12025550180",
+        "...0134 dials 12025550180 and reaches ...0133, who sees 12025550181",
+        *ADDED,
     ]
     assert f"12025550181,{RIDER},{DRIVER},12025550180," in LIST.read_text()
     assert f"12025550180,{DRIVER},{RIDER},12025550181," in LIST.read_text()
@@ -152,10 +158,10 @@ def test_a_session_that_cannot_be_added_is_printed_all_the_same(session: Any) ->
         f"{facts.ALLOW_LIST}12025550140,,12025550180,12025550141,,,the mask is a person here\n"
     )
     made = session(RIDER, DRIVER, "--append")
-    assert made.returncode == 1
-    assert f"{RIDER} dials 12025550181" in made.stdout
+    assert made.returncode == 9
+    assert "...0133 dials 12025550181" in made.stdout
     assert made.stderr.startswith(
-        "the session exists, but its routes were not added:\n"
+        "session: the session exists, but its routes were not added:\n"
         "  allowlist.csv:6: destination: wanted a person's number, got ...0180"
     )
 
@@ -168,9 +174,9 @@ def test_a_list_that_cannot_be_written_any_more_is_said_after_the_session(
 
     monkeypatch.setattr(editor, "append", fail)
     made = session(RIDER, DRIVER, "--append")
-    assert (made.returncode, made.stdout.count("\n")) == (1, 3)
+    assert (made.returncode, made.stdout.count("\n")) == (9, 4)
     assert made.stderr == (
-        "the session exists, but its routes were not added:\n"
+        "session: the session exists, but its routes were not added:\n"
         "  allowlist.csv: cannot be written (why); it is unchanged\n"
     )
 
@@ -185,7 +191,7 @@ def test_an_expired_row_that_keeps_somebody_out_stays(session: Any) -> None:
     assert replaced not in LIST.read_text()
 
 
-@pytest.mark.parametrize(("words", "lines"), [((), 4), (("--append",), 5)])
+@pytest.mark.parametrize(("words", "lines"), [((), 5), (("--append",), 7)])
 def test_a_session_that_cannot_be_printed_is_said_on_stderr_and_added_all_the_same(
     words: tuple[str, ...], lines: int, account: Endpoint
 ) -> None:
@@ -205,13 +211,14 @@ def test_a_session_that_cannot_be_printed_is_said_on_stderr_and_added_all_the_sa
         "session: this was done, but the output cannot be written (No space left on device):"
     )
     assert said[1].startswith("session ")
-    assert said[2] == f"{RIDER} dials 12025550181 and reaches {DRIVER}, who sees 12025550180"
+    assert said[3] == "...0133 dials 12025550181 and reaches ...0134, who sees 12025550180"
     assert (f"12025550181,{RIDER}," in LIST.read_text()) == bool(words)
-    assert said[4:] == ["allowlist.csv: both routes were added"] * bool(words)
+    assert said[5:] == ADDED * bool(words)
 
 
 def test_ten_digits_after_a_plus_are_asked_for_as_they_are(session: Any) -> None:
-    assert "2025550133 dials 12025550181 and reaches" in session("+2025550133", DRIVER).stdout
+    made = session("+2025550133", DRIVER, "--full")
+    assert "2025550133 dials 12025550181 and reaches" in made.stdout
 
 
 # What is in the way is found before TeleSign is asked
@@ -254,7 +261,7 @@ def test_a_list_without_room_for_routes_is_found(session: Any, account: Endpoint
     LIST.write_text("to,destination\n12025550100,12025550111\n")
     made = session(RIDER, DRIVER, "--append")
     assert (made.returncode, made.stderr) == (
-        1,
+        2,
         "session: allowlist.csv:1: wanted the columns from, caller_id_number, expires in the"
         " header too, got to, destination\n",
     )
@@ -287,7 +294,7 @@ def test_a_file_that_cannot_be_replaced_is_found() -> None:
             cwd=folder,
             # Another user may not write what measures coverage, nor compiled files.
             env={name: text for name, text in os.environ.items() if "COVERAGE" not in name}
-            | {**facts.KEYS, "MASKING_API_URL": f"http://127.0.0.1:{server.port}"}
+            | {**facts.KEYS, **NOBODY, "MASKING_API_URL": f"http://127.0.0.1:{server.port}"}
             | {"PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
@@ -296,7 +303,7 @@ def test_a_file_that_cannot_be_replaced_is_found() -> None:
         )
         assert (folder / "allowlist.csv").read_text() == facts.ALLOW_LIST
     assert (ended.returncode, ended.stdout, ended.stderr) == (
-        1,
+        5,
         "",
         "session: allowlist.csv: cannot be written (Operation not permitted); it is unchanged\n",
     )

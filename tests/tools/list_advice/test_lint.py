@@ -64,7 +64,31 @@ def test_a_row_that_is_doubtful_gets_a_warning_with_its_column(
 ) -> None:
     listed = read_list(f"to,from,destination,caller_id_number,expires\n{row}")
     (route,) = listed
-    assert list(lint.warnings(route, listed, START)) == warnings
+    assert list(lint.warnings(route, listed, START, full=True)) == warnings
+
+
+@pytest.mark.parametrize(
+    ("row", "warning"),
+    [
+        ("12025550100,,19005550111,,",
+         "destination: ...0111 is a premium-rate number, which TeleSign refuses to dial"),
+        ("12025550100,,9992025550111,,", f"destination: ...0111 {IMPOSSIBLE}"),
+        ("12025550100,1202555,12025550111,,", f"from: ...2555 {IMPOSSIBLE}"),
+        ("12025550100,12025550111,12025550111,,",
+         "from: ...0111 is also the destination, so this row never connects"),
+        ("12025550100,2025550131,12025550111,,",
+         "from: as written, ...0131 is a number in EG; if it is North American, write a 1 in front,"
+         ' and set home_country_code = "1" if it arrives without the 1'),
+        ("1202555,,12025550111,,", f"to: 1202555 {IMPOSSIBLE}"),
+        ("1202555,,1202555,12025550199,", f"to: ...2555 {IMPOSSIBLE}"),
+    ],
+)  # fmt: skip
+def test_a_persons_number_is_shown_by_its_last_four_digits_and_one_of_ours_whole(
+    row: str, warning: str
+) -> None:
+    listed = read_list(f"to,from,destination,caller_id_number,expires\n{row}")
+    (route,) = listed
+    assert next(lint.warnings(route, listed, START)) == warning
 
 
 def test_a_row_for_one_of_our_own_numbers_never_connects() -> None:

@@ -10,7 +10,7 @@ from routing import Reason
 from tools.list_advice.nearest_cause import nearest_cause
 
 LIST = read_list(facts.ALLOW_LIST)
-PAIR = "12025550101 is listed, but only for 12025550123 (line 3) and 12025550145 (line 4)"
+PAIR = "12025550101 is listed, but only for ...0123 (line 3) and ...0145 (line 4)"
 NO_NUMBER = "number is not a country code and digits, 7 to 15 in all."
 OWN = "one of your own numbers: a masking ID or a `to`."
 THEMSELVES = "the row's destination: they would call themselves."
@@ -50,7 +50,37 @@ def test_each_refusal_by_the_list_has_its_nearest_cause(
     parties = phone.read(dialled), phone.read(caller)
     found = LIST.find(*parties, START)
     assert found == Reason(reason)
-    assert nearest_cause(*parties, Reason(reason), LIST) == cause
+    assert nearest_cause(*parties, Reason(reason), LIST, full=True) == cause
+
+
+@pytest.mark.parametrize(
+    ("caller", "dialled", "reason", "cause"),
+    [
+        ("12025550188", "12025550101", "caller_not_listed", f"{PAIR}."),
+        ("12025550123", "12025550177", "not_listed",
+         "...0177 is not listed, and no row has a similar number as its `to`."),
+        ("12025550123", "12025550111", "not_listed",
+         "...0111 is not a `to`: it is the destination in line 2."),
+        ("12025550123", "12025550199", "not_listed",
+         "12025550199 is not a `to`: it is the masking ID in line 2."),
+        ("12025550123", "2025550102", "not_listed",
+         "...0102 is not listed, but line 5 has 12025550102."),
+        ("12025550123", "2025550177", "not_listed",
+         "...0177 is not listed, but line 6 has ...0177."),
+        ("12025550199", "12025550100", "loop", f"The caller's number, 12025550199, is {OWN}"),
+        ("sip:12025550199@example.com", "12025550100", "loop",
+         f"The caller's number, ...0199, contains {OWN}"),
+        ("12025550111", "12025550100", "caller_is_destination",
+         f"The caller's number, ...0111, is {THEMSELVES}"),
+    ],
+)  # fmt: skip
+def test_a_number_of_ours_is_shown_whole_and_a_persons_by_its_last_four_digits(
+    caller: str, dialled: str, reason: str, cause: str
+) -> None:
+    direct = "12025550177,,,12025550199,,,dialled by their own number\n"
+    listed = read_list(facts.ALLOW_LIST + (direct if "line 6" in cause else ""))
+    parties = phone.read(dialled), phone.read(caller)
+    assert nearest_cause(*parties, Reason(reason), listed) == cause
 
 
 @pytest.mark.parametrize(
@@ -91,7 +121,7 @@ def test_only_a_few_of_many_callers_are_named() -> None:
     listed = read_list("\n".join(["to,from,destination", *rows]))
     dialled, caller = PhoneNumber("12025550100"), PhoneNumber("12025550150")
     cause = nearest_cause(dialled, caller, Reason.CALLER_NOT_LISTED, listed)
-    assert cause.endswith("12025550114 (line 6) and 5 more.")
+    assert cause.endswith(", ...0114 (line 6) and 5 more.")
 
 
 @pytest.mark.parametrize("reason", [Reason.REPLAYED, Reason.CONFLICTING])

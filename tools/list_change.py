@@ -1,0 +1,102 @@
+"""Changes a list that a server may be serving: nothing is left behind that it would refuse.
+
+Whether the server serves real numbers is asked before anything is written. Once it is written, the
+server is asked until it serves the change; what it refuses is taken back. Without a server the list
+is changed all the same. What is in the way is a `CommandError`.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import phone
+from allow_list import reader
+from config import API_KEY, CUSTOMER_ID, Settings
+from routing import AllowList, AllowListError
+from serving.sources import row_defaults
+from tools import live_list
+from tools.list_editor import editor, pairs
+from tools.list_editor.editor import Changed, Parse
+from tools.list_editor.turns import Patience
+from tools.live_list import Served
+from tools.outcome import CommandError, Status
+
+_IN_THE_WAY: dict[type[Exception], tuple[str, Status]] = {
+    phone.PhoneError: ("bad_number", Status.FAULTS),
+    pairs.NoneFreeError: ("no_number_free", Status.NONE_FREE),
+    pairs.PairError: ("no_pair", Status.IN_THE_WAY),
+    editor.NoListError: ("faults", Status.FAULTS),
+    editor.BusyError: ("list_busy", Status.IN_THE_WAY),
+    editor.AppendError: ("list_not_writable", Status.NOT_WRITABLE),
+}
+
+
+@contextlib.contextmanager
+def in_the_way() -> Iterator[None]:
+    """Raise `CommandError` for what keeps people from being paired or a list from being changed."""
+    try:
+        yield
+    except tuple(_IN_THE_WAY) as error:
+        word, status = next(found for kind, found in _IN_THE_WAY.items() if isinstance(error, kind))
+        raise CommandError(word, str(error), status) from None
+
+
+def parse_of(settings: Settings, *, only_fictional: bool = False) -> Parse:
+    """Return what reads a list from its lines, by every rule."""
+
+    def parse(lines: list[str]) -> AllowList:
+        return reader.parse(lines, row_defaults(settings), only_fictional=only_fictional)
+
+    return parse
+
+
+def accepted_by_server(settings: Settings) -> Parse:
+    """Return what reads a list as `parse_of` does, and refuses one that the server would refuse.
+
+    The server is asked once, now.
+    """
+    health = live_list.ask(settings)
+    parse = parse_of(settings)
+    if not health or health["real_numbers"]:
+        return parse
+
+    def accept(lines: list[str]) -> AllowList:
+        allow_list = parse(lines)
+        try:
+            parse_of(settings, only_fictional=True)(lines)
+        except AllowListError as error:
+            got = error.faults[0].message.partition(", got ")[2].partition(";")[0]
+            raise real_number_refused(settings, got) from None
+        return allow_list
+
+    return accept
+
+
+def real_number_refused(settings: Settings, got: str) -> CommandError:
+    """Return what is in the way of real numbers, if the server has no key."""
+    message = (
+        f"the server on {live_list.address(settings)} has no key, so it refuses a list with real"
+        f" numbers, got {got}; nothing has changed; set {CUSTOMER_ID} and {API_KEY} for the server,"
+        " and start it again"
+    )
+    return CommandError("server_refuses", message, Status.SERVER_REFUSES)
+
+
+def served_or_taken_back(settings: Settings, changed: Changed, patience: Patience) -> Served:
+    """Return once a change is served, or not within two seconds; take back what is refused."""
+    found = live_list.wait_until_live(settings, changed.modified_ns)
+    if not found.is_refused:
+        return found
+    text = f"the server on {live_list.address(settings)} refuses the new list: {found.cause}"
+    try:
+        editor.take_back(Path(settings.allow_list), changed, patience)
+    except editor.AppendError as error:
+        text += f"; the list holds the change, as it could not be taken back: {error}"
+    else:
+        text += "; it was taken back, so nothing has changed; the server's lines say more"
+    raise CommandError("server_refuses", text, Status.SERVER_REFUSES)
+
+
+def status_of(served: Served) -> Status:
+    """Return the exit status of a change that was done."""
+    return Status.NOT_LIVE if served.is_live is False else Status.DONE

@@ -16,12 +16,11 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
-from waitress.server import BaseWSGIServer, create_server
+from waitress.server import create_server
 from waitress.utilities import RequestEntityTooLarge
 
 MAX_CONNECTIONS = 2000 if hasattr(select, "poll") else 480  # Windows' select takes no more
@@ -53,6 +52,9 @@ _REMEDIES = {
     errno.EADDRINUSE: "stop the program that uses it, or set another port",
     errno.EACCES: "set a port above 1023, or let a proxy listen on this one",
 }
+_OTHER_REMEDY = "set host to a name or an address of this machine"
+
+_Notify = Callable[[str], None]
 
 
 class ServeError(Exception):
@@ -60,48 +62,32 @@ class ServeError(Exception):
 
 
 def serve(
-    app: Any,
-    *,
-    host: str,
-    port: int,
-    threads: int,
-    on_listening: Callable[[int], None],
-    on_rejected: Callable[[str], None],
-    **limits: int,
+    app: Any, *, on_listening: Callable[[int], None], on_rejected: _Notify, **settings: Any
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, answer what was sent before it, and return within 10 s.
 
     A second signal ends the process at once. `on_listening` gets the port once connections are
     accepted; port 0 takes a free one. `on_rejected` gets the cause, from any thread, of each
-    request that never reaches the app or gets no answer. `limits` stand in place of some of
-    `LIMITS`. Raises `ServeError` if the server cannot listen on the address.
+    request that never reaches the app or gets no answer. `settings` are waitress's: `host`, `port`,
+    `threads`, and others in place of some of `LIMITS`. Raises `ServeError` if the server cannot
+    listen on the address.
     """
-    limit = _connection_limit()
     _report_errors(on_rejected)
-    connections = _Connections(_listen(app, host, port, threads, limit, **limits), limit)
-    is_stopping = _stop_signal()
+    connections = _Connections(app, **settings)
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
     on_listening(int(connections.listeners[0].effective_port))
-    while not is_stopping():
+    while signal.getsignal(signal.SIGTERM) is _stop:
         connections.run_once(_SWEEP_EVERY_S)
         connections.sweep()
     connections.drain()
     connections.close()
 
 
-def _listen(
-    app: Any, host: str, port: int, threads: int, limit: int, **limits: int
-) -> dict[int, Any]:
-    """Listen; return the map of all sockets, to which waitress adds each new connection."""
-    sockets: dict[int, Any] = {}
-    settings = LIMITS | {"connection_limit": limit, "host": host, "port": port, "threads": threads}
-    try:
-        create_server(app, map=sockets, **(settings | limits))
-    except (OSError, ValueError) as error:
-        code = getattr(error, "errno", None)
-        cause = getattr(error, "strerror", None) or f"{error}".rstrip(".")
-        remedy = _REMEDIES.get(code or 0, "set host to a name or an address of this machine")
-        raise ServeError(f"cannot listen on {host}:{port}: {cause}; {remedy}") from None
-    return sockets
+def _stop(*_: object) -> None:
+    """Have `serve` stop, which sees that it no longer handles signals; a second one ends us."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 class _Connection(HTTPChannel):
@@ -119,17 +105,14 @@ class _Connection(HTTPChannel):
 
     def received(self, data: bytes) -> bool:
         super().received(data)
+        request: Any = self.request
+        is_in_body = request is not None and request.body_rcv is not None
+        # What was read of the body and is not its content: the frames of its chunks.
+        framing = request.body_bytes_received - len(request.body_rcv) if is_in_body else 0
         # At once: to answer or read on would take the time that others wait.
-        if len(self.requests) > _MAX_WAITING_REQUESTS or self._framing_bytes() > _MAX_FRAMING_BYTES:
+        if len(self.requests) > _MAX_WAITING_REQUESTS or framing > _MAX_FRAMING_BYTES:
             self.drop(_CUT_OFF)
         return True
-
-    def _framing_bytes(self) -> int:
-        """Return how much of the body that is being read was not content but frames of chunks."""
-        request = self.request
-        if request is None or not request.chunked or request.body_rcv is None:
-            return 0
-        return int(request.body_bytes_received - len(request.body_rcv))
 
     def service(self) -> None:
         request = self.requests[0]
@@ -169,9 +152,18 @@ class _Connection(HTTPChannel):
 class _Connections:
     """All connections: accepts new ones, closes those that are late, and makes room."""
 
-    def __init__(self, sockets: dict[int, Any], limit: int) -> None:
-        self._sockets, self._limit, self._next_sweep_s = sockets, limit, 0.0
-        self.listeners: list[Any] = [x for x in sockets.values() if isinstance(x, BaseWSGIServer)]
+    def __init__(self, app: Any, *, host: str, port: int, **settings: Any) -> None:
+        self._sockets: dict[int, Any] = {}  # to which waitress adds each new connection
+        self._next_sweep_s = 0.0
+        settings = LIMITS | {"connection_limit": _connection_limit()} | settings
+        try:
+            create_server(app, map=self._sockets, host=host, port=port, **settings)
+        except (OSError, ValueError) as error:
+            cause = getattr(error, "strerror", None) or f"{error}".rstrip(".")
+            remedy = _REMEDIES.get(getattr(error, "errno", 0), _OTHER_REMEDY)
+            raise ServeError(f"cannot listen on {host}:{port}: {cause}; {remedy}") from None
+        self.listeners = [found for found in self._sockets.values() if found.accepting]
+        self._limit = self.listeners[0].adj.connection_limit
         for listener in self.listeners:
             listener.channel_class = _Connection
 
@@ -196,8 +188,8 @@ class _Connections:
         is_full = len(self._sockets) >= self._limit
         patience_s, cause = (_MIN_WAIT_S, _NO_ROOM) if is_full else (MAX_WAIT_S, _CUT_OFF)
         late = [connection for connection in self._all() if connection.is_late(now_s, patience_s)]
-        late.sort(key=lambda connection: connection.since_s)
-        for connection in late[: self._limit // 10 + 1]:  # good clients wait until this is done
+        # Not all at once: good clients wait until this is done.
+        for connection in sorted(late, key=lambda late: late.since_s)[: self._limit // 10 + 1]:
             connection.drop(cause)
         self._accept()
 
@@ -237,7 +229,7 @@ def _connection_limit() -> int:
     return MAX_CONNECTIONS if files < 0 else min(MAX_CONNECTIONS, files - _OTHER_FILES)
 
 
-def _report_errors(on_rejected: Callable[[str], None]) -> None:
+def _report_errors(on_rejected: _Notify) -> None:
     """Report what is logged as an error, print nothing: waitress's text may hold a client's."""
 
     def report(record: logging.LogRecord) -> bool:
@@ -245,19 +237,5 @@ def _report_errors(on_rejected: Callable[[str], None]) -> None:
         return False
 
     logger = logging.getLogger("waitress")
-    logger.filters, logger.propagate = [report], False
+    logger.filters = [report]
     logger.setLevel(logging.ERROR)
-
-
-def _stop_signal() -> Callable[[], bool]:
-    """Return a function that says whether a signal to stop has come; a second one ends us."""
-    received: list[int] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        for stopping in _SIGNALS:
-            signal.signal(stopping, signal.SIG_DFL)
-
-    for stopping in _SIGNALS:
-        signal.signal(stopping, stop)
-    return lambda: bool(received)

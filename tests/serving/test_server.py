@@ -23,7 +23,6 @@ from serving.server import (
     _MAX_WAITING_REQUESTS,
     LIMITS,
     _Connections,
-    _listen,
     _report_errors,
 )
 
@@ -278,13 +277,16 @@ def test_a_wall_clock_that_jumps_back_keeps_no_connection_open() -> None:
         assert everything(half) == b""
 
 
+def listen(app: Any, *, threads: int, limit: int) -> _Connections:
+    return _Connections(app, host="127.0.0.1", port=0, threads=threads, connection_limit=limit)
+
+
 def test_a_wall_clock_that_goes_back_does_not_hold_up_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Not even of a server of which a request never ends."""
     answered = threading.Event()
-    sockets = _listen(lambda *_: [], "127.0.0.1", 0, threads=1, limit=100)
-    connections = _Connections(sockets, 100)
+    connections = listen(lambda *_: [], threads=1, limit=100)
     dispatcher = connections.listeners[0].task_dispatcher
     dispatcher.add_task(SimpleNamespace(service=answered.wait))
     assert eventually(lambda: not dispatcher.queue)
@@ -303,8 +305,7 @@ def test_a_stop_answers_also_on_connections_that_are_not_accepted_yet() -> None:
         start_response("200 OK", [("Content-Length", "4")])
         return [b"done"]
 
-    sockets = _listen(app, "127.0.0.1", 0, threads=1, limit=100)
-    connections = _Connections(sockets, 100)
+    connections = listen(app, threads=1, limit=100)
     with connect(int(connections.listeners[0].effective_port)) as client:
         client.sendall(post("/"))
         connections.drain()
@@ -322,8 +323,7 @@ def test_a_stop_waits_for_what_is_done_for_a_client_that_has_gone() -> None:
         start_response("200 OK", [("Content-Length", "4")])
         return [b"done"]
 
-    sockets = _listen(app, "127.0.0.1", 0, threads=1, limit=100)
-    connections = _Connections(sockets, 100)
+    connections = listen(app, threads=1, limit=100)
     with connect(int(connections.listeners[0].effective_port)) as client:
         client.sendall(post("/"))
         connections._accept()
@@ -337,8 +337,7 @@ def test_at_the_limit_who_has_waited_longest_and_for_a_second_makes_room() -> No
     """Three connections at most: the limit counts what listens and what wakes the loop too."""
     causes: list[str] = []
     _report_errors(causes.append)
-    sockets = _listen(lambda *_: [], "127.0.0.1", 0, threads=0, limit=5)
-    connections = _Connections(sockets, 5)
+    connections = listen(lambda *_: [], threads=0, limit=5)
     waited: dict[Any, int] = {}
     left = []
     with ExitStack() as stack:
@@ -350,7 +349,7 @@ def test_at_the_limit_who_has_waited_longest_and_for_a_second_makes_room() -> No
             connections._next_sweep_s = 0.0
             connections.sweep()
             left.append([waited[connection] for connection in connections._all()])
-    wasyncore.close_all(sockets)
+    wasyncore.close_all(connections._sockets)
     assert left == [[-60], [-60, 3], [-60, 3], [-60, -60], [-60, -60, -60]]
     assert causes == ["closed to make room, because the limit of connections is reached"] * 2
 
@@ -360,8 +359,7 @@ def late(*parts: bytes) -> str:
 
     The app is never called: no thread runs. The clock is the test's.
     """
-    sockets = _listen(lambda *_: [], "127.0.0.1", 0, threads=0, limit=100)
-    connections = _Connections(sockets, 100)
+    connections = listen(lambda *_: [], threads=0, limit=100)
     seen = ""
     with connect(int(connections.listeners[0].effective_port)) as client:
         connections.run_once(5)
@@ -372,7 +370,7 @@ def late(*parts: bytes) -> str:
                 client.sendall(part)
                 connections.run_once(5)
             seen += "x" if connection.is_late(began_s + seconds, 2.5) else "."
-    wasyncore.close_all(sockets)
+    wasyncore.close_all(connections._sockets)
     return seen
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 OLDEST = (3, 11)
 
-_FOLDER = Path(__file__).resolve().parent.parent
 _PYTHON = Path(".venv", "Scripts" if os.name == "nt" else "bin", "python")
-_ANEW = (
-    "in {}, remove the folder .venv if there is one, and make it anew:"
-    " python3 -m venv .venv && {} -m pip install --no-user -r requirements.txt"
+_REMEDY = (
+    "in {folder}, use {python}; if there is none, or this is it, remove .venv and make it anew:"
+    " python3 -m venv .venv && {python} -m pip install --no-user -r requirements.txt"
 )
 
 
@@ -39,14 +38,5 @@ def _report(kind: "type[BaseException]", error: BaseException, trace: object) ->
         sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
         return
     package = error.name.partition(".")[0]
-    sys.stderr.write(f"wanted the package {package}, got none in {sys.executable}; {_advice()}\n")
-
-
-def _advice() -> str:
-    """Return what to do: a `.venv` that was moved, or whose Python was upgraded, is of no use."""
-    python = _FOLDER / _PYTHON
-    # Not by the file: the Python of a virtual environment is a link to another one.
-    is_it = Path(sys.executable).parent.resolve() == python.parent.resolve()
-    if python.exists() and not is_it:
-        return f"run {python} instead"
-    return _ANEW.format(_FOLDER, _PYTHON)
+    remedy = _REMEDY.format(folder=Path(__file__).resolve().parent.parent, python=_PYTHON)
+    sys.stderr.write(f"wanted the package {package}, got none in {sys.executable}; {remedy}\n")

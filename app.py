@@ -20,8 +20,7 @@ if __name__ == "__main__":
     import signal
 
     # First of all: to a server it means "read the list again", and that is about to be done.
-    if hasattr(signal, "SIGHUP"):
-        hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    hangup = hasattr(signal, "SIGHUP") and signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     import sys
     from pathlib import Path
@@ -43,6 +42,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from typing import Any
 
 from bottle import Bottle, HTTPError, HTTPResponse, request
@@ -56,10 +56,8 @@ from commands import Command, NoAction
 from config import HEALTH_PATH, ConfigError, Settings, prompts
 from events import EventError
 from routing import Decision, decide
-from serving import start
+from serving import sources, start
 from serving.lines import ERROR, Lines, write_stderr
-from serving.sources import load, now, open_log
-from serving.start import server_parser
 from signature import SignatureError
 
 MAX_BODY_BYTES = 65_536
@@ -67,18 +65,9 @@ MAX_FAILED_SIGNATURES = 3  # with our customer id, one after the other: then `/h
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 _NO_SUCH_PAGE = "wanted POST on the event path"
-_STATUS = {
-    "bad_json": 400,
-    "bad_text": 400,
-    "bad_event": 400,
-    "unauthorized": 401,
-    "not_found": 404,
-    "method_not_allowed": 405,
-    "too_large": 413,
-    "unsupported_media_type": 415,
-    "internal": 500,
-    "log_unavailable": 503,
-}
+_STATUS = {"bad_json": 400, "bad_text": 400, "bad_event": 400, "unauthorized": 401}
+_STATUS |= {"not_found": 404, "method_not_allowed": 405, "too_large": 413}
+_STATUS |= {"unsupported_media_type": 415, "internal": 500, "log_unavailable": 503}
 _HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
 
 
@@ -101,18 +90,44 @@ class Handlers:
         self._last_rejected: dict[str, str | None] | None = None
         self._failed_signatures: deque[str] = deque(maxlen=MAX_FAILED_SIGNATURES)
 
-    def receive_event(self) -> HTTPResponse:
-        """Answer one event from TeleSign with a command."""
+    def answer(self, handler: Callable[[], HTTPResponse]) -> HTTPResponse:
+        """Return the answer of a handler; log an exception and answer with its HTTP status.
+
+        The line says the shape of what came only if it was signed: a stranger could choose its
+        words.
+        """
         try:
-            return self._answer_event()
+            if not _is_exact_path(request.environ):
+                return self.refuse("not_found", _NO_SUCH_PAGE)
+            return handler()
         except (EventError, SignatureError, LogUnavailable) as error:
-            rejected = {"time": _utc(self.clock().utc), "error": error.word, "cause": error.cause}
-            self._last_rejected = rejected
+            now = _utc(self.clock().utc)
+            self._last_rejected = {"time": now, "error": error.word, "cause": error.cause}
             if isinstance(error, SignatureError) and error.names_us:
                 self._failed_signatures.append(error.cause)
-            raise
+            shape = getattr(error, "shape", "") if self.settings.verified else ""
+            return self.refuse(error.word, error.cause, shape=shape)
+        except Exception as error:  # noqa: BLE001 - the sender waits for an answer
+            self.lines.failure(error)
+            return _answer(_compact({"error": "internal"}), 500)
 
-    def _answer_event(self) -> HTTPResponse:
+    def refuse(self, word: str, cause: str, *, shape: str = "") -> HTTPResponse:
+        """Log a request that is turned away, and return the answer that says so."""
+        self.lines.rejection(word, cause, shape=shape)
+        return _answer(_compact({"error": word}), _STATUS[word])
+
+    def answer_bottle_error(self, error: HTTPError) -> HTTPResponse:
+        """Return our answer to a path or a method that Bottle has no route for."""
+        words = {404: "not_found", 405: "method_not_allowed"}
+        is_exact = _is_exact_path(request.environ)
+        word = words.get(error.status_code, "internal") if is_exact else "not_found"
+        refusal = self.refuse(word, "refused by Bottle" if word == "internal" else _NO_SUCH_PAGE)
+        if word == "method_not_allowed":
+            refusal.set_header("Allow", error.get_header("Allow"))
+        return refusal
+
+    def receive_event(self) -> HTTPResponse:
+        """Answer one event from TeleSign with a command."""
         started = time.perf_counter()
         environ = request.environ
         body = _read_body(environ)
@@ -168,7 +183,7 @@ def create_app(
     calls: CallStore,
     lines: Lines,
     *,
-    clock: Callable[[], Timestamp] = now,
+    clock: Callable[[], Timestamp] = sources.now,
 ) -> Bottle:
     """Return the Bottle app, a WSGI callable, that answers by these settings and this list.
 
@@ -176,53 +191,16 @@ def create_app(
     """
     handlers = Handlers(settings, allow_list, calls, lines, clock)
     app = Bottle()
-    app.default_error_handler = partial(_answer_bottle_error, lines)
-    receive_event = partial(_answer_errors, lines, handlers.receive_event, signed=settings.verified)
-    app.route(settings.event_path, "POST", receive_event)
-    app.route(HEALTH_PATH, "GET", partial(_answer_errors, lines, handlers.health))
+    app.default_error_handler = handlers.answer_bottle_error
+    app.route(settings.event_path, "POST", partial(handlers.answer, handlers.receive_event))
+    app.route(HEALTH_PATH, "GET", partial(handlers.answer, handlers.health))
     return app
-
-
-def _answer_errors(
-    lines: Lines, handler: Callable[[], HTTPResponse], *, signed: bool = False
-) -> HTTPResponse:
-    """Return the answer of a handler; log an exception and answer with its HTTP status.
-
-    The line says the shape of what came only if it was `signed`: a stranger could choose its words.
-    """
-    try:
-        if not _is_exact_path(request.environ):
-            raise EventError("not_found", _NO_SUCH_PAGE)
-        return handler()
-    except (EventError, SignatureError, LogUnavailable) as error:
-        shape = getattr(error, "shape", "") if signed else ""
-        lines.rejection(error.word, error.cause, shape=shape)
-        return _refusal(error.word)
-    except Exception as error:  # noqa: BLE001 - the sender waits for an answer
-        lines.failure(error)
-        return _refusal("internal")
-
-
-def _answer_bottle_error(lines: Lines, error: HTTPError) -> HTTPResponse:
-    """Return our answer to a path or a method that Bottle has no route for."""
-    words = {404: "not_found", 405: "method_not_allowed"}
-    is_exact = _is_exact_path(request.environ)
-    word = words.get(error.status_code, "internal") if is_exact else "not_found"
-    lines.rejection(word, "refused by Bottle" if word == "internal" else _NO_SUCH_PAGE)
-    refusal = _refusal(word)
-    if word == "method_not_allowed":
-        refusal.set_header("Allow", error.get_header("Allow"))
-    return refusal
 
 
 @lru_cache
 def _reply(command: Command, carry_on: str) -> HTTPResponse:
     """Return the answer that is a command; `carry_on` is what is sent to leave a call as it is."""
     return _answer(carry_on if isinstance(command, NoAction) else command.to_json())
-
-
-def _refusal(word: str) -> HTTPResponse:
-    return _answer(_compact({"error": word}), _STATUS[word])
 
 
 def _answer(text: str, status: int = 200) -> HTTPResponse:
@@ -250,14 +228,11 @@ def _is_exact_path(environ: Mapping[str, Any]) -> bool:
 def _read_body(environ: Mapping[str, Any]) -> bytes:
     """Return the body exactly as it was sent; never read more than the limit and one byte."""
     declared = environ.get("CONTENT_LENGTH") or ""
-    if declared.isdecimal():
-        if len(declared) > 9 or int(declared) > MAX_BODY_BYTES:
-            raise EventError("too_large", "too large")
-        size = int(declared)
-    else:
-        size = MAX_BODY_BYTES + 1 if environ.get("wsgi.input_terminated") else 0
-    body: bytes = environ["wsgi.input"].read(size)
-    if len(body) > MAX_BODY_BYTES:
+    undeclared = MAX_BODY_BYTES + 1 if environ.get("wsgi.input_terminated") else 0
+    size = int(declared[:9]) if declared.isdecimal() else undeclared
+    is_too_large = declared.isdecimal() and size > MAX_BODY_BYTES
+    body: bytes = b"" if is_too_large else environ["wsgi.input"].read(size)
+    if is_too_large or len(body) > MAX_BODY_BYTES:
         raise EventError("too_large", "too large")
     return body
 
@@ -266,8 +241,7 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if media_type != "application/json" or encoding not in ("", "identity"):
-        cause = "wanted application/json, not compressed"
-        raise EventError("unsupported_media_type", cause)
+        raise EventError("unsupported_media_type", "wanted application/json, not compressed")
 
 
 def __getattr__(name: str) -> Bottle:
@@ -276,8 +250,8 @@ def __getattr__(name: str) -> Bottle:
         raise AttributeError(name)
     lines = Lines()
     try:
-        settings, allow_list = load(None, os.environ)
-        calls = open_log(settings, lines.notice)
+        settings, allow_list = sources.load(None, os.environ)
+        calls = sources.open_log(settings, lines.notice)
     except (ConfigError, StoreError) as error:
         write_stderr(f"{error}", priority=ERROR)
         raise SystemExit(3) from None  # gunicorn ends, instead of starting worker after worker
@@ -290,17 +264,14 @@ def __getattr__(name: str) -> Bottle:
 
 def main(before_command: Callable[[], object] = lambda: None) -> int:
     """Serve, or run the command that the command line names; return the exit status."""
-    options, words = server_parser(add_help=False).parse_known_args()
+    options, words = start.server_parser(add_help=False).parse_known_args()
     if not words:
         return start.run(create_app, options.config)
     before_command()
-    try:
-        from tools import main as tools
-    except ModuleNotFoundError as error:
-        if error.name != "tools":
-            raise
-        server_parser().parse_args()  # helps, or names the word that it does not know
-        return 2
+    if find_spec("tools") is None:
+        start.server_parser().parse_args()  # helps, or names the word that it does not know; exits
+    from tools import main as tools
+
     return tools.main()
 
 

@@ -59,12 +59,12 @@ def write_stderr(text: str, *, priority: str = "") -> None:
     fit = _wrap if os.isatty(2) else str
     lines = "".join(f"{prefix}{fit(line)}\n" for line in text.splitlines())
     with contextlib.suppress(OSError):
-        os.write(2, lines.encode(_encoding_of(sys.stderr), "backslashreplace"))
+        os.write(2, _encode(lines, sys.stderr))
 
 
-def _encoding_of(stream: object) -> str:
-    """Return the encoding of standard output or error; it is `None` if it was closed."""
-    return getattr(stream, "encoding", None) or "utf-8"
+def _encode(text: str, stream: object) -> bytes:
+    """Encode a text as standard output or error does; that is `None` if it was closed."""
+    return text.encode(getattr(stream, "encoding", None) or "utf-8", "backslashreplace")
 
 
 def _is_journal(fd: int) -> bool:
@@ -146,8 +146,8 @@ class Lines:
         self._fd = fd
         readable = os.isatty(fd) if readable is None else readable
         self._format = _as_text if readable else _as_json
-        self._has_priorities = _is_journal(fd)
-        self._encoding = _encoding_of(sys.stdout) if readable else "utf-8"
+        self._priority = _priority if _is_journal(fd) else lambda _: ""
+        self._stream = sys.stdout if readable else None
         # The lock guards the counts and `_last_shown`; the queue needs none.
         self._lock = threading.Lock()
         self._events, self._rejected = Counter[str](), Counter[str]()
@@ -162,12 +162,8 @@ class Lines:
     def counts(self) -> dict[str, object]:
         """Return the counts since the start; they hold no number and no name but our own."""
         with self._lock:
-            return {
-                "events": dict(sorted(self._events.items())),
-                "rejected": dict(sorted(self._rejected.items())),
-                "errors": self._errors,
-                "dropped_lines": self._dropped,
-            }
+            counts: dict[str, object] = {"errors": self._errors, "dropped_lines": self._dropped}
+            return {"events": dict(self._events), "rejected": dict(self._rejected)} | counts
 
     def event(self, event: Event, call: CallState, decision: Decision, seconds: float) -> None:
         """Print and count an event that was answered; `call` is its state before the event."""
@@ -228,27 +224,23 @@ class Lines:
         requests go on, each at the cost of a dropped line. It is a daemon, and `close` waits for it
         no longer than `_MAX_CLOSING_S`, so a blocked output does not keep the process alive either.
         """
-        closing = False
-        while not closing:
+        gathered: list[_Line | None] = []
+        while None not in gathered:
             gathered = [self._waiting.get()]
             time.sleep(_GATHER_S)
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    gathered.append(self._waiting.get_nowait())
-            closing = None in gathered
+            gathered += [self._waiting.get() for _ in range(self._waiting.qsize())]
             self._write("".join(self._format_line(*line) for line in gathered if line is not None))
 
     def _format_line(self, now: float, make_members: Callable[[], _Members]) -> str:
         try:
             members = make_members()
-            prefix = _priority(members) if self._has_priorities else ""
-            return f"{prefix}{self._format(members, now)}\n"
+            return f"{self._priority(members)}{self._format(members, now)}\n"
         except Exception:  # noqa: BLE001 - it would end the thread, and every later line be lost
             self._drop(1)
             return ""
 
     def _write(self, text: str) -> None:
-        data = self._line_end + text.encode(self._encoding, "backslashreplace")
+        data = self._line_end + _encode(text, self._stream)
         while data:
             try:
                 data = data[os.write(self._fd, data) :]

@@ -30,11 +30,8 @@ CreateApp = Callable[[Settings, LiveAllowList, CallStore, Lines], Any]
 
 def server_parser(*, add_help: bool = True) -> ArgumentParser:
     """Return the parser of what the server itself understands."""
-    parser = ArgumentParser(
-        description="Connect phone calls through masking numbers."
-        " Without a command, run the webhook server.",
-        add_help=add_help,
-    )
+    text = "Connect phone calls through masking numbers. Without a command, run the webhook server."
+    parser = ArgumentParser(description=text, add_help=add_help)
     parser.add_argument("--version", action="version", version=f"masked-calls {VERSION}")
     add_settings_file(parser)
     return parser
@@ -71,14 +68,10 @@ def run(create_app: CreateApp, settings_file: Path | None) -> int:
             allow_list.watch(lines.notice)
             if hasattr(signal, "SIGHUP"):
                 signal.signal(signal.SIGHUP, lambda *_: allow_list.request_reload())
-            server.serve(
-                create_app(settings, allow_list, calls, lines),
-                host=settings.host,
-                port=settings.port,
-                threads=settings.threads,
-                on_listening=print_banner,
-                on_rejected=partial(lines.rejection, "bad_request"),
-            )
+            app = create_app(settings, allow_list, calls, lines)
+            on_rejected = partial(lines.rejection, "bad_request")
+            given = {"host": settings.host, "port": settings.port, "threads": settings.threads}
+            server.serve(app, on_listening=print_banner, on_rejected=on_rejected, **given)
         finally:
             lost = calls.close()
     except (StoreError, ServeError) as error:
@@ -90,11 +83,9 @@ def run(create_app: CreateApp, settings_file: Path | None) -> int:
 
 def _open_standard_files() -> None:
     """Open standard input and output if they are closed, or a socket would take their numbers."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:  # always the lowest that is free
+        pass
+    os.close(fd)
 
 
 def startup_banner(settings: Settings, file: Path, allow_list: AllowList, port: int) -> str:
@@ -104,12 +95,15 @@ def startup_banner(settings: Settings, file: Path, allow_list: AllowList, port: 
     rows = f"rows: {len(allow_list)}" + ("" if len(allow_list) else " (every call is refused)")
     requests, next_step = _requests_and_next_step(settings)
     settings_from = file.resolve() if file.exists() else f"no {file}: environment and defaults"
+    kept = "NONE: no calls are kept, and a restart forgets those in progress"
+    if settings.call_log:
+        kept = f"{writer.store_of(settings.call_log).place}, kept for {settings.keep_days} days"
     return (
         f"Masked calls on {address}{settings.event_path}\n"
         f"  requests    {requests}\n"
         f"  settings    {settings_from}\n"
         f"  allow-list  {Path(settings.allow_list).resolve()}, {rows}\n"
-        f"  call log    {_call_log(settings)}\n"
+        f"  call log    {kept}\n"
         f"  health      {address}{HEALTH_PATH}\n"
         f"  next        {next_step}"
     )
@@ -117,17 +111,9 @@ def startup_banner(settings: Settings, file: Path, allow_list: AllowList, port: 
 
 def _requests_and_next_step(settings: Settings) -> tuple[str, str]:
     if settings.verified:
-        return (
-            f"signatures are verified; keys: {len(settings.api_keys)}",
-            f"give TeleSign's support https://<your tunnel>{settings.event_path}",
-        )
+        next_step = f"give TeleSign's support https://<your tunnel>{settings.event_path}"
+        return f"signatures are verified; keys: {len(settings.api_keys)}", next_step
     next_step = "set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY for real numbers"
     if settings.api_keys:
         next_step = "remove verify_signatures = false, so that your keys are used"
     return "NOT VERIFIED: anybody who finds the address is answered", next_step
-
-
-def _call_log(settings: Settings) -> str:
-    if not settings.call_log:
-        return "NONE: no calls are kept, and a restart forgets those in progress"
-    return f"{writer.store_of(settings.call_log).place}, kept for {settings.keep_days} days"

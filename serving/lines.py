@@ -47,7 +47,6 @@ _Members = dict[str, Any]
 # When it happened, and what gives its members: called by the writer thread, so that a request
 # does not wait for that.
 _Line = tuple[float, Callable[[], _Members]]
-_json = json.JSONEncoder().encode
 
 
 def write_stderr(text: str, *, priority: str = "") -> None:
@@ -105,7 +104,7 @@ def _redact(number: PhoneNumber | NoNumber) -> str:
 
 def _as_json(members: _Members, now: float) -> str:
     time_utc = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
-    return _json({"time": time_utc.replace("+00:00", "Z"), **members})
+    return json.dumps({"time": time_utc.replace("+00:00", "Z"), **members})
 
 
 def _as_text(members: _Members, now: float) -> str:
@@ -147,11 +146,10 @@ class Lines:
         readable = os.isatty(fd) if readable is None else readable
         self._format = _as_text if readable else _as_json
         self._priority = _priority if _is_journal(fd) else lambda _: ""
-        self._stream = sys.stdout if readable else None
         # The lock guards the counts and `_last_shown`; the queue needs none.
         self._lock = threading.Lock()
         self._events, self._rejected = Counter[str](), Counter[str]()
-        self._errors = self._dropped = 0
+        self._others = Counter(errors=0, dropped_lines=0)
         self._last_shown: dict[tuple[str, str], tuple[float, int]] = {}
         self._waiting: queue.SimpleQueue[_Line | None] = queue.SimpleQueue()
         self._line_end = b""  # written first: ends a line of which perhaps only a part was written
@@ -162,13 +160,12 @@ class Lines:
     def counts(self) -> dict[str, object]:
         """Return the counts since the start; they hold no number and no name but our own."""
         with self._lock:
-            counts: dict[str, object] = {"errors": self._errors, "dropped_lines": self._dropped}
-            return {"events": dict(self._events), "rejected": dict(self._rejected)} | counts
+            events, rejected = dict(self._events), dict(self._rejected)
+            return {"events": events, "rejected": rejected, **self._others}
 
     def event(self, event: Event, call: CallState, decision: Decision, seconds: float) -> None:
         """Print and count an event that was answered; `call` is its state before the event."""
-        with self._lock:
-            self._events["unknown" if isinstance(event, UnknownEvent) else event.name] += 1
+        self._count(self._events, "unknown" if isinstance(event, UnknownEvent) else event.name)
         self._enqueue(partial(_event_members, event, call, decision, seconds))
 
     def rejection(self, word: str, cause: str, *, shape: str = "") -> None:
@@ -190,8 +187,7 @@ class Lines:
     def failure(self, error: BaseException) -> None:
         """Print and count an unexpected exception, without its text, which may hold a number."""
         place = traceback.extract_tb(error.__traceback__)[-1]
-        with self._lock:
-            self._errors += 1
+        self._count(self._others, "errors")
         where = f"{Path(place.filename).name}:{place.lineno}"
         self._enqueue(partial(dict, error=type(error).__name__, where=where))
 
@@ -210,11 +206,11 @@ class Lines:
         if self._waiting.qsize() < MAX_WAITING_LINES:
             self._waiting.put((time.time(), members))
         else:
-            self._drop(1)
+            self._count(self._others, "dropped_lines")
 
-    def _drop(self, lines: int) -> None:
+    def _count(self, counts: Counter[str], name: str, times: int = 1) -> None:
         with self._lock:
-            self._dropped += lines
+            counts[name] += times
 
     def _run(self) -> None:
         """Write lines until `None` is in the queue, with one system call for all that gathered.
@@ -236,11 +232,11 @@ class Lines:
             members = make_members()
             return f"{self._priority(members)}{self._format(members, now)}\n"
         except Exception:  # noqa: BLE001 - it would end the thread, and every later line be lost
-            self._drop(1)
+            self._count(self._others, "dropped_lines")
             return ""
 
     def _write(self, text: str) -> None:
-        data = self._line_end + _encode(text, self._stream)
+        data = self._line_end + _encode(text, sys.stdout)
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
@@ -248,6 +244,6 @@ class Lines:
                 time.sleep(_GATHER_S)
             except OSError:
                 self._line_end = b"\n"
-                self._drop(text.count("\n"))
+                self._count(self._others, "dropped_lines", text.count("\n"))
                 return
         self._line_end = b""

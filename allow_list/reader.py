@@ -4,8 +4,8 @@
 whose last row has no line end may be half-written, so it is never read.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,36 +14,25 @@ import phone
 from allow_list import cells
 from allow_list.rows import COLUMNS, NO_LINE_END, RowError, header, rows
 from commands import Dial
-from phone import PhoneNumber
+from config import Settings
 from routing import AllowList, AllowListError, Route, RowFault
 
-_Reader = Callable[[str], Any]
+_Readers = dict[str, Callable[[str], Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class RowDefaults:
-    """What the settings say where a row says nothing."""
-
-    caller_id_number: PhoneNumber | None = None
-    max_call_duration_s: int | None = None
-    home_country_code: str = ""
-    refuses_withheld: bool = False
-
-
-def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
+def read(path: Path, settings: Settings, *, only_fictional: bool) -> AllowList:
     """Read the file. Raises `AllowListError` with all faults, also when there is no such file.
 
-    With `only_fictional`, as long as requests are not verified, one real number is a fault.
+    Of the settings, some count where a row says nothing. With `only_fictional`, as long as requests
+    are not verified, one real number is a fault.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        is_directory = isinstance(error, IsADirectoryError)
-        got = "got a directory" if is_directory else f"got: {error.strerror}"
         remedy = "set allow_list to its path, or run this in its folder"
         if isinstance(error, PermissionError):
             remedy = "the user who runs this has to be able to read it"
-        message = f"wanted a CSV file, {got}; {remedy}"
+        message = f"wanted a CSV file, got: {error.strerror}; {remedy}"
         raise AllowListError([RowFault(0, message)], unreadable=True) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
@@ -51,36 +40,24 @@ def read(path: Path, defaults: RowDefaults, *, only_fictional: bool) -> AllowLis
         raise AllowListError([RowFault(line, message)]) from None
     if text and not text.endswith("\n"):
         raise AllowListError([RowFault(text.count("\n") + 1, NO_LINE_END)])
-    return parse(_lines(text), defaults, only_fictional=only_fictional)
+    # One by one, so that a long file is not in memory twice. Only a line feed ends a line: after a
+    # form feed in a comment, where `splitlines` would end it, no row begins.
+    lines = (found[1] for found in re.finditer("(.*)\n", text))
+    return parse(lines, settings, only_fictional=only_fictional)
 
 
-def _lines(text: str) -> Iterator[str]:
-    """Yield the lines one by one, so that a long file is not in memory twice.
-
-    Only a line feed ends a line: after a form feed in a comment, where `splitlines` would end it,
-    no row begins.
-    """
-    start = 0
-    while (end := text.find("\n", start)) >= 0:
-        yield text[start:end]
-        start = end + 1
-
-
-def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) -> AllowList:
+def parse(lines: Iterable[str], settings: Settings, *, only_fictional: bool) -> AllowList:
     """Read an allow-list from its lines. Raises `AllowListError` with all faults at once.
 
     Empty rows and those that begin with `#` are passed over; the first other one is the header.
     """
     faults: list[RowFault] = []
-    routes = _routes(lines, defaults, faults)
+    routes = _routes(lines, settings, faults)
     if only_fictional:
         routes = _check_for_real_numbers(routes, faults)
+    own, refuses = settings.caller_id_number, settings.withheld_callers == "refuse"
     try:
-        allow_list = AllowList(
-            routes,
-            default_masking_id=defaults.caller_id_number,
-            refuses_withheld=defaults.refuses_withheld,
-        )
+        allow_list = AllowList(routes, default_masking_id=own, refuses_withheld=refuses)
     except AllowListError as error:
         raise AllowListError([*faults, *error.faults]) from None
     if faults:
@@ -88,7 +65,7 @@ def parse(lines: Iterable[str], defaults: RowDefaults, *, only_fictional: bool) 
     return allow_list
 
 
-def _routes(lines: Iterable[str], defaults: RowDefaults, faults: list[RowFault]) -> Iterator[Route]:
+def _routes(lines: Iterable[str], settings: Settings, faults: list[RowFault]) -> Iterator[Route]:
     """Yield each valid row as a route; add a fault for each other one."""
     found = rows(lines, faults)
     line, first = next(found, (0, []))
@@ -98,33 +75,26 @@ def _routes(lines: Iterable[str], defaults: RowDefaults, faults: list[RowFault])
         faults.append(RowFault(0, f"wanted a header line ({','.join(COLUMNS)}), got none"))
         return
     try:
-        readers = _readers(header(first), defaults)
+        readers = _readers(header(first), settings.home_country_code)
     except RowError as error:
         faults.append(RowFault(line, str(error)))
         return
     for line, row in found:
         try:
-            yield _route(_values(row, readers), defaults, line)
+            yield _route(_values(row, readers), settings, line)
         except RowError as error:
             faults.append(RowFault(line, str(error)))
 
 
-def _readers(columns: list[str], defaults: RowDefaults) -> dict[str, _Reader]:
-    """Return what reads the cells of each column."""
-    number = partial(cells.number, home_country_code=defaults.home_country_code)
-    known: dict[str, _Reader] = {
-        "to": number,
-        "from": number,
-        "destination": number,
-        "caller_id_number": number,
-        "max_call_duration": cells.duration_s,
-        "expires": cells.expires,
-        "note": str,
-    }
+def _readers(columns: list[str], home: str) -> _Readers:
+    """Return what reads the cells of each column; `home` is the home country code."""
+    number = partial(cells.number, home_country_code=home)
+    known: _Readers = dict.fromkeys(("to", "from", "destination", "caller_id_number"), number)
+    known |= {"max_call_duration": cells.duration_s, "expires": cells.expires, "note": str}
     return {column: known.get(column, cells.nothing) for column in columns}
 
 
-def _values(row: list[str], readers: dict[str, _Reader]) -> dict[str, Any]:
+def _values(row: list[str], readers: _Readers) -> dict[str, Any]:
     """Return the values of the cells that are not empty, by column.
 
     Raises `RowError` with everything that is wrong in the row.
@@ -144,17 +114,17 @@ def _values(row: list[str], readers: dict[str, _Reader]) -> dict[str, Any]:
     return values
 
 
-def _route(values: dict[str, Any], defaults: RowDefaults, line: int) -> Route:
+def _route(values: dict[str, Any], settings: Settings, line: int) -> Route:
     dialled = values["to"]
     destination = values.get("destination", dialled)
-    own = dialled if destination != dialled else defaults.caller_id_number
+    own = dialled if destination != dialled else settings.caller_id_number
     masking_id = values.get("caller_id_number", own)
     if masking_id is None:
         raise RowError(
             "caller_id_number: wanted a masking ID, here or in the setting of that name, got"
             " neither, and the destination is `to` itself"
         )
-    duration_s = values.get("max_call_duration", defaults.max_call_duration_s)
+    duration_s = values.get("max_call_duration", settings.max_call_duration)
     try:
         dial = Dial(destination, masking_id, duration_s)
     except ValueError as error:
@@ -175,13 +145,10 @@ def _check_for_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> 
                 break
     if first:
         line, column, got = first
-        faults.append(
-            RowFault(
-                line,
-                f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
-                f" TELESIGN_API_KEY is not set, got {got}; rows with real numbers: {count};"
-                " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned"
-                " away, or write verify_signatures = false to serve everybody who finds the"
-                " address",
-            )
+        message = (
+            f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
+            f" TELESIGN_API_KEY is not set, got {got}; rows with real numbers: {count};"
+            " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
+            " write verify_signatures = false to serve everybody who finds the address"
         )
+        faults.append(RowFault(line, message))

@@ -24,6 +24,7 @@ from allow_list.rows import COLUMNS
 from benchmarks import figures, machine
 from benchmarks.figures import Figure
 from benchmarks.servers import ROOT
+from config import Settings
 from phone import PhoneNumber
 from routing import AllowList, Route
 
@@ -55,7 +56,7 @@ def lines(rows: int) -> Iterator[str]:
 def load(path: Path) -> LoadCost:
     """Load a list in this process and return what that took."""
     before, started = machine.memory_mb(), time.perf_counter()
-    allow_list = reader.read(path, reader.RowDefaults(), only_fictional=False)
+    allow_list = reader.read(path, Settings(), only_fictional=False)
     seconds = time.perf_counter() - started
     held, peak = machine.memory_mb() - before, machine.memory_mb(peak=True)
     assert len(allow_list)  # noqa: S101 - it is held until here
@@ -79,8 +80,8 @@ def load_apart(rows: int) -> LoadCost:
 
 def look_ups(lengths: Sequence[int], rounds: int) -> dict[str, list[float]]:
     """Return the seconds that a look-up takes in a list of each length, round by round."""
-    defaults = reader.RowDefaults()
-    lists = {rows: reader.parse(lines(rows), defaults, only_fictional=False) for rows in lengths}
+    settings = Settings()
+    lists = {rows: reader.parse(lines(rows), settings, only_fictional=False) for rows in lengths}
     times: dict[str, list[float]] = {str(rows): [] for rows in lengths}
     for _ in range(rounds):
         for rows, allow_list in lists.items():

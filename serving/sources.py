@@ -11,7 +11,6 @@ from pathlib import Path
 
 import config
 from allow_list import reader
-from allow_list.reader import RowDefaults
 from allow_list.reload import LiveAllowList
 from call_log import writer
 from calls import CallStore, Timestamp
@@ -24,16 +23,6 @@ SETTINGS_FILE = Path("config.toml")
 def now() -> Timestamp:
     """Return the present time on both clocks."""
     return Timestamp(datetime.now(UTC), time.monotonic())
-
-
-def row_defaults(settings: Settings) -> RowDefaults:
-    """Return the defaults that the settings give to rows of the allow-list."""
-    return RowDefaults(
-        settings.caller_id_number,
-        settings.max_call_duration,
-        settings.home_country_code,
-        refuses_withheld=settings.withheld_callers == "refuse",
-    )
 
 
 def read_settings(
@@ -64,8 +53,8 @@ def load(
     Without `serving`, real numbers need no key: looking at a list answers nobody.
     """
     settings, faults = read_settings(path, environment, serving=serving)
-    file, defaults = Path(settings.allow_list), row_defaults(settings)
-    read = partial(reader.read, file, defaults, only_fictional=settings.only_fictional)
+    file, only_fictional = Path(settings.allow_list), settings.only_fictional
+    read = partial(reader.read, file, settings, only_fictional=only_fictional)
     try:
         live = LiveAllowList(file, read)
     except AllowListError as error:

@@ -267,7 +267,7 @@ def test_health_says_which_version_is_served_and_of_a_fault_only_the_place(
 ) -> None:
     file = tmp_path / "allowlist.csv"
     file.write_text(facts.ALLOW_LIST)
-    read = partial(reader.read, file, reader.RowDefaults(), only_fictional=False)
+    read = partial(reader.read, file, config.Settings(), only_fictional=False)
     listed = LiveAllowList(file, read)
     app = web(create_app(settings_of(), listed, InMemoryCalls(), lines.writer))
 

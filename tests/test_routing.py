@@ -90,7 +90,7 @@ def test_a_named_caller_is_known_by_a_clear_number_alone() -> None:
         assert find(facts.PAIR_NUMBER, phone.read(caller)) is Reason.BAD_NUMBER
 
 
-REFUSING = read_list(facts.ALLOW_LIST, refuses_withheld=True)
+REFUSING = read_list(facts.ALLOW_LIST, withheld_callers="refuse")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_caller_who_is_kept_out_does_not_pass_by_hiding_their_number() -> None
     )
     dialled = PhoneNumber(facts.DIALLED)
     for callers, hidden in ("connect", None), ("refuse", Reason.CALLER_WITHHELD):
-        listed = read_list(text, refuses_withheld=callers == "refuse")
+        listed = read_list(text, withheld_callers=callers)
         assert listed.find(dialled, PhoneNumber(facts.STRANGER), START) is Reason.EXPIRED
         assert isinstance(listed.find(dialled, PhoneNumber(facts.CALLER), START), Route)
         found = listed.find(dialled, NoNumber.WITHHELD, START)

@@ -13,7 +13,6 @@ import phone
 from allow_list import reader
 from config import API_KEY, CUSTOMER_ID, Settings
 from routing import AllowList, AllowListError
-from serving.sources import row_defaults
 from tools import live_list
 from tools.list_editor import editor, pairs
 from tools.list_editor.editor import Changed, Parse
@@ -45,7 +44,7 @@ def parse_of(settings: Settings, *, only_fictional: bool = False) -> Parse:
     """Return what reads a list from its lines, by every rule."""
 
     def parse(lines: list[str]) -> AllowList:
-        return reader.parse(lines, row_defaults(settings), only_fictional=only_fictional)
+        return reader.parse(lines, settings, only_fictional=only_fictional)
 
     return parse
 

@@ -9,8 +9,8 @@ import pytest
 from helpers import ROOT, read_list
 
 from allow_list import reader
-from allow_list.reader import RowDefaults
 from commands import Dial
+from config import Settings
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
 
@@ -18,15 +18,15 @@ HEADER = "to,from,destination,caller_id_number,max_call_duration,expires,note"
 A, B, C, D = (PhoneNumber(f"1202555010{n}") for n in "1234")
 
 
-def faults_of(*rows: str, only_fictional: bool = False, **defaults: Any) -> list[tuple[int, str]]:
+def faults_of(*rows: str, only_fictional: bool = False, **settings: Any) -> list[tuple[int, str]]:
     with pytest.raises(AllowListError) as caught:
-        reader.parse(rows, RowDefaults(**defaults), only_fictional=only_fictional)
+        reader.parse(rows, Settings(**settings), only_fictional=only_fictional)
     assert str(caught.value) == f"{len(caught.value.faults)} faults in the allow-list"
     return [(line, message) for line, message in caught.value.faults]
 
 
-def routes_of(*rows: str, **defaults: Any) -> list[Route]:
-    return list(read_list("\n".join(rows), **defaults))
+def routes_of(*rows: str, **settings: Any) -> list[Route]:
+    return list(read_list("\n".join(rows), **settings))
 
 
 def test_a_full_row_is_a_route_with_everything() -> None:
@@ -36,7 +36,7 @@ def test_a_full_row_is_a_route_with_everything() -> None:
 
 
 def test_empty_cells_mean_any_caller_to_itself_and_the_settings() -> None:
-    routes = routes_of(HEADER, f"{A},,,,,,", caller_id_number=D, max_call_duration_s=60)
+    routes = routes_of(HEADER, f"{A},,,,,,", caller_id_number=D, max_call_duration=60)
     assert routes == [Route(A, None, Dial(A, D, 60), None, line=2)]
 
 
@@ -228,12 +228,12 @@ def test_without_a_key_one_real_number_anywhere_is_a_fault() -> None:
 
 def test_without_a_key_fictional_numbers_are_fine() -> None:
     text = (ROOT / "allowlist.csv").read_text()
-    listed = reader.parse(text.splitlines(), RowDefaults(), only_fictional=True)
+    listed = reader.parse(text.splitlines(), Settings(), only_fictional=True)
     assert len(listed) == 4
 
 
 def read(path: Path) -> AllowList:
-    return reader.read(path, RowDefaults(), only_fictional=False)
+    return reader.read(path, Settings(), only_fictional=False)
 
 
 def test_a_file_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from helpers import PrintedLines, live, payload, post, settings_of, signed, web
 from processes import ServerProcess
 
 from allow_list import reader
-from allow_list.reader import RowDefaults
 from allow_list.reload import LiveAllowList
 from app import create_app
 from call_log.memory import InMemoryCalls
+from config import Settings
 from routing import AllowListError, RowFault
 from serving.sources import load
 
@@ -129,7 +129,7 @@ class Checked:
         self.path = path
         path.write_text(facts.ALLOW_LIST)
         self.clock = Clock()
-        read = partial(reader.read, path, RowDefaults(), only_fictional=False)
+        read = partial(reader.read, path, Settings(), only_fictional=False)
         self.live = LiveAllowList(path, read, clock=self.clock)
 
     def check(self, times: int = 6) -> list[str]:
@@ -203,7 +203,7 @@ def test_a_faulty_file_is_reported_once_and_the_last_good_list_stays(
 
 @pytest.mark.parametrize(
     ("what", "cause"),
-    [("folder", "got a directory"), ("loop", "got: Too many levels of symbolic links")],
+    [("folder", "got: Is a directory"), ("loop", "got: Too many levels of symbolic links")],
 )
 def test_an_unreadable_file_is_reported_once_and_reloaded_as_soon_as_it_is_readable(
     what: str, cause: str, checked: Checked

@@ -51,14 +51,14 @@ def signed(body: bytes, key: str = facts.API_KEY) -> dict[str, str]:
     }
 
 
-def read_list(text: str, **defaults: Any) -> AllowList:
+def read_list(text: str, **settings: Any) -> AllowList:
     """Return the allow-list that a text makes."""
-    return reader.parse(text.splitlines(), reader.RowDefaults(**defaults), only_fictional=False)
+    return reader.parse(text.splitlines(), config.Settings(**settings), only_fictional=False)
 
 
-def live(text: str, **defaults: Any) -> LiveAllowList:
+def live(text: str, **settings: Any) -> LiveAllowList:
     """Return an allow-list as the app takes it, of a file that never changes."""
-    return LiveAllowList(Path(os.devnull), lambda: read_list(text, **defaults))
+    return LiveAllowList(Path(os.devnull), lambda: read_list(text, **settings))
 
 
 def settings_of(**values: str) -> config.Settings:

@@ -20,6 +20,7 @@ from allow_list import reader
 from app import create_app as create_server
 from call_log import writer
 from call_log.writer import CallLog
+from config import Settings
 from tools.inspector.pages import Pages
 from tools.inspector.web import create_app
 
@@ -31,7 +32,7 @@ def inspector_of(log_url: str, allow_list: Path, clock: Clock, *, full: bool = F
     settings = settings_of(call_log=log_url, allow_list=str(allow_list))
 
     def read_list() -> Any:
-        return reader.read(allow_list, reader.RowDefaults(), only_fictional=False)
+        return reader.read(allow_list, Settings(), only_fictional=False)
 
     return web(create_app(Pages(settings, read_list, clock, full=full), TOKEN))
 

@@ -12,7 +12,7 @@ from call_log import writer
 from call_log.store import StoreError
 from serving import server
 from serving.server import ServeError
-from serving.sources import now, row_defaults
+from serving.sources import now
 from tools.history import stored
 from tools.inspector.pages import Pages
 from tools.inspector.web import create_app
@@ -24,8 +24,8 @@ def run(options: argparse.Namespace, _: datetime) -> int:
     if not settings.call_log:
         print("inspect: call_log is empty, so no call is kept", file=sys.stderr)
         return 1
-    file, defaults = Path(settings.allow_list), row_defaults(settings)
-    read_list = partial(reader.read, file, defaults, only_fictional=False)
+    file = Path(settings.allow_list)
+    read_list = partial(reader.read, file, settings, only_fictional=False)
     token = secrets.token_urlsafe()
     try:
         banner = (

@@ -62,7 +62,7 @@ def test_the_rows_of_a_person_and_why_each_refuses(
 
 
 def test_a_row_for_any_caller_is_open_though_those_without_a_number_are_refused() -> None:
-    closed = read_list(facts.ALLOW_LIST, refuses_withheld=True)
+    closed = read_list(facts.ALLOW_LIST, withheld_callers="refuse")
     for listed_ in listed(facts.ALLOW_LIST), closed:
         (row,) = rows_of(PhoneNumber(facts.DESTINATION), listed_, START)
         assert (row.route.line, row.reason) == (2, None)

@@ -93,7 +93,7 @@ def test_a_number_of_ours_is_shown_whole_and_a_persons_by_its_last_four_digits(
 def test_a_row_that_is_closed_to_callers_without_a_number_is_named(
     caller: str, reason: Reason, cause: str
 ) -> None:
-    listed = read_list(facts.ALLOW_LIST, refuses_withheld=True)
+    listed = read_list(facts.ALLOW_LIST, withheld_callers="refuse")
     parties = phone.read(facts.DIALLED), phone.read(caller)
     assert listed.find(*parties, START) is reason
     closed = "Line 2 is for any caller, but `withheld_callers` is `refuse`."

@@ -40,8 +40,7 @@ class LiveAllowList:
     ) -> None:
         self._path, self._read, self._clock = path, read, clock
         self._read_stamp = self._last_stamp = stamp_of(path)
-        self._still_at_s = 0.0
-        self._unread_since_s: float | None = None
+        self._still_at_s = self._unread_since_s = 0.0
         self._fault, self._place, self._try_again = "", "", False
         self._reload_requested = threading.Event()
         self.current, self._served = read(), self._read_stamp
@@ -80,25 +79,19 @@ class LiveAllowList:
     def check(self, notify: _Notify, *, requested: bool) -> None:
         """Read the file if it has changed and stands still, or if requested.
 
-        `notify` gets the outcome, unless it is the fault that the same file had before.
+        The list is stale once its file has changed, and was not read, for a while. `notify` gets
+        the outcome, unless it is the fault that the same file had before.
         """
         stamp, now_s = stamp_of(self._path), self._clock()
         if stamp != self._last_stamp:
+            if self._last_stamp == self._read_stamp:  # which was current until now
+                self._unread_since_s = now_s
             self._still_at_s = now_s + still_s(stamp, self._last_stamp)
             self._last_stamp = stamp
-        is_new = requested or stamp != self._read_stamp
-        if not is_new and not self._try_again:
-            self._unread_since_s = None
-        elif requested or now_s >= self._still_at_s:
+        is_unread = self._try_again or stamp != self._read_stamp
+        if requested or (is_unread and now_s >= self._still_at_s):
             self._reload(stamp, notify, requested=requested)
-        else:
-            self._note_unread(now_s, notify)
-
-    def _note_unread(self, now_s: float, notify: _Notify) -> None:
-        """Have the list be stale once its file has changed, and was not read, for a while."""
-        if self._unread_since_s is None:
-            self._unread_since_s = now_s
-        if not self._fault and now_s - self._unread_since_s >= _OVERDUE_S:
+        elif is_unread and not self._fault and now_s - self._unread_since_s >= _OVERDUE_S:
             self._fault, self._try_again = f"{self._path} is being written", True
             self._place = "being written"
             notify(f"{_NOT_RELOADED}: {self._fault}")
@@ -115,7 +108,7 @@ class LiveAllowList:
         # In this order: `/health`, asked in between, says of no list that it is served too early.
         self.current = allow_list
         self._fault, self._place, self._try_again = fault
-        self._read_stamp, self._unread_since_s = stamp, None
+        self._read_stamp = stamp
         if not self._fault:
             self._served = stamp
             refused = "" if len(allow_list) else " (every call is refused)"

@@ -1,8 +1,8 @@
-"""The record of one call, folded from everything that is kept of it.
+"""What became of one call: its record, folded from everything that is kept of it.
 
-It is what the field calls a call detail record: who, when, how long, how it ended. Times are those
-that TeleSign reports; where it reports none, the time at which the server received the event. No
-I/O; the present is passed in.
+It is what the field calls a call detail record: who, when, how long, how it ended. There is no
+second definition of that, in no command and in no SQL. Times are those that TeleSign reports; where
+it reports none, the time at which the server received the event. No I/O and no clock.
 """
 
 import re
@@ -11,36 +11,45 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from calls import ANSWERED
-from commands import Wire
+from calls import ANSWERED, UNKNOWN
+from commands import Wire, asks_for_digit, is_dial
 from events import CallCompleted, CallLeg, DialCompleted, Event, IncomingCall
 from phone import NoNumber, PhoneNumber
 
 MAX_CALL = timedelta(hours=4, minutes=10)
 """So long after its first event a call is over in any case: TeleSign's limit is 4 h."""
 
+SIMULATED = "SIMULATED"
+"""How the simulator begins each reference id: such a call is no evidence of anything."""
+
+_NO_ANSWER = ("noanswer", "unanswered", "timeout")  # inferred: no page lists the statuses
+_BUSY = ("busy", "userbusy")
+
 
 class Disposition(StrEnum):
-    """What became of a call: a closed list."""
+    """What became of a call: a closed list.
 
-    ANSWERED = "answered"
+    `connected`: the called side answered and pressed what was asked; `declined`: it answered, a
+    person or a mailbox, and did not. `unknown`: the end was never reported.
+    """
+
+    CONNECTED = "connected"
+    DECLINED = "declined"
     NO_ANSWER = "no answer"
-    REFUSED = "refused"
+    BUSY = "busy"
     FAILED = "failed"
+    REFUSED = "refused"
     UNKNOWN = "unknown"
-
-
-class State(StrEnum):
-    """Whether a call is over, by the events received."""
-
     IN_PROGRESS = "in progress"
-    ENDED = "ended"
-    END_UNKNOWN = "end unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event that is kept: parsed, with the reply, when it came, and its raw text."""
+    """An event that is kept: parsed, with the reply, when it came, and its raw text.
+
+    `row_line` is the line of the list's row that connected the call, `accept_digit` the one that
+    the reply asks for.
+    """
 
     event: Event
     reply: Wire
@@ -48,117 +57,135 @@ class StoredEvent:
     first_seen: datetime
     last_seen: datetime
     deliveries: int
+    row_line: int | None
+    accept_digit: str | None
     body: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call. Times are aware UTC; what is not known is `None`, or empty.
+    """One call. Times are aware UTC; what is not known is `None`.
 
-    `duration_s` counts from the creation to the end, `wait_s` from the `incoming_call` to the
-    answer, `talk_s` from the answer to the end of the leg that ended first. `dial_status` is
-    TeleSign's word: `answered` if any report says so, else that of the first failure. `legs` are
-    the legs as `call_completed` reports them; without an `incoming_call` the numbers are taken from
-    them. `masking_id` is only ever that of our `dial`.
+    `status` is TeleSign's word for the dial: `answered` if any report says so, else that of the
+    first failure. `wait_s` counts from the `incoming_call` to the answer; `talk_s`, of a connected
+    call, from there to the end of the leg that ended first. Without an `incoming_call` the numbers
+    are those of the legs. `masking_id` is only ever that of our `dial`, `row` the line of the
+    list's row that connected the call. `number` grows from each record to the next that is written
+    down; a call in progress has none yet.
     """
 
     reference_id: str
-    state: State
     disposition: Disposition
+    began: datetime
+    ended: datetime | None
     caller: PhoneNumber | NoNumber | None
     dialled: PhoneNumber | NoNumber | None
     destination: PhoneNumber | NoNumber | None
     masking_id: str | None
-    decision: str | None
+    row: int | None
+    external_id: str | None
     reason: str | None
-    dial_status: str | None
-    created: datetime
-    answered: datetime | None
-    ended: datetime | None
-    duration_s: float | None
+    status: str | None
     wait_s: float | None
     talk_s: float | None
-    collected: str
-    recordings: tuple[str, ...]
-    deliveries: int
-    legs: tuple[CallLeg, ...]
+    number: int | None = None
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the simulator has played the call."""
+        return self.reference_id.startswith(SIMULATED)
 
 
-def record(events: Sequence[StoredEvent], now: datetime) -> CallRecord:
-    """Fold a record out of all events of one call, of which there is at least one."""
-    incoming = next((each for each in events if isinstance(each.event, IncomingCall)), None)
+def fold(events: Sequence[StoredEvent], *, is_old: bool = False) -> CallRecord:
+    """Return the record of a call, given all events of it, of which there is at least one.
+
+    A call without an end is in progress, or `is_old`: its end will never come.
+    """
+    incoming = _incoming(events)
     call = incoming.event if incoming and isinstance(incoming.event, IncomingCall) else None
-    reply = incoming.reply if incoming else {}
-    dial = reply.get("params") if reply.get("method") == "dial" else None
-    params = dial if isinstance(dial, dict) else {}
-    ends = [each.event for each in events if isinstance(each.event, CallCompleted)]
-    legs = tuple(leg for end in ends for leg in end.legs)
-    dials = [each.event.status for each in events if isinstance(each.event, DialCompleted)]
-    statuses = [status for status in dials if status is not None]
-    disposition = _disposition(incoming, statuses, legs, is_over=bool(ends))
-    created, answered, ended = _times(events, legs)
-    answered = answered if disposition is Disposition.ANSWERED else None
+    params = (incoming.reply.get("params") if incoming else None) or {}
+    dial = params if incoming and is_dial(incoming.reply) and isinstance(params, dict) else {}
+    legs = [leg for kept in events for leg in getattr(kept.event, "legs", ())]
+    statuses = [kept.event.status for kept in events if isinstance(kept.event, DialCompleted)]
+    status = ANSWERED if ANSWERED in statuses else next(filter(None, statuses), None)
+    disposition = _disposition(events, incoming, legs, status, is_old=is_old)
+    began, answered, ended = _times(events, legs)
+    talked = disposition is Disposition.CONNECTED
     # The first to hang up ends the talk; a goodbye may still be played to the other.
     talk_ended = min((leg.ended for leg in legs if leg.ended), default=ended)
-    reported = max((leg.duration_s for leg in legs if leg.duration_s is not None), default=None)
-    is_old = now - min(each.first_seen for each in events) >= MAX_CALL
     return CallRecord(
         reference_id=events[0].event.reference_id,
-        state=State.ENDED if ends else State.END_UNKNOWN if is_old else State.IN_PROGRESS,
         disposition=disposition,
-        caller=call.caller if call else _of(legs, "inbound", "from_number"),
-        dialled=call.dialled if call else _of(legs, "inbound", "to_number"),
-        destination=params.get("to") if call else _of(legs, "outbound", "to_number"),
-        masking_id=params.get("caller_id_number"),
-        decision=str(reply.get("method", "no action")) if incoming else None,
+        began=began,
+        ended=ended if _has_ended(events) else None,
+        caller=call.caller if call else _number(legs, "inbound", "from_number"),
+        dialled=call.dialled if call else _number(legs, "inbound", "to_number"),
+        destination=dial.get("to") if call else _number(legs, "outbound", "to_number"),
+        masking_id=dial.get("caller_id_number"),
+        row=incoming.row_line if incoming else None,
+        external_id=dial.get("external_id"),
         reason=incoming.reason if incoming else None,
-        dial_status=ANSWERED if ANSWERED in statuses else next(iter(statuses), None),
-        created=created,
-        answered=answered,
-        ended=ended,
-        duration_s=reported if reported is not None else _seconds(created, ended),
-        wait_s=_wait_s(events, created, answered),
-        talk_s=_seconds(answered, talk_ended),
-        collected="".join(getattr(each.event, "collected_digits", "") for each in events),
-        recordings=tuple(dict.fromkeys(leg.recording for leg in legs if leg.recording)),
-        deliveries=sum(each.deliveries for each in events),
-        legs=legs,
+        status=status,
+        wait_s=_wait_s(events, began, answered),
+        talk_s=_seconds(answered, talk_ended) if talked else None,
     )
 
 
-def _of(legs: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber | NoNumber | None:
-    return next((getattr(leg, role) for leg in legs if leg.direction == direction), None)
+def _incoming(events: Iterable[StoredEvent]) -> StoredEvent | None:
+    """Return the `incoming_call` whose answer stands: a dial, or else the first."""
+    incoming = [kept for kept in events if isinstance(kept.event, IncomingCall)]
+    return next((kept for kept in incoming if is_dial(kept.reply)), next(iter(incoming), None))
 
 
 def _disposition(
-    incoming: StoredEvent | None, statuses: list[str], legs: Iterable[CallLeg], *, is_over: bool
+    events: Sequence[StoredEvent],
+    incoming: StoredEvent | None,
+    legs: Iterable[CallLeg],
+    status: str | None,
+    *,
+    is_old: bool,
 ) -> Disposition:
-    if incoming is not None and incoming.reply.get("method") != "dial":
+    if not _has_ended(events):
+        return Disposition.UNKNOWN if is_old else Disposition.IN_PROGRESS
+    if incoming is not None and not is_dial(incoming.reply):
         return Disposition.REFUSED
-    if ANSWERED in statuses or any(leg.direction == "outbound" and leg.answered for leg in legs):
-        return Disposition.ANSWERED
-    if any(map(says_no_answer, statuses)):
+    if status == ANSWERED or any(leg.direction == "outbound" and leg.answered for leg in legs):
+        is_taken = not any(asks_for_digit(kept.reply) for kept in events) or _accepts(events)
+        return Disposition.CONNECTED if is_taken else Disposition.DECLINED
+    if status is None:
+        return Disposition.UNKNOWN if incoming is None else Disposition.NO_ANSWER
+    word = re.sub("[^a-z]", "", status.lower())
+    if word in _NO_ANSWER:
         return Disposition.NO_ANSWER
-    if statuses:
-        return Disposition.FAILED
-    return Disposition.NO_ANSWER if incoming is not None and is_over else Disposition.UNKNOWN
+    return Disposition.BUSY if word in _BUSY else Disposition.FAILED
 
 
-def says_no_answer(status: str) -> bool:
-    """Whether a status means that the phone rang; inferred, as no page lists the statuses."""
-    return re.sub("[^a-z]", "", status.lower()) in ("noanswer", "unanswered", "timeout")
+def _has_ended(events: Iterable[StoredEvent]) -> bool:
+    return any(isinstance(kept.event, CallCompleted) for kept in events)
+
+
+def _accepts(events: Iterable[StoredEvent]) -> bool:
+    """Whether the called person pressed what a greeting asked for."""
+    state = UNKNOWN
+    for kept in events:
+        state = state.after(kept.event, kept.reply, 0.0, kept.accept_digit)
+    return state.accepts("")
+
+
+def _number(legs: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber | NoNumber | None:
+    return next((getattr(leg, role) for leg in legs if leg.direction == direction), None)
 
 
 def _times(
     events: Sequence[StoredEvent], legs: Sequence[CallLeg]
 ) -> tuple[datetime, datetime | None, datetime | None]:
-    """Return when the call was created, answered by the called person, and ended."""
+    """Return when the call began, was answered by the called person, and ended."""
     created = min((leg.created for leg in legs if leg.created), default=None)
     # The caller's own leg is answered when TeleSign takes the call.
     called = [leg.answered for leg in legs if leg.answered and leg.direction != "inbound"]
     ended = max((leg.ended for leg in legs if leg.ended), default=None)
     return (
-        created or _first(events, IncomingCall) or min(each.first_seen for each in events),
+        created or _first(events, IncomingCall) or min(kept.first_seen for kept in events),
         max(called, default=None) or _first(events, DialCompleted, ANSWERED),
         ended or _first(events, CallCompleted),
     )
@@ -168,19 +195,17 @@ def _first(
     events: Iterable[StoredEvent], kind: type[Event], status: str | None = None
 ) -> datetime | None:
     """Return when the first event of a kind was received, with this status if one is given."""
-    some = (each for each in events if isinstance(each.event, kind))
-    times = [each.first_seen for each in some if getattr(each.event, "status", None) == status]
+    some = (kept for kept in events if isinstance(kept.event, kind))
+    times = [kept.first_seen for kept in some if getattr(kept.event, "status", None) == status]
     return min(times, default=None)
 
 
 def _wait_s(
-    events: Sequence[StoredEvent], created: datetime, answered: datetime | None
+    events: Sequence[StoredEvent], began: datetime, answered: datetime | None
 ) -> float | None:
     """Return how long the caller waited for the answer; by our own clock, if both events came."""
-    asked, told = _first(events, IncomingCall), _first(events, DialCompleted, ANSWERED)
-    if answered and asked and told:
-        return _seconds(asked, told)
-    return _seconds(created, answered)
+    asked, reported = _first(events, IncomingCall), _first(events, DialCompleted, ANSWERED)
+    return _seconds(asked, reported) if asked and reported else _seconds(began, answered)
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:

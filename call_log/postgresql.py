@@ -21,35 +21,18 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from call_log.store import NEWER_COLUMNS, SCHEMA_VERSION, Store, StoreError, fingerprint
+from call_log.store import SCHEMA_VERSION, Store, StoreError, fingerprint
 
 _MAX_MS = 400
 _CONNECT_S = 2  # the shortest that the driver accepts
 _SCHEMA_LOCK = 0x4D436C67
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS call_log (version integer NOT NULL);
-CREATE TABLE IF NOT EXISTS call_event (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    reference_id text NOT NULL,
-    event text NOT NULL,
-    sha256 bytea NOT NULL,
-    caller text,
-    dialled text,
-    status text,
-    reply text NOT NULL,
-    reason text,
-    first_seen bigint NOT NULL,
-    last_seen bigint NOT NULL,
-    deliveries bigint NOT NULL,
-    body bytea NOT NULL,
-    row_line bigint,
-    accept_digit text,
-    UNIQUE (reference_id, event, sha256)
-);
-CREATE INDEX IF NOT EXISTS call_event_first_seen ON call_event (first_seen);
-CREATE TABLE IF NOT EXISTS purged_call (sha256 text PRIMARY KEY);
-"""
+_TYPES = {
+    "id": "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    "integer": "bigint",
+    "bytes": "bytea",
+    "strict": "",
+}
 # Settings that another client left on the same server connection must not apply here: DEFAULT is
 # what the user, the database or the URL's options set. Every query has an index; without statistics
 # of a table yet, the planner would scan all of it for a batch of calls.
@@ -117,25 +100,14 @@ class PostgresStore(Store):
         with self.transaction():
             if write:
                 # Two servers that start at once must not both create the tables.
-                self._execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
-                ((exists,),) = self._execute("SELECT to_regclass('call_log') IS NOT NULL")
-                if not exists:
-                    self._make_tables()
-            ((version,),) = self._execute("SELECT max(version) FROM call_log")
-            self._check_version(version)
-            if write and version < SCHEMA_VERSION:
-                self._add_columns()
-
-    def _make_tables(self) -> None:
-        for statement in _SCHEMA.split(";")[:-1]:
-            self._execute(statement)
-        self._execute("INSERT INTO call_log (version) VALUES (?)", [SCHEMA_VERSION])
-
-    def _add_columns(self) -> None:
-        for name, kind in NEWER_COLUMNS.items():
-            self._execute(f"ALTER TABLE call_event ADD COLUMN IF NOT EXISTS {name} {kind}")
-        self._execute("UPDATE call_log SET version = ?", [SCHEMA_VERSION])
-        self._version = SCHEMA_VERSION
+                self.execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
+                self.execute("CREATE TABLE IF NOT EXISTS call_log (version integer NOT NULL)")
+            ((version,),) = self.execute("SELECT max(version) FROM call_log")
+            self._check_version(version or 0)
+            if write and self._version < SCHEMA_VERSION:
+                self._make_tables(_TYPES)
+                self.execute("DELETE FROM call_log")
+                self.execute("INSERT INTO call_log (version) VALUES (?)", [SCHEMA_VERSION])
 
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:
@@ -151,7 +123,8 @@ class PostgresStore(Store):
                     connection.rollback()
                 raise
 
-    def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+    def execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        """Run a statement, in a transaction of its own outside any; see `Store.execute`."""
         connection = self._connected()
         is_inside = connection.info.transaction_status is not TransactionStatus.IDLE
         with self._errors(), contextlib.nullcontext() if is_inside else self.transaction():

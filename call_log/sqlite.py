@@ -5,12 +5,13 @@ share it share memory.
 """
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from call_log.store import NEWER_COLUMNS, SCHEMA_VERSION, Store, StoreError
+from call_log.store import SCHEMA_VERSION, Store, StoreError
 
 APPLICATION_ID = 0x4D436C67
 
@@ -18,30 +19,12 @@ _START_BUSY_S = 5.0
 _BUSY_MS = 400
 _SCRUB_BUSY_MS = 20
 
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS call_event (
-    id INTEGER PRIMARY KEY,
-    reference_id TEXT NOT NULL,
-    event TEXT NOT NULL,
-    sha256 BLOB NOT NULL,
-    caller TEXT,
-    dialled TEXT,
-    status TEXT,
-    reply TEXT NOT NULL,
-    reason TEXT,
-    first_seen INTEGER NOT NULL,
-    last_seen INTEGER NOT NULL,
-    deliveries INTEGER NOT NULL,
-    body BLOB NOT NULL,
-    row_line INTEGER,
-    accept_digit TEXT,
-    UNIQUE (reference_id, event, sha256)
-) STRICT;
-CREATE INDEX IF NOT EXISTS call_event_first_seen ON call_event (first_seen);
-CREATE TABLE IF NOT EXISTS purged_call (sha256 TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
+_TYPES = {
+    "id": "INTEGER PRIMARY KEY",
+    "integer": "INTEGER",
+    "bytes": "BLOB",
+    "strict": "STRICT",
+}
 # One statement, for another server may be making the tables.
 _OWNER = """
 SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
@@ -57,6 +40,7 @@ class SqliteStore(Store):
         self._wal = self._path.with_name(f"{self._path.name}-wal")
         self.place = str(self._path)
         self._identities: dict[Path, object] = {}
+        self._watched: list[tuple[str, object]] = []
         self._was_replaced = False
 
     @property
@@ -86,6 +70,7 @@ class SqliteStore(Store):
             self._prepare(connection)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         self._identities = self._look()
+        self._watched = [(str(path), self._identities[path]) for path in (self._path, self._wal)]
 
     def _look(self) -> dict[Path, object]:
         """Return which files are here: the two that SQLite keeps next to the log, then the log.
@@ -121,14 +106,11 @@ class SqliteStore(Store):
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
         with self.transaction():
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            found = {name for _, name, *_ in connection.execute("PRAGMA table_info(call_event)")}
-            for name in NEWER_COLUMNS.keys() - found:
-                connection.execute(
-                    f"ALTER TABLE call_event ADD COLUMN {name} {NEWER_COLUMNS[name]}"
-                )
-        self._version = SCHEMA_VERSION
+            ((version,),) = connection.execute("PRAGMA user_version")
+            self._check_version(version)  # again: another server may have made the tables
+            self._make_tables(_TYPES)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def reconnect(self) -> bool:
         """Open the file again: if it was replaced the new one, if it is missing a fresh one.
@@ -139,18 +121,18 @@ class SqliteStore(Store):
         if self.is_replaced():
             self._was_replaced = True
             with contextlib.suppress(StoreError):
-                self._execute("PRAGMA wal_checkpoint(TRUNCATE)")  # completes the file that is away
+                self.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # completes the file that is away
             with self._errors():
                 self._remove_side_files(self._identities)
         super().reconnect()
-        self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         was_replaced, self._was_replaced = self._was_replaced, False
         return was_replaced
 
     def is_replaced(self) -> bool:
         """Whether the file, or its write-ahead log, was deleted, renamed or replaced."""
         return self._connection is not None and any(
-            _identity(path) != self._identities[path] for path in (self._path, self._wal)
+            _identity(path) != identity for path, identity in self._watched
         )
 
     def erase_deleted(self, *, rewrite_up_to: float = 0) -> bool:
@@ -159,32 +141,33 @@ class SqliteStore(Store):
         Copies of them may also be left where rows moved from page to page; rewriting the file drops
         those.
         """
-        self._execute(f"PRAGMA busy_timeout = {_SCRUB_BUSY_MS}")
+        self.execute(f"PRAGMA busy_timeout = {_SCRUB_BUSY_MS}")
         try:
             sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-            ((size,),) = self._execute(sql)
+            ((size,),) = self.execute(sql)
             if size <= rewrite_up_to:
-                self._execute("VACUUM")
-            ((busy, _, _),) = self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self.execute("VACUUM")
+            ((busy, _, _),) = self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except BusyError:
             return False
         finally:
-            self._execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+            self.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         return not busy
 
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:  # noqa: ARG002
         """Take the file's one lock for writing first, so that no call changes meanwhile."""
-        self._execute("BEGIN IMMEDIATE")
+        self.execute("BEGIN IMMEDIATE")
         try:
             yield
-            self._execute("COMMIT")
+            self.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(StoreError):
-                self._execute("ROLLBACK")
+                self.execute("ROLLBACK")
             raise
 
-    def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+    def execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        """Run a statement; see `Store.execute`."""
         connection = self._connected()
         with self._errors():
             rows: list[Any] = connection.execute(sql, values).fetchall()
@@ -236,10 +219,10 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
-def _identity(path: Path) -> object:
+def _identity(path: Path | str) -> object:
     """Return what distinguishes a file from another at the same path; `None` if there is none."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - before each answer
     except OSError:
         return None
     return found.st_dev, found.st_ino

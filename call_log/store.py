@@ -7,31 +7,38 @@ since 1970, UTC. Only one thread may use a store at a time.
 
 import hashlib
 import json
+import re
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, suppress
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import events
 from calls import Answer, Delivery
-from commands import Wire, is_dial
-from events import Event, IncomingCall
+from commands import Wire, asks_for_digit, is_dial
+from events import Event, EventError, IncomingCall
 from phone import NoNumber, PhoneNumber
+from records import MAX_CALL, CallRecord, Disposition, StoredEvent, fold
 
 Key = tuple[str, str, bytes]
 T = TypeVar("T")
 
-NEWER_COLUMNS = {"row_line": "INTEGER", "accept_digit": "TEXT"}
+NEWER_COLUMNS = {"row_line": "integer", "accept_digit": "TEXT"}
 """The columns that logs of version 1 lack, with their types."""
 
 SCHEMA_VERSION = 2
 _parsed = lru_cache(json.loads)  # few replies differ
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PAGE = 1_000
+_DIGITS = re.compile(rb'"collected_digits"\s*:\s*"[^"]')
+_PAGE = 500
+_MAX_CALL = MAX_CALL // timedelta(microseconds=1)
 MAX_PORTION, MAX_PORTION_BYTES = 200, 2**20
 """So many events, of so many bytes, are kept at once: databases limit values and time."""
 
@@ -84,7 +91,10 @@ class Row(NamedTuple):
         return wire
 
     def to_event(self) -> Event:
-        """Return the event, as far as the state of a call depends on it."""
+        """Return the event as far as the state of a call, or with the body its record, needs it."""
+        if self.body and (_is_end(self) or (not self.status and _DIGITS.search(self.body))):
+            with suppress(EventError):  # an older program may have taken what this one would not
+                return events.parse(self.body)
         match self.event:
             case IncomingCall.name:
                 return IncomingCall(self.reference_id, _number(self.dialled), _number(self.caller))
@@ -94,9 +104,47 @@ class Row(NamedTuple):
                 return events.SpeakCompleted(self.reference_id, self.status or "")
             case events.PlayCompleted.name:
                 return events.PlayCompleted(self.reference_id, self.status or "")
+            case events.CallLegCompleted.name:
+                return events.CallLegCompleted(self.reference_id)
             case events.CallCompleted.name:
                 return events.CallCompleted(self.reference_id)
         return events.UnknownEvent(self.reference_id, self.event)
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether the record of its call needs what only a body has.
+
+        That is the legs; and the digits, of which an older program kept no other trace, nor of
+        which one was asked for.
+        """
+        return _is_end(self) or (self.accept_digit is None and asks_for_digit(self.wire))
+
+    def to_stored(self, event: Event | None = None) -> StoredEvent:
+        """Return the event, which may be given, with everything that is kept of it."""
+        return StoredEvent(
+            event or self.to_event(),
+            self.wire,
+            self.reason,
+            utc(self.first_seen),
+            utc(self.last_seen),
+            self.deliveries,
+            self.row_line,
+            self.accept_digit,
+            self.body.decode(),
+        )
+
+
+def _merge(rows: Iterable[Row]) -> list[Row]:
+    """Return one row a delivery key, in the order in which the first ones came."""
+    merged: dict[Key, Row] = {}
+    for row in rows:
+        first = merged.get(row.key)
+        merged[row.key] = first.with_repeat(row) if first else row
+    return list(merged.values())
+
+
+def _is_end(row: Row) -> bool:
+    return row.event == events.CallCompleted.name
 
 
 def row_of(delivery: Delivery, answer: Answer) -> Row:
@@ -132,7 +180,8 @@ def anonymised(row: Row) -> Row:
 
 def microseconds(time: datetime) -> int:
     """Return a time as the log keeps it."""
-    return (time - _EPOCH) // timedelta(microseconds=1)
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def utc(time: int) -> datetime:
@@ -173,7 +222,6 @@ def _number(text: str | None) -> PhoneNumber | NoNumber:
 
 _COLUMNS = ", ".join(Row._fields)
 _WITHOUT_BODY = _COLUMNS.removesuffix(", body")
-_VALUES = f"({', '.join('?' * len(Row._fields))})"
 # What was last seen at the very same time is the very same row: it was kept by a commit of which
 # only the answer was lost, or by a server that was ended while it read a file of saved events.
 _DIAL = """'{"method":"dial"'"""
@@ -188,6 +236,68 @@ ON CONFLICT (reference_id, event, sha256) DO UPDATE SET
     reason = CASE WHEN {_STANDS} THEN excluded.reason ELSE call_event.reason END,
     row_line = CASE WHEN {_STANDS} THEN excluded.row_line ELSE call_event.row_line END
 """  # noqa: S608 - our own columns
+
+
+_COLUMN_OF = {"row": "row_line", "wait_s": "wait_ms", "talk_s": "talk_ms"}
+_FIELDS = [field.name for field in fields(CallRecord)]
+RECORD_COLUMNS = (*(_COLUMN_OF.get(name, name) for name in _FIELDS), "simulated")
+_TABLES = Path(__file__).with_name("tables.sql")
+_WRITE_DOWN = f"""
+INSERT INTO call_record ({", ".join(RECORD_COLUMNS)}) VALUES %s
+ON CONFLICT (reference_id) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in RECORD_COLUMNS if name != "number")}
+"""  # noqa: S608 - our own columns
+_COUNT = """
+UPDATE record_counter SET number = CASE WHEN number + ? > ? THEN number + ? ELSE ? END
+RETURNING number
+"""
+
+
+def _record_values(record: CallRecord) -> list[object]:
+    values = [_plain(getattr(record, name)) for name in _FIELDS]
+    return [*values, int(record.is_simulated)]
+
+
+def _plain(value: Any) -> object:
+    """Return a value of a record as the log keeps it: times in microseconds, spans in ms."""
+    match value:
+        case datetime():
+            return microseconds(value)
+        case float():
+            return round(value * 1000)
+        case NoNumber():
+            return _text(value)
+        case StrEnum():
+            return value.value
+    return value
+
+
+def record_of(values: Sequence[Any]) -> CallRecord:
+    """Return the record that a row of the table holds."""
+    row = dict(zip(RECORD_COLUMNS, values, strict=True))
+    numbers = (row[name] for name in ("caller", "dialled", "destination"))
+    caller, dialled, destination = (text and _number(text) for text in numbers)
+    return CallRecord(
+        reference_id=row["reference_id"],
+        disposition=Disposition(row["disposition"]),
+        began=utc(row["began"]),
+        ended=None if row["ended"] is None else utc(row["ended"]),
+        caller=caller,
+        dialled=dialled,
+        destination=destination,
+        masking_id=row["masking_id"],
+        row=row["row_line"],
+        external_id=row["external_id"],
+        reason=row["reason"],
+        status=row["status"],
+        wait_s=_seconds(row["wait_ms"]),
+        talk_s=_seconds(row["talk_ms"]),
+        number=row["number"],
+    )
+
+
+def _seconds(time_ms: int | None) -> float | None:
+    return None if time_ms is None else time_ms / 1000
 
 
 class Store(ABC):
@@ -260,8 +370,21 @@ class Store(ABC):
         return True
 
     @abstractmethod
-    def _execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+    def execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         """Run a statement with `?` for each value, and return all rows of its answer."""
+
+    @property
+    def has_records(self) -> bool:
+        """Whether there is a table of records; an older log that is only read has none."""
+        return self._version >= SCHEMA_VERSION
+
+    def _make_tables(self, types: Mapping[str, str]) -> None:
+        """Create what is missing, also of a log that an older program made."""
+        for statement in _TABLES.read_text().format_map(types).split(";")[:-1]:
+            self.execute(statement)
+        for name, kind in NEWER_COLUMNS.items() if self._version == 1 else ():
+            self.execute(f"ALTER TABLE call_event ADD COLUMN {name} {types.get(kind, kind)}")
+        self._version = SCHEMA_VERSION
 
     def _check_version(self, version: int) -> None:
         self._version = version
@@ -278,7 +401,7 @@ class Store(ABC):
         sql = f"SELECT id, {columns} FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
         # Sorted here: for an ORDER BY id a database may prefer to scan the whole log.
         left_out = () if bodies else (b"",)
-        return [Row(*values, *left_out) for _, *values in sorted(self._execute(sql, ids))]
+        return [Row(*values, *left_out) for _, *values in sorted(self.execute(sql, ids))]
 
     def _columns(self, *, bodies: bool = True) -> str:
         """Return the columns of a `Row`; a log that is only read may lack the newer ones."""
@@ -291,33 +414,117 @@ class Store(ABC):
         """Return which of some calls have been purged."""
         ids = {fingerprint(each): each for each in reference_ids}
         sql = f"SELECT sha256 FROM purged_call WHERE sha256 IN ({_marks(ids)})"  # noqa: S608
-        return {ids[found] for (found,) in self._execute(sql, list(ids))}
+        return {ids[found] for (found,) in self.execute(sql, list(ids))}
 
-    def keep(self, rows: Iterable[Row], purged: Collection[str] = ()) -> None:
+    def keep(
+        self,
+        rows: Iterable[Row],
+        purged: Collection[str] = (),
+        known: Sequence[Row] | None = None,
+        parsed: Mapping[Key, Event] | None = None,
+    ) -> None:
         """Insert rows, of purged calls without personal data; count those that are there already.
 
-        A row that is kept again, with nothing new, is counted once.
+        A row that is kept again, with nothing new, is counted once. A call that is over is written
+        down, and one that was written down before is brought up to date. It saves time to give what
+        is `known` of the calls, all rows without their bodies, and events that are `parsed`.
         """
-        merged: dict[Key, Row] = {}
-        for row in rows:
-            each = anonymised(row) if row.reference_id in purged else row
-            first = merged.get(each.key)
-            merged[each.key] = first.with_repeat(each) if first else each
-        kept = list(merged.values())
-        # The driver lets other threads in at each statement, and then has to wait for its turn.
-        for begin in range(0, len(kept), MAX_PORTION):
-            some = kept[begin : begin + MAX_PORTION]
-            self._execute(_KEEP % ", ".join([_VALUES] * len(some)), list(chain.from_iterable(some)))
+        merged = _merge(anonymised(row) if row.reference_id in purged else row for row in rows)
+        if not merged:
+            return
+        if known is None:
+            known = self.rows({row.reference_id for row in merged}, bodies=False)
+        self._insert(_KEEP, merged)
+        self._write_down_ended(known, merged, set(purged), parsed or {})
 
-    def newest(self) -> int | None:
-        """Return when the newest event was first seen."""
-        ((found,),) = self._execute("SELECT max(first_seen) FROM call_event")
-        return None if found is None else int(found)
+    def _write_down_ended(
+        self,
+        known: Sequence[Row],
+        new: Sequence[Row],
+        purged: Set[str],
+        parsed: Mapping[Key, Event],
+    ) -> None:
+        """Write down the calls that have ended; of those of which bodies matter, read all again.
+
+        One that began long ago, or in the future, may be written down without an end.
+        """
+        now = new[-1].first_seen
+        recent = range(now - _MAX_CALL // 2, now + 1)
+        before = {
+            row.reference_id for row in known if row.needs_body or row.first_seen not in recent
+        } - purged
+        ended = {row.reference_id for row in new if _is_end(row)} - purged
+        numbers = self._numbers(before | ended)
+        again = before & (numbers.keys() | ended)
+        calls = self._stored(again)
+        for row in _merge(row for row in (*known, *new) if row.reference_id in ended - again):
+            calls.setdefault(row.reference_id, []).append(row.to_stored(parsed.get(row.key)))
+        self._write_down(calls, numbers)
+
+    def _stored(self, reference_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
+        """Return everything that is kept of some calls."""
+        calls: dict[str, list[StoredEvent]] = {}
+        for row in self.rows(reference_ids) if reference_ids else ():
+            calls.setdefault(row.reference_id, []).append(row.to_stored())
+        return calls
+
+    def record_overdue(self, now: int) -> bool:
+        """Write down some calls whose end never came; return whether there were events of such.
+
+        So are those that an older program has kept. Events are looked at in the order in which they
+        came, once. One that lies in the future was kept under a wrong clock.
+        """
+        ((start,),) = self.execute("SELECT recorded_to FROM record_counter")
+        sql = "SELECT id, reference_id, first_seen FROM call_event WHERE id > ? ORDER BY id LIMIT ?"
+        before = now - _MAX_CALL
+        page = self.execute(sql, [start, _PAGE])
+        due = list(takewhile(lambda event: not before <= event[2] <= now, page))
+        if not due:
+            return False
+        ids, last = {call for _, call, _ in due}, due[-1][0]
+        with self.transaction(ids):
+            self._write_down(self._stored(ids - self._numbers(ids).keys() - self.purged(ids)), {})
+            sql = "UPDATE record_counter SET recorded_to = ? WHERE recorded_to < ?"
+            self.execute(sql, [last, last])
+        return True
+
+    def _numbers(self, reference_ids: Collection[str]) -> dict[str, int]:
+        """Return the number of each call that is written down."""
+        sql = "SELECT reference_id, number FROM call_record WHERE reference_id IN"
+        ids = list(reference_ids)
+        return dict(self.execute(f"{sql} ({_marks(ids)})", ids)) if ids else {}
+
+    def _write_down(
+        self, calls: Mapping[str, Sequence[StoredEvent]], numbers: dict[str, int]
+    ) -> None:
+        """Write the records of calls that are over, or bring those with a number up to date.
+
+        New ones get the next numbers. The counter's lock lasts until the commit, so a reader never
+        sees a higher number before a lower one; a number is at least the present in microseconds,
+        so none comes again with another file.
+        """
+        new = [call for call in calls if call not in numbers]
+        if new:
+            present = time.time_ns() // 1_000 + len(new) - 1
+            ((last,),) = self.execute(_COUNT, [len(new), present, len(new), present])
+            numbers |= zip(new, range(last - len(new) + 1, last + 1), strict=True)
+        folded = {call: fold(stored, is_old=True) for call, stored in calls.items()}
+        rows = [
+            _record_values(replace(record, number=numbers[call])) for call, record in folded.items()
+        ]
+        self._insert(_WRITE_DOWN, rows)
+
+    def _insert(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Insert rows, many in a statement: the driver lets other threads in at each."""
+        for begin in range(0, len(rows), MAX_PORTION):
+            some = rows[begin : begin + MAX_PORTION]
+            marks = ", ".join(f"({_marks(row)})" for row in some)
+            self.execute(sql % marks, list(chain.from_iterable(some)))
 
     def older_than(self, time: int, limit: int) -> set[str]:
         """Return calls with events first seen before this time, of at most so many rows."""
         sql = "SELECT reference_id FROM call_event WHERE first_seen < ? ORDER BY first_seen LIMIT ?"
-        return {found for (found,) in self._execute(sql, [time, limit])}
+        return {found for (found,) in self.execute(sql, [time, limit])}
 
     def purge(self, reference_ids: Iterable[str]) -> None:
         """Delete everything of some calls but the SHA-256 of each id."""
@@ -325,39 +532,9 @@ class Store(ABC):
         rows = ", ".join(["(?)"] * len(ids))
         sql = f"INSERT INTO purged_call (sha256) VALUES {rows} ON CONFLICT DO NOTHING"  # noqa: S608
         with self.transaction(ids):
-            self._execute(sql, [fingerprint(each) for each in ids])
-            sql = f"DELETE FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
-            self._execute(sql, ids)
-
-    def newest_calls(self, since: int = 0) -> Iterator[str]:
-        """Yield every call with an event since then, the one with the newest event first."""
-        seen: set[str] = set()
-        for (reference_id,) in self._newest("reference_id", since):
-            if reference_id not in seen:
-                seen.add(reference_id)
-                yield reference_id
-
-    def newest_rows(self) -> Iterator[Row]:
-        """Yield all rows, the newest first, without their bodies."""
-        columns = self._columns(bodies=False)
-        return (Row._make((*values, b"")) for values in self._newest(columns))
-
-    def _newest(self, columns: str, since: int = 0) -> Iterator[list[Any]]:
-        last = 2**62
-        page_of = "WHERE id < ? AND first_seen >= ? ORDER BY id DESC LIMIT ?"
-        sql = f"SELECT {columns}, id FROM call_event {page_of}"  # noqa: S608
-        while page := self._execute(sql, [last, since, _PAGE]):
-            for *found, last in page:  # noqa: B007 - the last one is where to go on
-                yield found
-
-    def calls_where(self, passes: Callable[[str], bool]) -> set[str]:
-        """Return the calls with a row of which a number, the reply or the body passes a test."""
-        rows = self._newest("reference_id, dialled, caller, reply, body")
-        return {
-            call
-            for call, dialled, caller, reply, body in rows
-            if any(map(passes, (dialled or "", caller or "", reply, bytes(body).decode())))
-        }
+            self.execute(sql, [fingerprint(each) for each in ids])
+            for table in ("call_event", "call_record"):
+                self.execute(f"DELETE FROM {table} WHERE reference_id IN ({_marks(ids)})", ids)  # noqa: S608
 
 
 def _marks(values: Iterable[object]) -> str:

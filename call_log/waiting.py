@@ -12,7 +12,6 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from call_log.store import Key, Row, anonymised, first_portion, row_of
@@ -35,7 +34,8 @@ class Job:
 
     The writer answers it once it is kept. While the log fails, or takes too long, it is answered
     before; that answer stands, whatever the writer finds later. `row` is what has to be kept,
-    `None` until the delivery was decided. `is_held` is true while the writer is keeping it.
+    `None` until the delivery was decided. `is_held` is true while the writer is keeping it,
+    `is_counted` once it takes room in the line.
 
     A bare lock wakes the request: with a future's condition a tenth fewer events a second were
     measured.
@@ -49,6 +49,7 @@ class Job:
     error: Exception | None = None
     is_answered: bool = False
     is_held: bool = False
+    is_counted: bool = False
     _answered: Any = field(default_factory=_held_lock)
 
     @property
@@ -76,7 +77,7 @@ class Job:
         if self.row is None or state is PURGED:
             return state
         event, seen_s = self.delivery.event, self.delivery.received.monotonic_s
-        return state.after(event, self.decision.command.to_wire(), seen_s, self.row.accept_digit)
+        return state.after(event, self.row.wire, seen_s, self.row.accept_digit)
 
     def answer(self, error: Exception | None = None) -> None:
         """Wake the request with the decision or an error, unless it was answered already."""
@@ -96,7 +97,7 @@ class Job:
 
 
 class WaitingLine:
-    """The jobs that are not kept yet, the oldest first."""
+    """The jobs that are not kept yet, the oldest first. All but `put` needs the log's lock."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
@@ -108,50 +109,58 @@ class WaitingLine:
         return len(self._jobs)
 
     def __iter__(self) -> Iterator[Job]:
-        return iter(self._jobs)
+        return iter(list(self._jobs))  # in one step: a job may be put meanwhile
 
     def __contains__(self, reference_id: object) -> bool:
+        """Whether an answered job of a call is in the line."""
         return reference_id in self._calls
 
     @property
     def is_short(self) -> bool:
         """Whether one transaction can keep all of it."""
-        return len(first_portion(self._jobs, _size)) == len(self._jobs)
+        jobs = list(self)
+        return len(first_portion(jobs, _size)) == len(jobs)
 
-    def add(self, job: Job) -> bool:
-        """Put a job at the end, or an answered one to its like; false if there is no room for it.
+    def put(self, job: Job) -> None:
+        """Put a job at the end whose request waits for the writer; needs no lock."""
+        self._jobs.append(job)
 
-        Only an answered repeat is counted together with an answered delivery, and never with one
-        that the writer is keeping.
+    def add_answered(self, job: Job) -> bool:
+        """Put an answered job at the end, or to its like; false if there is no room for it.
+
+        It is counted together with an answered delivery of the same, but never with one that the
+        writer is keeping.
         """
-        if job.is_answered and job.row is not None:
-            like = self._answered.get(job.row.key)
-            if like is not None and like.row is not None and not like.is_held:
-                like.row = like.row.with_repeat(job.row)
-                return True
+        if job.row is None:
+            return True
+        like = self._answered.get(job.row.key)
+        if like is not None and like.row is not None and not like.is_held:
+            like.row = like.row.with_repeat(job.row)
+            return True
         if _size(job) > self._room:
             return False
-        self._room -= _size(job)
         self._jobs.append(job)
-        self._calls[job.reference_id] += 1
-        self.index(job)
+        self.count(job)
         return True
 
-    def index(self, job: Job) -> None:
-        """Have the repeats of a job in the line counted with it, if it was answered."""
-        if job.is_answered and job.row is not None:
+    def count(self, job: Job) -> None:
+        """Have an answered job of the line take room, and its repeats be counted with it."""
+        if job.row is not None and not job.is_counted:
+            job.is_counted = True
             self._answered[job.row.key] = job
+            self._calls[job.reference_id] += 1
+            self._room -= _size(job)
 
     def hold(self) -> list[Job]:
         """Return the jobs to be kept next; they stay in the line."""
-        held = first_portion(self._jobs, _size)
+        held = first_portion(self, _size)
         for job in held:
             job.is_held = True
         return held
 
     def answered_after(self, jobs: Sequence[Job]) -> set[str]:
         """Return the calls of answered jobs behind these, which are the first of the line."""
-        return {job.reference_id for job in islice(self._jobs, len(jobs), None) if job.is_answered}
+        return {job.reference_id for job in list(self)[len(jobs) :] if job.is_answered}
 
     def release(self, jobs: Sequence[Job]) -> None:
         """Let go of jobs that could not be kept."""
@@ -164,12 +173,11 @@ class WaitingLine:
             if not (self._jobs and self._jobs[0] is job):
                 continue  # a stop has cleared the line
             self._jobs.popleft()
-            self._room += _size(job)
-            self._calls[job.reference_id] -= 1
-            if not self._calls[job.reference_id]:
-                del self._calls[job.reference_id]
-            if job.row is not None and self._answered.get(job.row.key) is job:
-                del self._answered[job.row.key]
+            if job.is_counted and job.row is not None:
+                self._room += _size(job)
+                self._calls -= Counter([job.reference_id])
+                if self._answered.get(job.row.key) is job:
+                    del self._answered[job.row.key]
 
     def clear(self) -> list[Row]:
         """Take everything out; return what is to be kept of it."""

@@ -25,7 +25,8 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -33,7 +34,7 @@ from call_log import saved
 from call_log.memory import MAX_STATES, InMemoryCalls, States
 from call_log.purge import Purge
 from call_log.sqlite import SqliteStore
-from call_log.store import Row, Store, StoreError, utc
+from call_log.store import Row, Store, StoreError, microseconds, utc
 from call_log.waiting import Job, WaitingLine
 from calls import PURGED, UNKNOWN, A, CallState, CallStore, Delivery, LogUnavailable, Timestamp
 from events import CallCompleted, IncomingCall, UnknownEvent
@@ -43,6 +44,8 @@ _TICK_S = 0.25
 _MAX_RETRIED_S = 0.2
 _MAX_CLOSING_S = 1.0
 _MAX_AHEAD_S = 5.0
+_TIDY_EVERY_S = 0.05
+_OVERDUE_EVERY_S = 60.0
 
 _yield_processor = getattr(os, "sched_yield", lambda: None)  # Windows has none
 
@@ -65,21 +68,24 @@ class CallLog:
         self._store, self._notify, self._clock = store, notify, clock
         # Read and written by the requests and the writer, all with the lock held: the line and its
         # jobs, the memory, whether requests wait for the writer, whether all that was answered is
-        # kept, the two counts, and whether the log is closed.
+        # kept, the two counts, and whether the log is closed. Two steps of a request need no lock:
+        # it looks whether it waits, and puts its job at the end of the line. It looks once more
+        # then: so a job is in the line before all in it are answered, or answers itself.
         self._lock = threading.Lock()
         self._line = WaitingLine()
         self._memory = States(waiting=self._line)
         self._is_waited_for = self._is_well = True
         self._unkept = self._dropped = 0
         self._is_closed = False
-        # A queue locks by itself. Requests put something in when the line was empty; the writer,
-        # which alone takes it out, sleeps until then.
+        # A queue locks by itself. A request leaves a word in it unless there is one: the writer,
+        # which alone takes it out, looks at the line after that, and sleeps until there is one.
         self._wake: SimpleQueue[None] = SimpleQueue()
         # Written once, by `close`, and read by the writer: a single assignment.
         self._close_by: float | None = None
         # The writer's own from here on: no other thread uses the store or these.
         self._must_reconnect = False
         self._began: OrderedDict[str, float] = OrderedDict()
+        self._tidy_at_s = self._overdue_at_s = 0.0
         store.open()
         try:
             store.erase_deleted()  # a server may have been killed between purging and this
@@ -97,19 +103,25 @@ class CallLog:
         Raises `LogUnavailable` for an event that must be kept and cannot be, and after `close`.
         """
         job = Job(delivery, decide)
-        with self._lock:
-            if self._is_closed:
-                raise LogUnavailable
-            if not self._is_waited_for:
-                self._answer_from_memory(job)
-            if not len(self._line):
+        is_in_line = self._is_waited_for
+        if is_in_line:
+            self._line.put(job)
+            if self._wake.empty():
                 self._wake.put(None)
-            if not self._line.add(job):
-                self._dropped += 1
-                self._answer_from_memory(job)
-        if not job.wait(_MAX_WAIT_S):
+        if not (is_in_line and self._is_waited_for):  # not now, or not any more
+            self._answer_at_once(job, is_in_line=is_in_line)
+        elif not job.wait(_MAX_WAIT_S):
             self._fail(f"{self._store.place}: takes longer than {_MAX_WAIT_S * 1000:.0f} ms")
         return job.result()
+
+    def _answer_at_once(self, job: Job, *, is_in_line: bool) -> None:
+        """Answer a job from memory, and have it kept later."""
+        with self._lock:
+            if self._is_closed and not is_in_line:
+                raise LogUnavailable
+            self._answer_from_memory(job, is_in_line=is_in_line)
+            if not is_in_line:
+                self._dropped += not self._line.add_answered(job)
 
     def health(self) -> dict[str, object]:
         """Return whether what is answered is kept, and how much is not."""
@@ -131,7 +143,7 @@ class CallLog:
         self._wake.put(None)
         self._thread.join(2 * _MAX_CLOSING_S)
         with self._lock:
-            self._is_closed = True
+            self._is_closed, self._is_waited_for = True, False
             for job in self._line:
                 self._answer_from_memory(job)
             left = self._line.clear()
@@ -145,11 +157,10 @@ class CallLog:
                 self._is_waited_for = False
                 for job in self._line:
                     self._answer_from_memory(job)
-                    self._line.index(job)
         if was_well:
             self._notify(f"the call log is failing, events are held in memory: {cause}")
 
-    def _answer_from_memory(self, job: Job) -> None:
+    def _answer_from_memory(self, job: Job, *, is_in_line: bool = True) -> None:
         """Answer a job by what is in memory, or by the decision that is only not kept yet.
 
         Called with the lock held: the writer decides under it too, and so one of the two finds the
@@ -166,6 +177,8 @@ class CallLog:
         else:
             self._unkept += job.error is None
             job.answer(job.error)
+        if is_in_line:
+            self._line.count(job)
 
     def _run(self) -> None:
         """Keep what comes, and try again until it is kept."""
@@ -195,15 +208,13 @@ class CallLog:
             has_recovered = self._note_success()
         if has_recovered:
             self._notify("the call log has recovered, all events that were held are kept")
-        self._purge_some()
+        if time.monotonic() >= self._tidy_at_s:
+            self._tidy()
 
     def _hold_oldest(self) -> list[Job]:
         """Return the jobs to be kept next; wait a moment for one if there is none."""
-        if not len(self._line):
-            try:
-                self._wake.get(timeout=_TICK_S)
-            except Empty:
-                return []
+        with suppress(Empty):
+            self._wake.get(timeout=0 if len(self._line) else _TICK_S)
             _yield_processor()  # to those about to come: the more share a sync the better
         with self._lock:
             return self._line.hold()
@@ -211,7 +222,7 @@ class CallLog:
     def _keep_whole(self, batch: Sequence[Job]) -> None:
         """Keep a batch, at once again after a quick failure such as a lost connection."""
         started = time.monotonic()
-        if self._must_reconnect or self._store.is_replaced():
+        if self._must_reconnect or (not batch and self._store.is_replaced()):
             self._reconnect()
         try:
             self._keep(batch)
@@ -231,17 +242,24 @@ class CallLog:
         is always in the line.
         """
         self._is_waited_for = self._is_waited_for or self._line.is_short
-        oldest = next(iter(self._line), None)
-        has_recovered = not self._is_well and (oldest is None or not oldest.is_answered)
+        if self._is_well or not self._is_waited_for:
+            return False
+        has_recovered = not any(job.is_answered for job in self._line)
         self._is_well = self._is_well or has_recovered
         return has_recovered
 
-    def _purge_some(self) -> None:
+    def _tidy(self) -> None:
+        """Purge a few old calls, and write down a few whose end never came."""
+        self._tidy_at_s = time.monotonic() + _TIDY_EVERY_S
+        now = self._clock()
         try:
             purged = self._purge.turn()
+            if now.monotonic_s >= self._overdue_at_s:
+                found_some = self._store.record_overdue(microseconds(now.utc))
+                self._overdue_at_s = now.monotonic_s + (0 if found_some else _OVERDUE_EVERY_S)
         except StoreError as error:
             self._must_reconnect = True
-            self._notify(f"old calls are not purged: {error}")
+            self._notify(f"old calls are not purged or written down: {error}")
             return
         with self._lock:
             for reference_id in purged:
@@ -298,23 +316,25 @@ class CallLog:
         ids = {job.reference_id for job in batch}
         while ids:
             with self._store.transaction(ids):
-                states, purged = self._read_states(ids), self._store.purged(ids)
-                states |= dict.fromkeys(purged, PURGED)
+                known, purged = self._store.rows(ids, bodies=False), self._store.purged(ids)
+                states = self._fold_states(ids, known) | dict.fromkeys(purged, PURGED)
                 with self._lock:
                     self._decide(batch, states)
                     rows = [job.row for job in batch if job.row is not None]
-                self._store.keep(rows, purged)
+                    parsed = {job.row.key: job.delivery.event for job in batch if job.row}
+                self._store.keep(rows, purged, known, parsed)
             if not self._store.is_replaced():
                 return
             self._reconnect()
 
-    def _read_states(self, ids: set[str]) -> dict[str, CallState]:
+    def _fold_states(self, ids: set[str], rows: Iterable[Row]) -> dict[str, CallState]:
         """Fold the state of each call out of what the log holds of it."""
         states, now = dict.fromkeys(ids, UNKNOWN), self._clock()
-        for row in self._store.rows(ids, bodies=False):
-            call = row.reference_id
-            seen_s = self._began.get(call, _seen_s(row, now))
-            states[call] = states[call].after(row.to_event(), row.wire, seen_s, row.accept_digit)
+        for row in rows:
+            call, event = row.reference_id, row.to_event()
+            is_first = isinstance(event, IncomingCall)  # of others the time does not matter
+            seen_s = (self._began.get(call) or _seen_s(row, now)) if is_first else 0.0
+            states[call] = states[call].after(event, row.wire, seen_s, row.accept_digit)
         return states
 
     def _decide(self, batch: Sequence[Job], states: dict[str, CallState]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -11,15 +12,9 @@ import pytest
 from helpers import START, payload
 
 import events
+from commands import Speak
 from phone import NoNumber, PhoneNumber
-from records import (
-    CallRecord,
-    Disposition,
-    State,
-    StoredEvent,
-    record,
-)
-from tools.history.search import has_number_ending
+from records import CallRecord, Disposition, StoredEvent, fold
 
 DIAL: dict[str, Any] = facts.DIAL
 HANGUP: dict[str, Any] = facts.HANGUP
@@ -32,18 +27,13 @@ def received(name: str, seconds: float = 0, reply: Any = None, **more: Any) -> S
 
 def stored(event: events.Event, seconds: float = 0, reply: Any = None, **more: Any) -> StoredEvent:
     time = START + timedelta(seconds=seconds)
-    return StoredEvent(
-        event, reply or {}, more.get("reason"), time, time, more.get("deliveries", 1), ""
-    )
+    kept = StoredEvent(event, reply or {}, more.pop("reason", None), time, time, 1, None, None, "")
+    return replace(kept, **more)
 
 
 def completed(*legs: dict[str, Any], seconds: float = 60) -> StoredEvent:
     body = {"event": "call_completed", "reference_id": facts.REFERENCE_ID, "data": {"p": legs}}
     return stored(events.parse(json.dumps(body).encode()), seconds)
-
-
-def folded(*some: StoredEvent, hours_later: float = 1) -> CallRecord:
-    return record(some, START + timedelta(hours=hours_later))
 
 
 INCOMING = received("incoming_call", 0, DIAL)
@@ -58,77 +48,11 @@ def dial_completed(status: str) -> StoredEvent:
     return stored(events.DialCompleted(facts.REFERENCE_ID, status), 5)
 
 
-@pytest.mark.parametrize(
-    ("some", "disposition"),
-    [
-        ([INCOMING, ANSWERED, END], Disposition.ANSWERED),
-        ([INCOMING, ANSWERED], Disposition.ANSWERED),
-        ([INCOMING, BUSY, END], Disposition.FAILED),
-        ([INCOMING, dial_completed("NO_ANSWER"), END], Disposition.NO_ANSWER),
-        ([INCOMING, END], Disposition.NO_ANSWER),
-        ([INCOMING, BUSY, ANSWERED, END], Disposition.ANSWERED),
-        ([INCOMING], Disposition.UNKNOWN),
-        ([REFUSED, END], Disposition.REFUSED),
-        ([REFUSED], Disposition.REFUSED),
-        ([END], Disposition.UNKNOWN),
-        ([received("call_completed", 60)], Disposition.ANSWERED),
-        ([received("unknown_event")], Disposition.UNKNOWN),
-    ],
-)
-def test_the_disposition_is_the_same_in_every_order_of_events(
-    some: list[StoredEvent], disposition: Disposition
-) -> None:
-    assert {folded(*order).disposition for order in permutations(some)} == {disposition}
-
-
-@pytest.mark.parametrize(
-    ("some", "hours", "state"),
-    [
-        ([INCOMING], 1, State.IN_PROGRESS),
-        ([INCOMING], 4.16, State.IN_PROGRESS),
-        ([INCOMING, ANSWERED], 4.17, State.END_UNKNOWN),
-        ([INCOMING, END], 1, State.ENDED),
-        ([END], 9, State.ENDED),
-    ],
-)
-def test_a_call_is_over_when_its_end_was_received_or_must_have_come(
-    some: list[StoredEvent], hours: float, state: State
-) -> None:
-    assert folded(*some, hours_later=hours).state is state
-
-
-def test_a_whole_record_from_the_events_alone() -> None:
-    again = received("incoming_call", 1, HANGUP, reason="replayed", deliveries=3)
-    assert folded(INCOMING, again, ANSWERED, PRESSED, END) == CallRecord(
-        reference_id=facts.REFERENCE_ID,
-        state=State.ENDED,
-        disposition=Disposition.ANSWERED,
-        caller=PhoneNumber(facts.CALLER),
-        dialled=PhoneNumber(facts.DIALLED),
-        destination=PhoneNumber(facts.DESTINATION),
-        masking_id=facts.MASKING_ID,
-        decision="dial",
-        reason=None,
-        dial_status="answered",
-        created=START,
-        answered=START + timedelta(seconds=5),
-        ended=START + timedelta(seconds=60),
-        duration_s=60.0,
-        wait_s=5.0,
-        talk_s=55.0,
-        collected="1",
-        recordings=(),
-        deliveries=7,
-        legs=(),
-    )
-
-
-def test_a_refused_call_has_its_reason_and_no_talk() -> None:
-    call = folded(REFUSED, END)
-    assert (call.decision, call.reason) == ("hangup", "not_listed")
-    assert (call.destination, call.masking_id) == (None, None)
-    assert (call.answered, call.talk_s) == (None, None)
-    assert call.duration_s == 60.0
+ASKS = Speak("Press 1 to take the call.", collect_digit=True).to_wire()
+GREETED = received("dial_completed_answered", 5, Speak("Your call is connected.").to_wire())
+ASKED = received("dial_completed_answered", 5, ASKS, accept_digit="1")
+ASKED_BY_AN_OLDER_PROGRAM = received("dial_completed_answered", 5, ASKS)
+NOT_PRESSED = received("speak_completed", 18)
 
 
 INBOUND = {
@@ -153,51 +77,143 @@ OUTBOUND = {
 }
 
 
+BOTH_LEGS = completed(INBOUND, OUTBOUND)
+RANG_ONLY = completed(INBOUND, OUTBOUND | {"answered_on_utc": None})
+
+
+@pytest.mark.parametrize(
+    ("some", "disposition"),
+    [
+        ([INCOMING, ANSWERED, END], Disposition.CONNECTED),
+        ([INCOMING, GREETED, NOT_PRESSED, END], Disposition.CONNECTED),
+        ([INCOMING, BOTH_LEGS], Disposition.CONNECTED),
+        ([BOTH_LEGS], Disposition.CONNECTED),
+        ([received("call_completed", 60)], Disposition.CONNECTED),
+        ([INCOMING, BUSY, ANSWERED, END], Disposition.CONNECTED),
+        ([INCOMING, ASKED, PRESSED, END], Disposition.CONNECTED),
+        ([INCOMING, ASKED_BY_AN_OLDER_PROGRAM, PRESSED, END], Disposition.CONNECTED),
+        ([INCOMING, GREETED, ASKED, NOT_PRESSED, END], Disposition.CONNECTED),
+        ([INCOMING, ASKED, NOT_PRESSED, END], Disposition.DECLINED),
+        ([INCOMING, ASKED, NOT_PRESSED, BOTH_LEGS], Disposition.DECLINED),
+        ([INCOMING, ASKED, END], Disposition.DECLINED),
+        ([INCOMING, ASKED_BY_AN_OLDER_PROGRAM, NOT_PRESSED, END], Disposition.DECLINED),
+        ([INCOMING, BUSY, END], Disposition.BUSY),
+        ([INCOMING, dial_completed("USER_BUSY"), END], Disposition.BUSY),
+        ([INCOMING, dial_completed("NO_ANSWER"), END], Disposition.NO_ANSWER),
+        ([INCOMING, dial_completed("rejected"), END], Disposition.FAILED),
+        ([INCOMING, RANG_ONLY], Disposition.NO_ANSWER),
+        ([INCOMING, END], Disposition.NO_ANSWER),
+        ([REFUSED, END], Disposition.REFUSED),
+        ([REFUSED, INCOMING, ANSWERED, END], Disposition.CONNECTED),
+        ([REFUSED, INCOMING, END], Disposition.NO_ANSWER),
+        ([END], Disposition.UNKNOWN),
+    ],
+)
+def test_what_became_of_a_call_is_the_same_in_every_order_of_events(
+    some: list[StoredEvent], disposition: Disposition
+) -> None:
+    for is_old in (False, True):
+        found = {fold(order, is_old=is_old).disposition for order in permutations(some)}
+        assert found == {disposition}
+
+
+@pytest.mark.parametrize(
+    "some", [[INCOMING], [INCOMING, ANSWERED], [INCOMING, BUSY], [REFUSED], [ASKED, NOT_PRESSED]]
+)
+def test_a_call_without_an_end_is_in_progress_and_unknown_once_it_is_old(
+    some: list[StoredEvent],
+) -> None:
+    assert fold(some).disposition is Disposition.IN_PROGRESS
+    old = fold(some, is_old=True)
+    assert (old.disposition, old.ended, old.talk_s) == (Disposition.UNKNOWN, None, None)
+
+
+def test_a_whole_record_from_the_events_alone() -> None:
+    incoming = replace(INCOMING, row_line=7)
+    again = received("incoming_call", 1, HANGUP, reason="replayed", deliveries=3)
+    assert fold([incoming, again, ASKED, PRESSED, END]) == CallRecord(
+        reference_id=facts.REFERENCE_ID,
+        disposition=Disposition.CONNECTED,
+        began=START,
+        ended=START + timedelta(seconds=60),
+        caller=PhoneNumber(facts.CALLER),
+        dialled=PhoneNumber(facts.DIALLED),
+        destination=PhoneNumber(facts.DESTINATION),
+        masking_id=facts.MASKING_ID,
+        row=7,
+        external_id=None,
+        reason=None,
+        status="answered",
+        wait_s=5.0,
+        talk_s=55.0,
+    )
+
+
+def test_a_refused_call_has_its_reason_and_no_talk() -> None:
+    call = fold([REFUSED, END])
+    assert (call.disposition, call.reason) == (Disposition.REFUSED, "not_listed")
+    assert (call.destination, call.masking_id, call.row) == (None, None, None)
+    assert (call.wait_s, call.talk_s) == (None, None)
+
+
+def test_talk_counts_for_a_connected_call_alone() -> None:
+    assert fold([INCOMING, ASKED, PRESSED, END]).talk_s == 55
+    assert fold([INCOMING, ASKED, NOT_PRESSED, END]).talk_s is None
+
+
+def test_the_id_that_was_sent_with_the_dial_is_in_the_record() -> None:
+    dial = {"method": "dial", "params": facts.DIAL["params"] | {"external_id": "order-1234"}}
+    assert fold([received("incoming_call", 0, dial), END]).external_id == "order-1234"
+
+
+def test_of_several_answers_to_a_call_the_record_has_the_dial() -> None:
+    """Another server may have refused it, and written that first."""
+    call = fold([REFUSED, replace(INCOMING, row_line=3), END])
+    assert (call.destination, call.reason, call.row) == (facts.DESTINATION, None, 3)
+
+
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    "ends", [[completed(INBOUND, OUTBOUND)], [completed(INBOUND), completed(OUTBOUND)]]
-)
+@pytest.mark.parametrize("ends", [[BOTH_LEGS], [completed(INBOUND), completed(OUTBOUND)]])
 def test_telesigns_own_times_are_taken_of_both_legs(ends: Iterable[StoredEvent]) -> None:
-    """Talk begins when the called person answers, not when TeleSign takes the call."""
-    call = folded(INCOMING, ANSWERED, *ends)
-    assert call.created == at("2026-11-23T11:59:59.5")
-    assert call.answered == at("2026-11-23T12:00:06")
+    """Talk begins when the called person answers, and ends with the leg that ends first."""
+    call = fold([INCOMING, ANSWERED, *ends])
+    assert call.began == at("2026-11-23T11:59:59.5")
     assert call.ended == at("2026-11-23T12:00:50")
-    assert (call.duration_s, call.talk_s) == (50, 43)
-    assert call.recordings == ("one.wav",)
-    assert [leg.direction for leg in call.legs] == ["inbound", "outbound"]
+    assert call.talk_s == 43
 
 
 def test_the_callers_own_leg_says_nothing_of_the_answer() -> None:
-    call = folded(INCOMING, ANSWERED, completed(INBOUND))
-    assert call.answered == START + timedelta(seconds=5)
+    assert fold([INCOMING, ANSWERED, completed(INBOUND)]).talk_s == 45
 
 
 def test_a_call_known_only_from_its_end_has_the_people_of_its_legs() -> None:
-    call = folded(completed(INBOUND, OUTBOUND))
+    call = fold([BOTH_LEGS])
     assert (call.caller, call.dialled) == (facts.CALLER, facts.DIALLED)
-    assert call.destination == facts.DESTINATION
-    assert call.masking_id is None
-    assert call.decision is None
-    assert call.disposition is Disposition.ANSWERED
+    assert (call.destination, call.masking_id) == (facts.DESTINATION, None)
 
 
 def test_clocks_that_contradict_each_other_make_no_negative_talk() -> None:
     late = OUTBOUND | {"answered_on_utc": "2026-11-23T13:00:00"}
-    assert folded(INCOMING, ANSWERED, completed(late)).talk_s == 0
+    assert fold([INCOMING, ANSWERED, completed(late)]).talk_s == 0
 
 
 def test_a_withheld_caller_is_recorded_as_withheld() -> None:
-    assert folded(received("incoming_call_withheld", 0, DIAL)).caller is NoNumber.WITHHELD
+    assert fold([received("incoming_call_withheld", 0, DIAL)]).caller is NoNumber.WITHHELD
 
 
 def test_an_unknown_event_alone_is_a_call() -> None:
-    call = folded(received("unknown_event", 7))
-    assert call.created == START + timedelta(seconds=7)
-    assert call.state is State.IN_PROGRESS
+    call = fold([received("unknown_event", 7)])
+    assert call.began == START + timedelta(seconds=7)
+    assert call.disposition is Disposition.IN_PROGRESS
+
+
+def test_a_simulated_call_is_known_by_its_reference_id() -> None:
+    event = events.CallCompleted("SIMULATED-1")
+    assert fold([stored(event)]).is_simulated
+    assert not fold([END]).is_simulated
 
 
 NO_STATUS = stored(events.DialCompleted(facts.REFERENCE_ID, None), 3)
@@ -227,27 +243,5 @@ LATE_BUSY = stored(events.DialCompleted(facts.REFERENCE_ID, "busy"), 9)
 def test_how_long_the_caller_waited_and_what_the_dial_reported(
     some: list[StoredEvent], wait_s: float | None, status: str | None
 ) -> None:
-    call = folded(*some)
-    assert (call.wait_s, call.dial_status) == (wait_s, status)
-
-
-@pytest.mark.parametrize(
-    ("digits", "is_held"),
-    [
-        ("0123", True),  # the caller
-        ("5550100", True),  # the dialled number
-        ("2025550111", True),  # the destination
-        ("0199", True),  # the masking ID
-        ("0012", False),
-        ("0142", False),
-    ],
-)
-def test_a_number_of_a_call_is_known_by_its_last_digits(digits: str, is_held: bool) -> None:
-    assert has_number_ending(folded(INCOMING), digits) is is_held
-
-
-def test_the_numbers_of_legs_and_of_sip_addresses_count_as_well() -> None:
-    assert has_number_ending(folded(completed(INBOUND, OUTBOUND)), "0111")
-    sip = events.IncomingCall(facts.REFERENCE_ID, NoNumber.BAD, NoNumber("bad", "12025550188"))
-    assert has_number_ending(folded(stored(sip)), "0188")
-    assert not has_number_ending(folded(received("incoming_call_withheld")), "0188")
+    call = fold(some)
+    assert (call.wait_s, call.status) == (wait_s, status)

@@ -114,10 +114,12 @@ def _add_calls(parser: ArgumentParser) -> None:
     add = parser.add_argument
     one = "show this call; six or more last characters will do"
     add("reference_id", nargs="?", metavar="REFERENCE_ID", help=one)
-    many = "how many calls to show (default: 50; with a filter, all that match)"
+    many = "how many calls to show (default: 50)"
     add("--last", type=arguments.whole_number(_MAX_LAST), metavar="N", help=many)
     number = "only calls that hold this number, or one that ends in these digits (four or more)"
     add("--number", type=arguments.number_or_end, help=f"{number}, in whatever role")
+    live = "only calls that have no end yet"
+    add("--live", action="store_true", help=live)
     add("--since", metavar="TIME", help=f"only calls from this time on: {_TIMES} (default: UTC)")
     add("--until", metavar="TIME", help="only calls before this time")
     dispositions = [disposition.value for disposition in Disposition]
@@ -140,7 +142,8 @@ def _add_report(parser: ArgumentParser) -> None:
 
 def _add_why(parser: ArgumentParser) -> None:
     add = parser.add_argument
-    add("number", type=arguments.number, metavar="NUMBER", help="the person's own number")
+    number = "a person's number, or a virtual number or masking ID of yours"
+    add("number", type=arguments.number, metavar="NUMBER", help=number)
     _add_flags(add, simulated="simulated calls as well", full=_FULL, json="print JSON")
 
 
@@ -152,7 +155,8 @@ def _add_forget(parser: ArgumentParser) -> None:
     number = "the number, with its country code"
     parser.add_argument("number", type=arguments.number, metavar="NUMBER", help=number)
     also = "also what may be the number in another form, or another person's"
-    _add_flags(parser.add_argument, also=also)
+    yes, virtual = "delete without asking", "the number may be a virtual one or a masking ID"
+    _add_flags(parser.add_argument, also=also, yes=yes, virtual=virtual, json="print JSON")
 
 
 def _add_inspect(parser: ArgumentParser) -> None:
@@ -213,7 +217,9 @@ _COMMANDS = {
     "report": _Command(
         "report", "count the calls of each day, by what became of them", _add_report
     ),
-    "why": _Command("why", "show why nobody reaches a person, or they reach nobody", _add_why),
+    "why": _Command(
+        "why", "show why nobody reaches a person, or who is behind a number of yours", _add_why
+    ),
     "live-check": _Command(
         "live_check",
         "show what real calls have shown of what is not known of TeleSign",

@@ -4,12 +4,14 @@ import contextlib
 import json
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import facts
 import pytest
+from call_logs import written_down
 from databases import needs_postgresql, postgresql_url
 from helpers import Clock, PrintedLines, live, payload, settings_of, web
 from hypothesis import HealthCheck, settings
@@ -19,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from app import create_app
 from call_log import writer
 from call_log.writer import CallLog
+from records import fold
 
 pytestmark = pytest.mark.faults
 
@@ -109,6 +112,11 @@ class AnyDeliveries(RuleBasedStateMachine):
         store.open(write=False)
         kept = store.rows("abc")
         store.close()
+        for record in written_down(self.its_url):
+            events = [row.to_stored() for row in kept if row.reference_id == record.reference_id]
+            assert record == replace(fold(events, is_old=True), number=record.number)
+        ended = {row.reference_id for row in kept if row.event == "call_completed"}
+        assert ended <= {record.reference_id for record in written_down(self.its_url)}
         self.stack.close()
         keys = {(row.reference_id, row.event, row.sha256): row for row in kept}
         assert {key: row.deliveries for key, row in keys.items()} == self.delivered

@@ -242,7 +242,7 @@ def test_a_batch_of_calls_reads_nothing_of_others(url: str, write: bool) -> None
     store.open(write=write)
     with store.transaction():
         assert len(store.rows(f"call-{n}" for n in range(200))) == 800
-        ((read,),) = store._execute(
+        ((read,),) = store.execute(
             "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
             " WHERE relid = 'call_event'::regclass"
         )

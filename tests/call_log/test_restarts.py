@@ -201,7 +201,7 @@ def test_a_call_that_is_forgotten_while_it_goes_on_leaves_no_number(
         store.keep([filler._replace(reference_id=f"old-{n}") for n in range(1_000)])
     store.close()
     server.deliver(numbered(1))
-    command = [sys.executable, str(ROOT / "app.py"), "forget", facts.CALLER]
+    command = [sys.executable, str(ROOT / "app.py"), "forget", facts.CALLER, "--yes"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as forgetting:
         answers = []
         while forgetting.poll() is None:

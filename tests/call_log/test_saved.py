@@ -160,7 +160,7 @@ def saved_file(url: str, some: list[Row]) -> Path:
 def counted(url: str) -> Counter[int]:
     store = writer.store_of(url)
     store.open(write=False)
-    found = store._execute("SELECT reference_id, deliveries FROM call_event")
+    found = store.execute("SELECT reference_id, deliveries FROM call_event")
     store.close()
     assert len(found) == len(set(found))
     return Counter(count for _, count in found)
@@ -283,9 +283,11 @@ def test_what_is_forgotten_is_not_left_in_a_file(
     log_url: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("MASKING_CALL_LOG", log_url)
-    assert main.main(["forget", facts.CALLER]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["forget", facts.CALLER, "--yes"]) == 0
     out, err = capsys.readouterr()
     assert out == "deleted 450 calls with ...0123\n"
     assert err == "forget: events that a server saved when it stopped, now in the call log: 450\n"

@@ -96,7 +96,7 @@ def test_a_file_that_was_replaced_is_not_read_with_the_side_files_of_the_former_
     keep(store, range(50), clock)
     backup.replace(path)
     assert store.reconnect()
-    assert store._execute("PRAGMA integrity_check") == [("ok",)]
+    assert store.execute("PRAGMA integrity_check") == [("ok",)]
     keep(store, range(50, 53), clock)
     store.close()
     assert count(path) == 10
@@ -152,9 +152,9 @@ def test_what_another_process_still_holds_of_the_old_file_does_not_mislead(
         else:
             assert store.reconnect()
         keep(store, range(100, 110), clock)
-        assert store._execute("PRAGMA integrity_check") == [("ok",)]
+        assert store.execute("PRAGMA integrity_check") == [("ok",)]
         wanted = 10 if taken == "deleted" else 17
-        assert store._execute("SELECT count(*) FROM call_event") == [(wanted,)]
+        assert store.execute("SELECT count(*) FROM call_event") == [(wanted,)]
         with held_by_another_process(path):
             keep(store, range(110, 120), clock)
     store.close()
@@ -196,7 +196,7 @@ def test_a_lock_is_waited_for_as_long_as_before_after_erasing(tmp_path: Path) ->
         other.execute("BEGIN")
         other.execute("SELECT * FROM call_event")
         assert not store.erase_deleted(rewrite_up_to=2**40)
-    assert store._execute("PRAGMA busy_timeout") == [(400,)]
+    assert store.execute("PRAGMA busy_timeout") == [(400,)]
     store.close()
 
 

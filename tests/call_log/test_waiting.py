@@ -83,7 +83,7 @@ def test_what_is_kept_leaves_its_room_to_others(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(waiting, "MAX_BYTES", 12_000)
     line = WaitingLine()
     for time in range(5):
-        fits = [line.add(job(n, b"%d" % time * 3_000)) for n in range(3)]
+        fits = [line.add_answered(job(n, b"%d" % time * 3_000)) for n in range(3)]
         assert fits == [True, True, False]
         line.remove(line.hold())
         assert len(line) == 0
@@ -92,11 +92,11 @@ def test_what_is_kept_leaves_its_room_to_others(monkeypatch: pytest.MonkeyPatch)
 def test_an_answered_repeat_is_counted_with_its_like_but_not_with_one_that_is_held() -> None:
     line = WaitingLine()
     first, second, third, fourth = (job(1) for _ in range(4))
-    assert line.add(first)
-    assert line.add(second)
+    assert line.add_answered(first)
+    assert line.add_answered(second)
     held = line.hold()
-    assert line.add(third)
-    assert line.add(fourth)
+    assert line.add_answered(third)
+    assert line.add_answered(fourth)
     assert [(job.row.deliveries if job.row else 0) for job in line] == [2, 2]
     line.remove(held)
     assert list(line) == [third]
@@ -105,8 +105,9 @@ def test_an_answered_repeat_is_counted_with_its_like_but_not_with_one_that_is_he
 def test_what_nobody_has_answered_is_never_counted_with_another() -> None:
     """Each request waits for its own."""
     line = WaitingLine()
-    for answered in (True, False, False):
-        line.add(job(1, answered=answered))
+    assert line.add_answered(job(1))
+    for _ in range(2):
+        line.put(job(1, answered=False))
     assert len(line) == 3
 
 
@@ -114,9 +115,9 @@ def test_what_could_not_be_kept_stays_first() -> None:
     line = WaitingLine()
     jobs = [job(n) for n in range(3)]
     for waiting_job in jobs[:2]:
-        line.add(waiting_job)
+        line.add_answered(waiting_job)
     held = line.hold()
-    line.add(jobs[2])
+    line.add_answered(jobs[2])
     line.release(held)
     assert line.hold() == jobs
     assert "call-0" in line
@@ -129,7 +130,7 @@ def test_large_events_are_kept_a_few_at_a_time() -> None:
     line = WaitingLine()
     jobs = [job(n, b"%06d" % n * 10_000) for n in range(200)]
     for waiting_job in jobs:
-        line.add(waiting_job)
+        line.add_answered(waiting_job)
     assert line.hold() == jobs[:16]
     assert not line.is_short
     line.remove(jobs[:190])

@@ -17,11 +17,12 @@ from processes import ServerProcess
 import events
 from app import create_app
 from call_log import writer
-from call_log.store import Row, Store, StoreError
+from call_log.store import RECORD_COLUMNS, Row, Store, StoreError, record_of
 from call_log.writer import CallLog
 from calls import CallState, Delivery
 from commands import Dial
 from phone import PhoneNumber
+from records import CallRecord
 from routing import Decision
 
 Opener = Callable[..., CallLog]
@@ -38,10 +39,10 @@ class FaultyStore:
         self.commits_after_s = 0.0
         self.refuses: tuple[bytes, Exception] | None = None
 
-    def keep(self, rows: list[Row], purged: set[str]) -> None:
+    def keep(self, rows: list[Row], *known: Any) -> None:
         if self.refuses is not None and any(self.refuses[0] in row.body for row in rows):
             raise self.refuses[1]
-        self.store.keep(rows, purged)
+        self.store.keep(rows, *known)
 
     def repair(self) -> None:
         """Let it work again."""
@@ -144,7 +145,18 @@ def kept(url: str) -> dict[tuple[str, str], int]:
     store.open(write=False)
     try:
         sql = "SELECT reference_id, event, deliveries FROM call_event"
-        return {(call, event): count for call, event, count in store._execute(sql)}
+        return {(call, event): count for call, event, count in store.execute(sql)}
+    finally:
+        store.close()
+
+
+def written_down(url: str) -> list[CallRecord]:
+    """Return the records that the log holds, in the order of their numbers."""
+    store = writer.store_of(url)
+    store.open(write=False)
+    try:
+        sql = f"SELECT {', '.join(RECORD_COLUMNS)} FROM call_record ORDER BY number"
+        return [record_of(values) for values in store.execute(sql)]
     finally:
         store.close()
 

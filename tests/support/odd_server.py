@@ -30,7 +30,7 @@ class EarlyLog(CallLog):
 class UnsyncedStore(SqliteStore):
     def open(self, *, write: bool = True) -> None:
         super().open(write=write)
-        self._execute("PRAGMA synchronous = OFF")
+        self.execute("PRAGMA synchronous = OFF")
 
 
 ours: Any = writer

@@ -36,5 +36,7 @@ def stored(
         first,
         first + timedelta(seconds=lasting_s),
         2 if lasting_s else 1,
+        None,
+        None,
         body.decode(),
     )

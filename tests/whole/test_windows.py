@@ -33,7 +33,7 @@ def test_calls_are_answered_and_kept(tmp_path: Path) -> None:
     ("words", "status"),
     [
         (["check"], 0),
-        (["forget", facts.CALLER], 1),
+        (["forget", facts.CALLER, "--yes"], 1),
         (["prune", "--older-than", "7d"], 0),
     ],
 )

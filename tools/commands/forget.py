@@ -1,20 +1,24 @@
 """The `forget` command: deletes every call that holds a number from the call log.
 
 What only may hold it, and may be another person's, is named, and deleted where that is asked for.
+Nothing is deleted before it was said what, and confirmed.
 """
 
 import argparse
 import glob
+import json
 import math
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import phone
 from call_log import saved, writer
-from call_log.store import Store, StoreError
-from config import Settings
+from call_log.store import Store, StoreError, utc
+from config import ConfigError, Settings
+from tools import console
 from tools.history import stored
 from tools.history.search import Held, held
 
@@ -23,12 +27,33 @@ _MAX_ERASE_S = 5.0
 _MAX_NAMED = 50
 
 
+@dataclass(slots=True)
+class _Outcome:
+    """What was done: calls deleted, others that may hold the number, and where it still stands.
+
+    `rows` are lines of the allow-list, `files` saved events that could not be read.
+    """
+
+    deleted: int
+    perhaps: list[str]
+    rows: list[int]
+    files: list[str]
+
+
 def run(options: argparse.Namespace, _: datetime) -> int:
     """Delete every call that holds a number; return the exit status.
 
-    It is 1 if no call does, or where the number may be in a file that could not be read.
+    It is 1 if no call does, if it is not confirmed, or where the number may be in a file that could
+    not be read.
     """
     settings = stored.settings_of(options.config)
+    rows, is_ours = _rows_of(options)
+    if is_ours and not options.virtual:
+        _report(
+            f"{options.number} is a virtual number or masking ID of yours, so it is in the calls of"
+            " all who called by way of it; --virtual deletes them"
+        )
+        return 1
     try:
         with stored.reading(settings):  # raises if there is no log, where `open` would make one
             store = writer.store_of(settings.call_log)
@@ -36,45 +61,130 @@ def run(options: argparse.Namespace, _: datetime) -> int:
         try:
             # The events that a stopped server left in a file may hold the number too.
             saved.take_in(store, _report)
-            count = _forget(store, options, settings)
-            is_all_read = _reports_no_file(store)
+            outcome = _forget(store, options, settings, rows)
         finally:
             store.close()
     except StoreError as error:
         _report(str(error))
         return 1
-    return 0 if count and is_all_read else 1
+    if outcome is None:
+        return 1
+    _print(outcome, options)
+    return 0 if outcome.deleted and not outcome.files else 1
 
 
 def _report(text: str) -> None:
-    print(f"forget: {text}", file=sys.stderr)
+    out = console.terminal(sys.stderr)
+    if not out.is_terminal:
+        out.width = sys.maxsize  # for a program, one message a line
+    console.print_wrapped(out, f"forget: {text}")
 
 
-def _forget(store: Store, options: argparse.Namespace, settings: Settings) -> int:
-    """Purge the calls, and say so; return how many."""
-    holds, shown = held(options.number, settings.home_country_code), phone.redact(options.number)
+def _rows_of(options: argparse.Namespace) -> tuple[list[int], bool]:
+    """Return the lines of the allow-list that name a number, and whether it is one of ours.
+
+    A list with faults names nobody: the log is what is cleared here.
+    """
+    try:
+        _, allow_list = stored.settings_and_list(options.config)
+    except ConfigError:
+        return [], False
+    number = options.number
+    lines = [route.line for route in allow_list if number in (route.caller, route.destination)]
+    return lines, number in allow_list.own_numbers
+
+
+def _forget(
+    store: Store, options: argparse.Namespace, settings: Settings, rows: list[int]
+) -> _Outcome | None:
+    """Say what is deleted, and purge it once that is confirmed; `None` if it is not."""
+    holds = held(options.number, settings.home_country_code)
     least = Held.PERHAPS if options.also else Held.SURELY
-    count = _purge(store, lambda text: holds(text) >= least)
-    if count:
-        print(f"deleted {count} {'call' if count == 1 else 'calls'} with {shown}")
-        if not _erase_deleted(store):
-            _report("the log is in use, so a copy may still be in the file; run it again")
-    more = sorted(store.calls_where(lambda text: bool(holds(text))))
-    if more:
-        _name(more, shown)
-    elif not count:
-        _report(f"no call in the log has {shown}; include the country code")
-    return count
+
+    def passes(text: str) -> bool:
+        return holds(text) >= least
+
+    found = stored.calls_where(store, passes)
+    if found and not _is_confirmed(store, found, rows, options):
+        return None
+    count = _purge(store, passes, found)
+    if count and not _erase_deleted(store):
+        _report("the log is in use, so a copy may still be in the file; run it again")
+    perhaps = sorted(stored.calls_where(store, lambda text: bool(holds(text))))
+    return _Outcome(count, perhaps, rows, _unread_files(store))
 
 
-def _purge(store: Store, passes: Callable[[str], bool]) -> int:
-    """Purge the calls with a text that passes; return how many."""
+def _is_confirmed(
+    store: Store, found: set[str], rows: list[int], options: argparse.Namespace
+) -> bool:
+    """Say what would be deleted; return whether it may be."""
+    if options.yes:
+        return True
+    out = console.terminal(sys.stderr)
+    first, last = (f"{utc(time):%Y-%m-%d %H:%M UTC}" for time in _times(store, found))
+    shown = phone.redact(options.number)
+    text = f"{_calls(len(found))} with {shown}, from {first} to {last}, will be deleted."
+    console.print_wrapped(out, text)
+    if rows:
+        console.print_wrapped(out, f"{shown} stays in the allow-list: {_lines(rows)}.")
+    if not sys.stdin.isatty():
+        _report("nothing was deleted: wanted --yes, as there is nobody to ask")
+        return False
+    out.print("Delete them? [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    _report("nothing was deleted")
+    return False
+
+
+def _times(store: Store, found: set[str]) -> tuple[int, int]:
+    """Return when the first and the last event of some calls came."""
+    times = [row.first_seen for call in found for row in store.rows([call], bodies=False)]
+    return min(times), max(times)
+
+
+def _purge(store: Store, passes: Callable[[str], bool], found: set[str]) -> int:
+    """Purge the calls that were found, and those that came meanwhile; return how many."""
     count = 0
-    while found := sorted(store.calls_where(passes)):  # again, for one that came meanwhile
-        for first in range(0, len(found), _MAX_CALLS_AT_ONCE):
-            store.purge(found[first : first + _MAX_CALLS_AT_ONCE])
-        count += len(found)
+    while found:
+        calls = sorted(found)
+        for first in range(0, len(calls), _MAX_CALLS_AT_ONCE):
+            store.purge(calls[first : first + _MAX_CALLS_AT_ONCE])
+        count += len(calls)
+        found = stored.calls_where(store, passes)
     return count
+
+
+def _erase_deleted(store: Store) -> bool:
+    """Erase the copies in the file; return whether the log was free for that in time."""
+    deadline = time.monotonic() + _MAX_ERASE_S
+    while not store.erase_deleted(rewrite_up_to=math.inf):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _unread_files(store: Store) -> list[str]:
+    """Return the files of saved events that could not be taken in."""
+    prefix = store.saved_prefix
+    return sorted(map(str, prefix.parent.glob(f"{glob.escape(prefix.name)}.unkept-*")))
+
+
+def _print(outcome: _Outcome, options: argparse.Namespace) -> None:
+    shown = phone.redact(options.number)
+    if options.json:
+        print(json.dumps(asdict(outcome)))
+    elif outcome.deleted:
+        print(f"deleted {_calls(outcome.deleted)} with {shown}")
+    if outcome.perhaps:
+        _name(outcome.perhaps, shown)
+    elif not outcome.deleted:
+        _report(f"no call in the log has {shown}; include the country code")
+    if outcome.rows:
+        _report(f"the allow-list still names {shown}: {_lines(outcome.rows)}")
+    for path in outcome.files:
+        _report(f"{path} may hold the number too: run it again once the file is repaired or gone")
 
 
 def _name(calls: list[str], shown: str) -> None:
@@ -88,20 +198,11 @@ def _name(calls: list[str], shown: str) -> None:
     _report("look at each with `calls REFERENCE_ID --json --full`; --also deletes them as well")
 
 
-def _reports_no_file(store: Store) -> bool:
-    """Report each file of saved events that could not be taken in; return whether there is none."""
-    prefix = store.saved_prefix
-    left = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.unkept-*"))
-    for path in left:
-        _report(f"{path} may hold the number too: run it again once the file is repaired or gone")
-    return not left
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count:,} calls"
 
 
-def _erase_deleted(store: Store) -> bool:
-    """Erase the copies in the file; return whether the log was free for that in time."""
-    deadline = time.monotonic() + _MAX_ERASE_S
-    while not store.erase_deleted(rewrite_up_to=math.inf):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+def _lines(rows: list[int]) -> str:
+    named = ", ".join(map(str, rows[:_MAX_NAMED]))
+    more = ", ..." if len(rows) > _MAX_NAMED else ""
+    return f"line{'s' * (len(rows) > 1)} {named}{more}"

@@ -8,14 +8,12 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from call_log.store import StoreError
 from tools import console
-from tools.history import stored, unknowns
-from tools.history.signs import Evidence, Outcome
-from tools.history.stored import Filters
+from tools.history import conditions, stored, unknowns
+from tools.history.signs import Call, Evidence, Outcome
 from tools.history.unknowns import Answer, Question
 
 _STYLES = {Outcome.DIFFERS: "bold red", Outcome.AS_ASSUMED: "bold green"}
@@ -28,8 +26,10 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     settings, allow_list = stored.settings_and_list(options.config)
     try:
         with stored.reading(settings) as log:
-            newest = log.passing(Filters(), now, simulated=False)
-            calls = list(islice(newest, unknowns.MAX_CALLS))
+            newest = log.records(~conditions.SIMULATED, now, unknowns.MAX_CALLS)
+            records = {record.reference_id: record for record in newest}
+            kept = log.events_of(records)
+            calls = [Call(records[events[0].event.reference_id], events) for events in kept]
     except StoreError as error:
         print(f"live-check: {error}", file=sys.stderr)
         return 1

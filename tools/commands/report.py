@@ -8,21 +8,19 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from call_log.store import Store, StoreError, microseconds, utc
+from call_log.store import StoreError
 from config import ConfigError
-from records import MAX_CALL
 from tools import console
-from tools.history import outline, simulated, stored, times
+from tools.history import stored, times
 from tools.history.fields import View, counted
-from tools.history.totals import CallOutline, Heard, Report, Tally, report, tells_of_answer
+from tools.history.totals import Report, Tally, report
 
-_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
-_WIDTH = 7
-_BAR = 10
-_HEADERS = ("calls", "connected", "refused", "failed", "no answer", "other")
+_BAR = 8
+_HEADERS = ("calls", "connected", "declined", "refused", "no answer", "busy", "failed", "other")
+_NO_TIME = "none is in the log"
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -36,13 +34,12 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     try:
         with stored.reading(settings) as log:
             found = report(
-                calls_of(log.store, since),
-                since=since,
+                log.outcomes(since, until, now),
                 until=until,
                 with_simulated=options.simulated,
                 day_of=lambda time: view.at(time).date(),
             )
-            last = _last_event(log.store, with_simulated=options.simulated)
+            last = log.last_event(with_simulated=options.simulated)
     except StoreError as error:
         print(f"report: {error}", file=sys.stderr)
         return 1
@@ -53,25 +50,6 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     else:
         _print(found, moments, view, now, with_simulated=options.simulated)
     return 0
-
-
-def calls_of(store: Store, since: datetime) -> Iterator[CallOutline]:
-    """Return the calls of a log, those that started earlier not all among them.
-
-    What is read begins earlier by the longest call, so that the end of one is not taken for a call.
-    """
-    heard = Heard(outline.outlines(store, microseconds(max(since, _FIRST) - MAX_CALL)))
-    doubtful = heard.doubtful()
-    heard.drop(doubtful)
-    heard.add(outline.outlines_of(store, doubtful))
-    ends = outline.ends_of(store, heard.unclear())
-    return heard.calls({each for each, body in ends if tells_of_answer(bytes(body))})
-
-
-def _last_event(store: Store, *, with_simulated: bool) -> datetime | None:
-    simulation = simulated.PREFIX
-    last = store.newest() if with_simulated else outline.newest(store, leaving_out=simulation)
-    return None if last is None else utc(last)
 
 
 def _plain(found: Report) -> dict[str, Any]:
@@ -91,14 +69,12 @@ def _print(
     out = console.terminal()
     zone = view.zone_at(filter(None, moments.values()))
     since, until, last = (
-        f"{view.at(each):%Y-%m-%d %H:%M}" if each else "none is in the log"
-        for each in moments.values()
+        f"{view.at(moment):%Y-%m-%d %H:%M}" if moment else _NO_TIME for moment in moments.values()
     )
     console.print_wrapped(out, f"calls from {since} to {until} ({zone})", "bold")
     if found.total.calls:
         bar = "█" if out.encoding.startswith("utf") else "#"
-        headers = ("day", *(each.rjust(_WIDTH) for each in _HEADERS), "")
-        console.print_table(out, headers, [*_rows(found, bar)])
+        console.print_table(out, ("day", *_headers(found), ""), [*_rows(found, bar)])
     else:
         console.print_wrapped(out, "no call")
     if moments["last_event"]:
@@ -107,28 +83,49 @@ def _print(
         console.print_wrapped(out, f"{label:<11} {text}")
 
 
+def _headers(found: Report) -> list[str]:
+    """Return the headers of the columns that hold anything, as wide as their numbers."""
+    cells = _counts(found.total)
+    return [
+        header.rjust(len(f"{count:,}"))
+        for header, count in zip(_HEADERS, cells, strict=True)
+        if count or header in ("calls", "connected")
+    ]
+
+
+def _counts(tally: Tally) -> tuple[int, ...]:
+    named = (tally.connected, tally.declined, tally.refused, tally.no_answer, tally.busy)
+    return (tally.calls, *named, tally.failed, tally.other)
+
+
 def _rows(found: Report, bar: str) -> Iterator[tuple[str, ...]]:
     """Yield a line for each day, as long a bar as it had calls, and one for all of them."""
     most = max(tally.calls for _, tally in found.days)
+    headers = _headers(found)
+
+    def cells(tally: Tally) -> Iterator[str]:
+        counts = dict(zip(_HEADERS, _counts(tally), strict=True))
+        for header in headers:
+            yield f"{counts[header.strip()]:,}".rjust(len(header))
+
     for day, tally in found.days:
-        yield (day.isoformat(), *_cells(tally), bar * -(-_BAR * tally.calls // most))
+        yield (day.isoformat(), *cells(tally), bar * -(-_BAR * tally.calls // most))
     if len(found.days) > 1:
-        yield ("all", *_cells(found.total), "")
-
-
-def _cells(tally: Tally) -> Iterator[str]:
-    for header, count in zip(_HEADERS, asdict(tally).values(), strict=True):
-        yield f"{count:,}".rjust(max(_WIDTH, len(header)))
+        yield ("all", *cells(found.total), "")
 
 
 def _lines(found: Report, *, with_simulated: bool) -> Iterator[tuple[str, str]]:
     """Yield what is printed below the days."""
     if found.refusals:
         yield "refused", counted(found.refusals)
+    if found.in_progress or found.total.unknown:
+        yield "other", f"{found.in_progress:,} in progress, {found.total.unknown:,} end unknown"
     for label, spread in (("wait", found.wait), ("talk", found.talk)):
         if spread:
-            median, p95 = times.in_minutes(spread.median_s), times.in_minutes(spread.p95_s)
-            yield label, f"median {median}, 95 % within {p95}"
+            mean, median, p95 = map(
+                times.in_minutes, (spread.mean_s, spread.median_s, spread.p95_s)
+            )
+            yield label, f"mean {mean}, median {median}, 95 % within {p95}"
     if found.simulated:
         fate = "counted" if with_simulated else "left out: --simulated counts them"
         yield "simulated", f"{found.simulated:,}, {fate}"

@@ -1,27 +1,30 @@
-"""`why`: why nobody reaches a person, or why this person reaches nobody.
+"""`why`: why nobody reaches a person, or who is behind one of our own numbers.
 
-Every number but a masking ID is shown by its last four digits unless it is asked for in full.
+Every number but one of our own is shown by its last four digits unless it is asked for in full.
 """
 
 import argparse
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 
 import phone
-from call_log.store import Row, StoreError
+from call_log.store import StoreError
 from config import Settings
 from phone import PhoneNumber
-from routing import Reason
+from records import CallRecord, Disposition
+from routing import AllowList
 from tools import console
 from tools.commands import calls
-from tools.history import reach, stored, times
+from tools.history import conditions, reach, stored
+from tools.history.conditions import Condition
 from tools.history.fields import View, counted
-from tools.history.logged_call import LoggedCall
-from tools.history.reach import Likeness, Nearest, PersonRow
+from tools.history.reach import Likeness, Nearest, PersonRow, state
+from tools.history.stored import StoredCalls
 from tools.history.totals import by_frequency
 
 _LAST = 10
@@ -31,71 +34,93 @@ _ALMOST = (
     "{:,} of these calls came from a number that ends in the same seven digits and is another one."
     " If it is the same phone, {}."
 )
+_IN_PROGRESS = conditions.is_equal("disposition", Disposition.IN_PROGRESS.value)
 
 
-class _Calls(NamedTuple):
-    """The last of some calls, and how often any of them was refused for which reason."""
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The last of some calls, how many are in progress, and how often which were refused."""
 
-    last: Sequence[LoggedCall] = ()
-    refusals: dict[str, int] = {}  # noqa: RUF012 - never changed
+    title: str
+    last: Sequence[CallRecord] = ()
+    live: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
 
 
-class _Log(NamedTuple):
-    """What the log shows: the person's own calls and the others; `no_log` says why it shows none.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What list and log show of a number; `no_log` says why the log shows nothing.
 
-    `almost` counts calls from a number that ends like the person's and is another one, and `advice`
-    says what to do if it is the same phone.
+    `is_ours` for a virtual number or a masking ID. `almost` counts calls from a number that ends
+    like the person's and is another one, and `advice` says what to do if it is the same phone.
     """
 
-    own: _Calls = _Calls()
-    others: _Calls = _Calls()
+    number: PhoneNumber
+    is_ours: bool
+    rows: list[PersonRow]
+    open_to_anyone: list[PersonRow]
+    nearest: Nearest | None
+    groups: dict[str, _Calls] = field(default_factory=dict)
     almost: int = 0
     advice: str = ""
     no_log: str | None = None
 
 
-class _Found(NamedTuple):
-    """What list and log show of a person."""
-
-    number: PhoneNumber
-    rows: list[PersonRow]
-    open_to_anyone: list[PersonRow]
-    nearest: Nearest | None
-    log: _Log
-
-
 def run(options: argparse.Namespace, now: datetime) -> int:
-    """Print what is known; return 0 if a row of the person connects now, else 1."""
+    """Print what is known; return 0 if a row of the number connects now, else 1."""
     settings, allow_list = stored.settings_and_list(options.config)
-    rows = reach.rows_of(options.number, allow_list, now)
-    found = _Found(
-        options.number,
-        rows,
-        reach.reached_as_anyone(options.number, allow_list, now),
-        None if rows else reach.nearest(options.number, allow_list),
-        _log(settings, options, rows, now),
-    )
+    found = _look(options, settings, allow_list, now)
     view = View(full=options.full)
     if options.json:
         print(json.dumps(_plain(found, view), indent=2))
     else:
         _print(found, view, now)
-    return 0 if any(row.reason is None for row in rows) else 1
+    return 0 if any(row.reason is None for row in found.rows) else 1
 
 
-def _log(
-    settings: Settings, options: argparse.Namespace, rows: list[PersonRow], now: datetime
-) -> _Log:
+def _look(
+    options: argparse.Namespace, settings: Settings, allow_list: AllowList, now: datetime
+) -> _Found:
+    number = options.number
+    is_ours = number in allow_list.own_numbers
+    if is_ours:
+        rows, anyone, nearest = reach.rows_behind(number, allow_list, now), [], None
+        groups = {"by_way_of_it": ("Calls by way of it", reach.calls_behind(number))}
+    else:
+        rows = reach.rows_of(number, allow_list, now)
+        anyone = reach.reached_as_anyone(number, allow_list, now)
+        nearest = None if rows else reach.nearest(number, allow_list)
+        groups = {
+            "own": ("Their own calls", reach.own_calls(number)),
+            "others": ("Other calls", reach.other_calls(number, rows)),
+        }
+    counted_ones = conditions.ANY if options.simulated else ~conditions.SIMULATED
     try:
         with stored.reading(settings) as log:
-            incoming = log.incoming(reach.MAX_EVENTS, simulated=options.simulated)
-            own, others = reach.own_and_others(incoming, options.number, rows)
-            callers = [each.caller for each in own + others if each.caller]
-            almost = [each for each in callers if reach.is_almost(each, options.number)]
-            advice = _advice(almost, settings.home_country_code)
-            return _Log(_calls(log, own, now), _calls(log, others, now), len(almost), advice)
+            found = {
+                name: _calls(log, title, wanted & counted_ones, now)
+                for name, (title, wanted) in groups.items()
+            }
+            almost = [] if is_ours else _almost(log, number, counted_ones, now)
     except StoreError as error:
-        return _Log(no_log=str(error))
+        return _Found(number, is_ours, rows, anyone, nearest, no_log=str(error))
+    advice = _advice(almost, settings.home_country_code)
+    return _Found(number, is_ours, rows, anyone, nearest, found, len(almost), advice)
+
+
+def _calls(log: StoredCalls, title: str, wanted: Condition, now: datetime) -> _Calls:
+    refused = conditions.is_equal("disposition", Disposition.REFUSED.value)
+    reasons = (record.reason or "" for record in log.records(wanted & refused, now))
+    last = log.records(wanted, now, _LAST)
+    return _Calls(title, last, log.count(wanted & _IN_PROGRESS, now), by_frequency(reasons))
+
+
+def _almost(
+    log: StoredCalls, number: PhoneNumber, counted_ones: Condition, now: datetime
+) -> list[str]:
+    """Return the callers that end like a number and are another one, once a call."""
+    records = log.records(reach.almost_from(number) & counted_ones, now)
+    return [str(record.caller) for record in records]
 
 
 def _advice(callers: list[str], home_country_code: str) -> str:
@@ -107,42 +132,43 @@ def _advice(callers: list[str], home_country_code: str) -> str:
     return ", or ".join(ways) or "see how it arrives (--full)"
 
 
-def _calls(log: stored.StoredCalls, incoming: Sequence[Row], now: datetime) -> _Calls:
-    ids = list(dict.fromkeys(each.reference_id for each in incoming))
-    last = list(log.calls(ids[:_LAST], now))
-    return _Calls(last, by_frequency(each.reason for each in incoming if each.reason))
-
-
 def _plain(found: _Found, view: View) -> dict[str, Any]:
     """Return what was found as JSON takes it."""
     close = found.nearest
     nearest = close and close._asdict() | {"number": view.cell("caller", close.number)}
     return {
-        "number": view.cell("caller", found.number),
-        "rows": [_plain_row(each, view) for each in found.rows],
-        "open_to_anyone": [_plain_row(each, view) for each in found.open_to_anyone],
+        "number": _shown(found, view),
+        "is_ours": found.is_ours,
+        "rows": [_plain_row(row, view) for row in found.rows],
+        "open_to_anyone": [_plain_row(row, view) for row in found.open_to_anyone],
         "nearest": nearest,
-        "own": _plain_calls(found.log.own, view),
-        "others": _plain_calls(found.log.others, view),
-        "almost_this_caller": found.log.almost,
-        "no_log": found.log.no_log,
+        "calls": {name: _plain_calls(group, view) for name, group in found.groups.items()},
+        "almost_this_caller": found.almost,
+        "no_log": found.no_log,
     }
 
 
+def _shown(found: _Found, view: View) -> str:
+    return str(found.number if found.is_ours else view.cell("caller", found.number))
+
+
 def _plain_row(row: PersonRow, view: View) -> dict[str, Any]:
+    route = row.route
     names = ("line", "caller", "dialled", "destination", "masking_id", "expires")
-    cells = {name: view.cell(name, getattr(row.route, name)) for name in names}
+    cells = {name: view.cell(name, getattr(route, name)) for name in names}
+    if route.dialled != route.destination:  # a virtual number, which is ours
+        cells["dialled"] = route.dialled
     return cells | {"reason": row.reason}
 
 
-def _plain_calls(some: _Calls, view: View) -> dict[str, Any]:
-    last = [view.call(each.record) | {"later_reasons": each.later_reasons} for each in some.last]
-    return {"calls": last, "refusals": some.refusals}
+def _plain_calls(group: _Calls, view: View) -> dict[str, Any]:
+    last = [view.record(record) for record in group.last]
+    return {"last": last, "in_progress": group.live, "refusals": group.refusals}
 
 
 def _print(found: _Found, view: View, now: datetime) -> None:
     out = console.terminal()
-    number, close = view.cell("caller", found.number), found.nearest
+    number, close = _shown(found, view), found.nearest
     where = f"the `{close.column}` of line {close.line}" if close else ""
     if close and close.likeness is Likeness.LACKS_1:
         text = f"{number} lacks its country code: with 1 in front it is {where}."
@@ -151,9 +177,13 @@ def _print(found: _Found, view: View, now: datetime) -> None:
     if found.rows:
         count = sum(row.reason is None for row in found.rows)
         style = "bold green" if count else "bold red"
-        text = f"Rows that {number} is in: {len(found.rows):,}, open now: {count:,}."
+        what = "Rows behind" if found.is_ours else "Rows of"
+        text = f"{what} {number}: {len(found.rows):,}, open now: {count:,}."
         console.print_wrapped(out, text, style)
         _print_rows(out, found.rows, view, now)
+    elif found.is_ours:
+        text = f"{number} is the setting `caller_id_number`; no row has it."
+        console.print_wrapped(out, text, "bold")
     else:
         text = f"{number} is in no row, neither as a destination nor as a caller."
         console.print_wrapped(out, text, "bold red")
@@ -164,51 +194,41 @@ def _print(found: _Found, view: View, now: datetime) -> None:
         out.print()
         console.print_wrapped(out, text)
         _print_rows(out, found.open_to_anyone[:_MAX_ROWS], view, now)
-    _print_log(out, found.log, view, now)
+    _print_log(out, found, view, now)
 
 
 def _nearest(close: Nearest | None, where: str, view: View) -> str:
     if close is None:
         return "No row has a number like it."
-    if close.likeness is Likeness.SAME:
-        return f"It is {where}: ask for the person's own number."
     return f"Nearest: {view.cell('caller', close.number)}, {where} ({close.likeness})."
 
 
 def _print_rows(out: Console, rows: Iterable[PersonRow], view: View, now: datetime) -> None:
-    cells = [_plain_row(each, view) | {"now": state(each, now)} for each in rows]
-    shown = [[str(each[name] or "anyone") for name in _ROWS] for each in cells]
+    cells = [_plain_row(row, view) | {"now": state(row, now)} for row in rows]
+    shown = [[str(values[name] or "anyone") for name in _ROWS] for values in cells]
     console.print_table(out, _ROWS, shown)
 
 
-def state(row: PersonRow, now: datetime) -> str:
-    """Return whether a row connects anybody now, and how long it has done or will do so."""
-    left_s = (row.route.expires - now).total_seconds() if row.route.expires else 0.0
-    if row.reason is Reason.EXPIRED:
-        return f"expired {times.in_two_units(-left_s)} ago"
-    if row.reason is not None:
-        return f"never connects: {row.reason}"
-    return f"open, expires in {times.in_two_units(left_s)}" if row.route.expires else "open"
-
-
-def _print_log(out: Console, log: _Log, view: View, now: datetime) -> None:
-    out.print()
-    if not (log.own.last or log.others.last):
-        console.print_wrapped(out, log.no_log or "The log holds no call that this concerns.")
-        return
-    _print_calls(out, "Their own calls", log.own, view, now)
-    out.print()
-    _print_calls(out, "Other calls", log.others, view, now)
-    if log.almost:
+def _print_log(out: Console, found: _Found, view: View, now: datetime) -> None:
+    groups = found.groups.values()
+    if not any(group.last for group in groups):
         out.print()
-        console.print_wrapped(out, _ALMOST.format(log.almost, log.advice), "yellow")
-
-
-def _print_calls(out: Console, title: str, some: _Calls, view: View, now: datetime) -> None:
-    if not some.last:
-        console.print_wrapped(out, f"{title}: none.")
+        console.print_wrapped(out, found.no_log or "The log holds no call that this concerns.")
         return
-    console.print_wrapped(out, f"{title}, the newest first (at most {_LAST}):")
-    calls.print_table(out, some.last, view, now)
-    if some.refusals:
-        console.print_wrapped(out, f"refused: {counted(some.refusals)}")
+    for group in groups:
+        out.print()
+        _print_calls(out, group, view, now)
+    if found.almost:
+        out.print()
+        console.print_wrapped(out, _ALMOST.format(found.almost, found.advice), "yellow")
+
+
+def _print_calls(out: Console, group: _Calls, view: View, now: datetime) -> None:
+    if not group.last:
+        console.print_wrapped(out, f"{group.title}: none.")
+        return
+    live = f", in progress now: {group.live:,}" if group.live else ""
+    console.print_wrapped(out, f"{group.title}, the newest first (at most {_LAST}){live}:")
+    calls.print_table(out, group.last, view, now)
+    if group.refusals:
+        console.print_wrapped(out, f"refused: {counted(group.refusals)}")

@@ -14,11 +14,12 @@ import phone
 from events import CallLeg
 from phone import NoNumber
 from records import CallRecord, StoredEvent
-from tools.history.simulated import is_simulated
 
 _MIN_NUMBER_LIKE_S = 1_000_000  # seven digits: more likely a phone number
 _MAX_DEPTH = 100
-_KEYS = ("reference_id", "masking_id")
+_KEYS = ("reference_id", "masking_id", "external_id")
+_ATTRIBUTES = {"simulated": "is_simulated"}
+RECORD_FIELDS = ("reference_id", "simulated", *(field.name for field in fields(CallRecord)[1:]))
 _NUMBERS = ("caller", "dialled", "destination", "from_number", "to_number")
 
 
@@ -29,10 +30,12 @@ class View:
     full: bool = False
     zone: tzinfo | None = UTC
 
-    def call(self, record: CallRecord) -> dict[str, Any]:
+    def record(self, record: CallRecord) -> dict[str, Any]:
         """Return a record as JSON takes it, and whether the call is simulated."""
-        first = {"reference_id": "", "simulated": is_simulated(record.reference_id)}
-        return first | self._fields(record)
+        return {
+            name: self.cell(name, getattr(record, _ATTRIBUTES.get(name, name)))
+            for name in RECORD_FIELDS
+        }
 
     def event(self, stored: StoredEvent) -> dict[str, Any]:
         """Return an event and the reply to it as JSON takes them; in full, both whole."""

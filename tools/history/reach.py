@@ -4,18 +4,16 @@ The rows that a number is in and whether each of them connects now, the cell tha
 there is none, and which calls have to do with it. No I/O, no clock: the time is passed in.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 import phone
-from call_log.store import Row
 from phone import PhoneNumber
 from routing import AllowList, Reason, Route
-
-MAX_EVENTS = 200_000
-"""So many of the newest events of a log are gone through."""
+from tools.history import conditions, times
+from tools.history.conditions import Condition
 
 _SAME_END = 7
 
@@ -64,6 +62,16 @@ def refusal_of(route: Route, allow_list: AllowList, now: datetime) -> Reason | N
         return Reason.EXPIRED if route.expires and route.expires <= now else None
     found = allow_list.find(route.dialled, route.caller, now)
     return found if isinstance(found, Reason) else None
+
+
+def state(row: PersonRow, now: datetime) -> str:
+    """Return whether a row connects anybody now, and how long it has done or will do so."""
+    left_s = (row.route.expires - now).total_seconds() if row.route.expires else 0.0
+    if row.reason is Reason.EXPIRED:
+        return f"expired {times.in_two_units(-left_s)} ago"
+    if row.reason is not None:
+        return f"never connects: {row.reason}"
+    return f"open, expires in {times.in_two_units(left_s)}" if row.route.expires else "open"
 
 
 def reached_as_anyone(number: PhoneNumber, allow_list: AllowList, now: datetime) -> list[PersonRow]:
@@ -127,38 +135,40 @@ def _likeness(one: PhoneNumber, other: PhoneNumber) -> Likeness | None:
             return None
 
 
-def own_and_others(
-    incoming: Sequence[Row], number: PhoneNumber, rows: Iterable[PersonRow]
-) -> tuple[list[Row], list[Row]]:
-    """Return each `incoming_call` of the person's own calls, and of others to do with them.
+def rows_behind(number: PhoneNumber, allow_list: AllowList, now: datetime) -> list[PersonRow]:
+    """Return the rows that one of our own numbers is dialled by, or shown by."""
+    return [
+        PersonRow(route, refusal_of(route, allow_list, now))
+        for route in allow_list
+        if number in (route.dialled, route.masking_id)
+    ]
 
-    A call is the person's own if they called, whatever they dialled, or were dialled in reply.
-    Others are those to the numbers that these rows are dialled by, and those from a number that is
-    almost the person's. All that shares a reference id is one call, so repeats with other numbers
-    go with it.
+
+def own_calls(number: PhoneNumber) -> Condition:
+    """Return what the person's own calls are like: they called, or were called."""
+    return conditions.holds(number, ("caller", "destination"))
+
+
+def other_calls(number: PhoneNumber, rows: Iterable[PersonRow]) -> Condition:
+    """Return what others are like that have to do with the person.
+
+    They are to the numbers that these rows are dialled by, or from a number that is almost the
+    person's.
     """
-    own = {each.reference_id for each in incoming if number in (each.caller, _destination(each))}
     dialled = {row.route.dialled for row in rows}
-    others = {
-        each.reference_id
-        for each in incoming
-        if each.dialled in dialled or is_almost(each.caller, number)
-    } - own
-    return (
-        [each for each in incoming if each.reference_id in own],
-        [each for each in incoming if each.reference_id in others],
-    )
+    others = conditions.is_one_of("dialled", dialled) | almost_from(number)
+    return others & ~own_calls(number)
 
 
-def _destination(incoming: Row) -> object:
-    """Return the number that was dialled in reply, if one was; a purged call keeps none."""
-    params = incoming.wire.get("params")
-    return params.get("to") if isinstance(params, dict) else None
+def calls_behind(number: PhoneNumber) -> Condition:
+    """Return what the calls by way of one of our own numbers are like."""
+    return conditions.holds(number, ("dialled", "masking_id"))
 
 
-def is_almost(caller: str | None, number: PhoneNumber) -> bool:
-    """Tell whether a caller, as the log keeps it, is not this number but ends like it.
+def almost_from(number: PhoneNumber) -> Condition:
+    """Return what a call is like from a number that is not this one but ends like it.
 
     So it is with a phone whose number arrives without its country code, or in another form.
     """
-    return caller is not None and caller != number and caller.endswith(number[-_SAME_END:])
+    is_this = conditions.holds(number, ("caller",))
+    return conditions.ends_in("caller", number[-_SAME_END:]) & ~is_this

@@ -16,8 +16,7 @@ from urllib.parse import unquote
 import phonenumbers
 
 import phone
-from phone import NoNumber, PhoneNumber
-from records import CallRecord
+from phone import PhoneNumber
 
 _GAP = r"[\W_]*"
 # Also from one member of an object to the value of the next: `","phone_number":"`.
@@ -61,12 +60,6 @@ class Held(IntEnum):
     SURELY = 2
 
 
-def ends_in(digits: str) -> Callable[[str], bool]:
-    """Return a test of whether some group of digits in a text ends in these."""
-    found = re.compile(_GAP.join(digits) + _END).search
-    return lambda text: found(_plain(text)) is not None
-
-
 def held(number: PhoneNumber, home_country_code: str) -> Callable[[str], Held]:
     """Return a test of whether a text holds a number.
 
@@ -83,14 +76,6 @@ def held(number: PhoneNumber, home_country_code: str) -> Callable[[str], Held]:
         return found or min(search.in_plain(text), Held.PERHAPS) if plain != text else found
 
     return test
-
-
-def has_number_ending(call: CallRecord, digits: str) -> bool:
-    """Whether a number of a call, in whatever role, ends in these digits."""
-    roles = [call.caller, call.dialled, call.destination, call.masking_id]
-    roles += [number for leg in call.legs for number in (leg.from_number, leg.to_number)]
-    texts = (number.digits if isinstance(number, NoNumber) else number or "" for number in roles)
-    return any(text.endswith(digits) for text in texts)
 
 
 class _Search:

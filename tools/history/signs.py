@@ -13,6 +13,7 @@ from itertools import chain, islice, zip_longest
 from typing import Any, NamedTuple
 
 import phone
+from calls import ANSWERED
 from events import (
     CallCompleted,
     CallLegCompleted,
@@ -24,10 +25,9 @@ from events import (
     members_of,
 )
 from phone import NoNumber
-from records import State, StoredEvent
+from records import CallRecord, Disposition, StoredEvent
 from routing import REPEAT_WINDOW_S, AllowList
 from tools.history.fields import decoded
-from tools.history.logged_call import LoggedCall
 
 SUSPICIOUS_S = 1.0
 """A call that ends so soon after an answer of `{}` was perhaps ended by it."""
@@ -65,10 +65,28 @@ class Outcome(StrEnum):
 Sign = tuple[Outcome, str]
 
 
+class Call(NamedTuple):
+    """A call of the log: its record, and its events in the order in which they were kept."""
+
+    record: CallRecord
+    events: Sequence[StoredEvent]
+
+    @property
+    def is_dialled(self) -> bool:
+        """Whether the call was answered with a dial."""
+        return self.record.masking_id is not None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the called person answered."""
+        took = (Disposition.CONNECTED, Disposition.DECLINED)
+        return self.record.status == ANSWERED or self.record.disposition in took
+
+
 class Evidence(NamedTuple):
     """The calls to look at, and the list by which they are answered now."""
 
-    calls: Sequence[LoggedCall]
+    calls: Sequence[Call]
     allow_list: AllowList
 
     def events(self) -> Iterator[StoredEvent]:
@@ -124,9 +142,7 @@ def _is_sudden_end(each: StoredEvent, then: StoredEvent) -> bool:
 
 def dial_is_reported(found: Evidence) -> Iterator[Sign]:
     """Tell whether `dial_completed` came for each dial that connected two people."""
-    connected = [
-        call for call in found.calls if call.is_answered and call.record.decision == "dial"
-    ]
+    connected = [call for call in found.calls if call.is_answered and call.is_dialled]
     came = [
         any(isinstance(each.event, DialCompleted) for each in call.events) for call in connected
     ]
@@ -174,7 +190,7 @@ def leg_end(found: Evidence) -> Iterator[Sign]:
                 yield Outcome.AS_ASSUMED, f"hangup, then {word(then.event.name)}"
             else:
                 yield Outcome.SEEN, "hangup, then nothing"
-        if not followed and call.record.decision == "dial" and call.record.state is State.ENDED:
+        if not followed and call.is_dialled and call.record.ended:
             yield Outcome.SEEN, "call_completed without call_leg_completed"
 
 
@@ -238,7 +254,7 @@ def news(found: Evidence) -> Iterator[Sign]:
             yield Outcome.AS_ASSUMED, "all known"
 
 
-def _followed(call: LoggedCall) -> Iterator[tuple[StoredEvent, StoredEvent | None]]:
+def _followed(call: Call) -> Iterator[tuple[StoredEvent, StoredEvent | None]]:
     """Return every event of a call with what came next, `None` after the last."""
     return zip_longest(call.events, call.events[1:])
 

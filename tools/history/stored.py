@@ -1,35 +1,33 @@
-"""What the commands of this folder read: settings and list without a key, and calls of the log.
+"""What commands and pages read: settings and list without a key, and the calls of the log.
 
-The only file here that knows how the log is opened, how a row of it becomes an event, and which
-calls pass a filter.
+The only file here that knows how the log is opened and read. A call that is over is a row of the
+table of records. What has no end yet is folded from its events, by the same function.
 """
 
 import contextlib
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import events
-import phone
 from call_log import writer
-from call_log.store import Row, Store, StoreError, microseconds, utc
+from call_log.store import RECORD_COLUMNS, Store, StoreError, microseconds, record_of, utc
 from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
-from events import EventError, IncomingCall
-from phone import PhoneNumber
-from records import StoredEvent
+from records import MAX_CALL, SIMULATED, CallRecord, StoredEvent, fold
 from routing import AllowList
 from serving.sources import load, read_settings
-from tools.history.logged_call import LoggedCall, logged_call
-from tools.history.search import ends_in, has_number_ending, held
-from tools.history.simulated import is_simulated
+from tools.history import conditions
+from tools.history.conditions import Condition
+from tools.history.totals import Outcome, outcome_of
+
+LogError = StoreError
+"""What reading raises where the log cannot be read; the message says why, and what to do."""
 
 _PAGE = 200
-_MAX_CLOCKS_APART = timedelta(days=1)
-_EARLIEST = utc(0) + _MAX_CLOCKS_APART
+_TEXTS = 1_000
+_COLUMNS = ", ".join(RECORD_COLUMNS)
 
 
 def settings_of(path: Path | None) -> Settings:
@@ -59,105 +57,141 @@ def reading(settings: Settings) -> Iterator["StoredCalls"]:
     store = writer.store_of(settings.call_log)
     store.open(write=False)
     try:
-        yield StoredCalls(store, settings.home_country_code)
+        yield StoredCalls(store)
     finally:
         store.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What calls have to pass; `None` lets every call pass.
-
-    `digits` are those of a whole number, which is found in whatever form and text it is, or its
-    last ones. A call passes the `reason` for which any of its events was refused.
-    """
-
-    since: datetime | None = None
-    until: datetime | None = None
-    digits: str | None = None
-    disposition: str | None = None
-    reason: str | None = None
-    home_country_code: str = ""
-
-    def may_hold(self) -> Callable[[str], bool]:
-        """Return a test of whether a text may hold the number; it passes some that do not."""
-        digits = self.digits or ""
-        ends, holds = ends_in(digits), self._holds()
-        return lambda text: ends(text) or holds(text)
-
-    def _holds(self) -> Callable[[str], bool]:
-        """Return a test of whether a text holds the number, if it is a whole one."""
-        if not phone.is_number(self.digits):
-            return lambda _: False
-        holds = held(PhoneNumber(self.digits or ""), self.home_country_code)
-        return lambda text: bool(holds(text))
-
-    def passes(self, call: LoggedCall) -> bool:
-        """Whether a call passes."""
-        created = call.record.created
-        return (
-            (self.since is None or created >= self.since)
-            and (self.until is None or created < self.until)
-            and self.disposition in (None, call.record.disposition)
-            and (self.reason is None or any(each.reason == self.reason for each in call.events))
-            and (self.digits is None or self._is_in(call, PhoneNumber(self.digits)))
-        )
-
-    def _is_in(self, call: LoggedCall, digits: PhoneNumber) -> bool:
-        if has_number_ending(call.record, digits):
-            return True
-        texts = (text for each in call.events for text in (each.body, json.dumps(each.reply)))
-        return any(map(self._holds(), texts))
-
-
 class StoredCalls:
-    """The calls of an open log; simulated ones only where they are asked for."""
+    """The calls of an open log."""
 
-    def __init__(self, store: Store, home_country_code: str) -> None:
-        self.store, self._home = store, home_country_code
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
-    def passing(self, filters: Filters, now: datetime, *, simulated: bool) -> Iterator[LoggedCall]:
-        """Return the calls that pass the filters, the last active first."""
-        since = 0
-        if filters.since is not None:  # by TeleSign's clock, where the log goes by the server's
-            since = microseconds(max(filters.since, _EARLIEST) - _MAX_CLOCKS_APART)
-        newest = self.store.newest_calls(since)
-        ids = (each for each in newest if simulated or not is_simulated(each))
-        if filters.reason is not None:
-            rows = self.store.newest_rows()
-            refused = {each.reference_id for each in rows if each.reason == filters.reason}
-            ids = (each for each in ids if each in refused)
-        if filters.digits is not None:
-            holding = self.store.calls_where(filters.may_hold())
-            ids = (each for each in ids if each in holding)
-        return (each for each in self.calls(ids, now) if filters.passes(each))
+    def records(
+        self,
+        wanted: Condition,
+        now: datetime,
+        limit: int | None = None,
+        *,
+        unended: Sequence[CallRecord] | None = None,
+    ) -> list[CallRecord]:
+        """Return the records that pass, the call that began last first; at most so many.
 
-    def calls(self, reference_ids: Iterable[str], now: datetime) -> Iterator[LoggedCall]:
-        """Yield each of some calls, in this order; fewer, if some were purged."""
+        It saves time to give those of the calls that are not written down, if they were just read.
+        """
+        # First those without an end: a call that ends meanwhile is found twice, and not never.
+        unended = self.unended(now) if unended is None else unended
+        records = {record.reference_id: record for record in self._written_down(wanted, limit)}
+        passing = {record.reference_id: record for record in unended if wanted.passes(record)}
+        records = passing | records
+        newest = sorted(records.values(), key=place_of, reverse=True)
+        return newest[:limit]
+
+    def count(self, wanted: Condition, now: datetime) -> int:
+        """Return how many calls pass."""
+        unended = sum(map(wanted.passes, self.unended(now)))
+        sql = f"SELECT count(*) FROM call_record WHERE {wanted.sql}"  # noqa: S608 - our own words
+        written_down: int = sum(count for (count,) in self._execute(sql, wanted.values))
+        return unended + written_down
+
+    def unended(self, now: datetime) -> list[CallRecord]:
+        """Return the record, as it is now, of each call that is not written down."""
+        # Not DISTINCT: for that SQLite reads the index of the whole log.
+        sql = "SELECT reference_id FROM call_event"
+        if self.store.has_records:
+            sql += (
+                " WHERE id > (SELECT recorded_to FROM record_counter)"
+                " AND reference_id NOT IN (SELECT reference_id FROM call_record)"
+            )
+        ids = dict.fromkeys(reference_id for (reference_id,) in self.store.execute(sql))
+        return [_fold(events, now) for _, events in self._kept(ids)]
+
+    def _execute(self, sql: str, values: Sequence[object]) -> list[Any]:
+        """Run a query on the table of records, of which an older log has none."""
+        return self.store.execute(sql, values) if self.store.has_records else []
+
+    def _written_down(self, wanted: Condition, limit: int | None) -> Iterator[CallRecord]:
+        sql = f"SELECT {_COLUMNS} FROM call_record WHERE {wanted.sql} ORDER BY began DESC"  # noqa: S608
+        limited = "" if limit is None else f", number DESC LIMIT {limit:d}"
+        return map(record_of, self._execute(sql + limited, wanted.values))
+
+    def events_of(self, reference_ids: Iterable[str]) -> Iterator[Sequence[StoredEvent]]:
+        """Yield what is kept of each of some calls, in this order; of none, if it was purged."""
         ids = iter(reference_ids)
         while page := list(islice(ids, _PAGE)):
-            kept: dict[str, list[StoredEvent]] = {}
+            kept = dict(self._kept(page, purged=True))
+            yield from (kept[reference_id] for reference_id in page if reference_id in kept)
+
+    def call(
+        self, reference_id: str, now: datetime
+    ) -> tuple[CallRecord, Sequence[StoredEvent]] | None:
+        """Return one call, also what is left of a purged one; `None` if there is none."""
+        events = next(self.events_of([reference_id]), None)
+        if events is None:
+            return None
+        same = conditions.is_call(reference_id)
+        return next(self._written_down(same, 1), None) or _fold(events, now), events
+
+    def outcomes(self, since: datetime, until: datetime, now: datetime) -> Iterator[Outcome]:
+        """Yield what is counted of each call that began within a time."""
+        within = conditions.began_from(since) & conditions.began_before(until)
+        # First those without an end, as above.
+        unended = {record.reference_id: record for record in self.unended(now)}
+        columns = ", ".join(("reference_id", *Outcome._fields))
+        sql = f"SELECT {columns} FROM call_record WHERE {within.sql}"  # noqa: S608
+        for reference_id, *values in self._execute(sql, within.values):
+            if unended:
+                unended.pop(reference_id, None)
+            yield Outcome._make(values)
+        yield from map(outcome_of, filter(within.passes, unended.values()))
+
+    def last_event(self, *, with_simulated: bool) -> datetime | None:
+        """Return when the newest event was first seen, also of simulated calls or not."""
+        left_out = "" if with_simulated else SIMULATED
+        sql = "SELECT first_seen FROM call_event WHERE substr(reference_id, 1, ?) <> ?"
+        newest = f"{sql} OR ? = '' ORDER BY first_seen DESC LIMIT 1"
+        found = self.store.execute(newest, [len(left_out), left_out, left_out])
+        return utc(found[0][0]) if found else None
+
+    def _kept(
+        self, reference_ids: Iterable[str], *, purged: bool = False
+    ) -> Iterator[tuple[str, list[StoredEvent]]]:
+        """Yield some calls with their events; also what is left of purged ones, if asked for."""
+        ids = iter(reference_ids)
+        while page := list(islice(ids, _PAGE)):
+            left_out = set() if purged else self.store.purged(page)
+            calls: dict[str, list[StoredEvent]] = {}
             for row in self.store.rows(page):
-                kept.setdefault(row.reference_id, []).append(self._stored(row))
-            yield from (logged_call(kept[each], now) for each in page if each in kept)
+                if row.reference_id not in left_out:
+                    calls.setdefault(row.reference_id, []).append(row.to_stored())
+            yield from calls.items()
 
-    def ending(self, name: str, now: datetime) -> list[LoggedCall]:
-        """Return the calls whose reference ids end like this, simulated ones too."""
-        ids = [each for each in self.store.newest_calls() if each.endswith(name)]
-        return list(self.calls(ids, now))
 
-    def incoming(self, most: int, *, simulated: bool) -> list[Row]:
-        """Return every `incoming_call` among the newest events, without bodies, newest first."""
-        return [
-            row
-            for row in islice(self.store.newest_rows(), most)
-            if row.event == IncomingCall.name and (simulated or not is_simulated(row.reference_id))
-        ]
+def _fold(events: Sequence[StoredEvent], now: datetime) -> CallRecord:
+    is_old = now - min(kept.first_seen for kept in events) >= MAX_CALL
+    return fold(events, is_old=is_old)
 
-    def _stored(self, row: Row) -> StoredEvent:
-        try:
-            event = events.parse(row.body, home_country_code=self._home)
-        except EventError:  # purged, or what an older program took and this one would not
-            event = row.to_event()
-        seen = utc(row.first_seen), utc(row.last_seen)
-        return StoredEvent(event, row.wire, row.reason, *seen, row.deliveries, row.body.decode())
+
+def place_of(record: CallRecord) -> tuple[int, int]:
+    """Return where a call stands among the others: by when it began, then by its number.
+
+    One that is not written down has no number yet, and one of its own for as long as the program
+    runs, so that no two calls stand at one place.
+    """
+    number = record.number
+    return microseconds(record.began), (
+        -abs(hash(record.reference_id)) >> 8
+    ) if number is None else number
+
+
+def calls_where(store: Store, passes: Callable[[str], bool]) -> set[str]:
+    """Return the calls with an event of which a number, the reply or the body passes a test."""
+    found, last = set(), 0
+    sql = "SELECT id, reference_id, dialled, caller, reply, body FROM call_event WHERE id > ?"
+    while page := store.execute(f"{sql} ORDER BY id LIMIT {_TEXTS}", [last]):
+        for place, call, dialled, caller, reply, body in page:
+            last = place
+            if any(map(passes, (dialled or "", caller or "", reply, bytes(body).decode()))):
+                found.add(call)
+    return found

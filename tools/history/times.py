@@ -70,7 +70,7 @@ def bounds(options: argparse.Namespace, now: datetime) -> tuple[datetime | None,
     for name in ("since", "until"):
         text = getattr(options, name)
         try:
-            found.append(instant(text, now, zone=zone_of(options)) if text else None)
+            found.append(None if text is None else instant(text, now, zone=zone_of(options)))
         except argparse.ArgumentTypeError as error:
             faults.append(f"--{name}: {error}")
     if faults:

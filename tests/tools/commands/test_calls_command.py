@@ -365,11 +365,11 @@ SELECT printf('call-%032d', n / 4), printf('event-%d', n % 4), CAST(n AS BLOB), 
 def test_a_million_events_are_searched_in_a_third_of_a_second(log_url: str, ask: Any) -> None:
     store = writer.store_of(log_url)
     store.open()
-    store._execute("PRAGMA synchronous = OFF")
+    store.execute("PRAGMA synchronous = OFF")
     with store.transaction():
         seen = microseconds(START)
         values = [json.dumps(facts.DIAL), seen, seen, payload("incoming_call")]
-        store._execute(A_MILLION, values)
+        store.execute(A_MILLION, values)
     store.close()
     ask("calls", "--json", "--last", "1")  # imports what it needs
     for words, shown in [

@@ -1,11 +1,13 @@
 """`forget`: every call that holds a number is deleted, and no copy of the number is left."""
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
 import facts
 import pytest
-from call_logs import rows
+from call_logs import rows, written_down
 from command_line import deliver_some_calls, ids, in_the_files, of, run
 from databases import EACH_DATABASE, log_in_sqlite
 from helpers import Clock
@@ -23,7 +25,7 @@ def test_a_number_is_forgotten_however_it_was_written(
     deliver: Any, ask: Any, clock: Clock, log_url: str
 ) -> None:
     deliver_some_calls(deliver, clock)
-    answer = ask("forget", "+1 202 555 0123")
+    answer = ask("forget", "+1 202 555 0123", "--yes")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout == "deleted 3 calls with ...0123\n"
     assert ids(ask("calls", "--json")) == ["=1+1", "end-only"]
@@ -57,7 +59,7 @@ def test_a_number_is_found_in_every_part_of_a_row(
     row = row_of_call("one", b"{}")
     other = {name: text.replace("23", "24") for name, text in member.items()}
     keep(log_url, [row._replace(**member), row._replace(reference_id="two", **other)])
-    assert ask("forget", facts.CALLER).stdout == "deleted 1 call with ...0123\n"
+    assert ask("forget", facts.CALLER, "--yes").stdout == "deleted 1 call with ...0123\n"
     assert kept(log_url) == {"two"}
 
 
@@ -83,7 +85,7 @@ def kept(log_url: str) -> set[str]:
     """Return the calls that are left in the log."""
     store = writer.store_of(log_url)
     store.open(write=False)
-    found = set(store.newest_calls())
+    found = {call for (call,) in store.execute("SELECT reference_id FROM call_event")}
     store.close()
     return found
 
@@ -94,17 +96,17 @@ def test_what_may_be_the_number_is_named_and_deleted_where_that_is_asked_for(
 ) -> None:
     texts = "493023125123", "4903023125123", "03023125123", "493023125124"
     keep(log_url, with_texts(*(f'{{"who":"{text}"}}' for text in texts)))
-    answer = ask("forget", "493023125123")
+    answer = ask("forget", "493023125123", "--yes")
     assert (answer.returncode, answer.stdout) == (0, "deleted 1 call with ...5123\n")
     assert answer.stderr == (
         "forget: 2 calls that are not deleted may have ...5123 in another form, or another"
         " person's number:\n  call-1\n  call-2\nforget: look at each with"
         " `calls REFERENCE_ID --json --full`; --also deletes them as well\n"
     )
-    answer = ask("forget", "493023125123")
+    answer = ask("forget", "493023125123", "--yes")
     assert (answer.returncode, answer.stdout) == (1, "")
     assert "\n  call-1\n  call-2\n" in answer.stderr
-    answer = ask("forget", "493023125123", "--also")
+    answer = ask("forget", "493023125123", "--also", "--yes")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout == "deleted 2 calls with ...5123\n"
     assert kept(log_url) == {"call-3"}
@@ -112,11 +114,11 @@ def test_what_may_be_the_number_is_named_and_deleted_where_that_is_asked_for(
 
 def test_many_calls_that_may_have_the_number_are_not_all_named(log_url: str, ask: Any) -> None:
     keep(log_url, with_texts(*['"2025550123"'] * 53))
-    lines = ask("forget", "12025550123").stderr.splitlines()
+    lines = ask("forget", "12025550123", "--yes").stderr.splitlines()
     assert lines[0].startswith("forget: 53 calls that are not deleted may have ...0123 ")
     assert lines[-2] == "  and 3 more"
     assert len(lines) == 1 + 50 + 2
-    answer = ask("forget", "12025550123", "--also")
+    answer = ask("forget", "12025550123", "--also", "--yes")
     assert answer.stdout == "deleted 53 calls with ...0123\n"
 
 
@@ -124,7 +126,7 @@ def test_what_a_stopped_server_saved_is_deleted_too(log_url: str, ask: Any, tmp_
     keep(log_url, [])
     store = writer.store_of(log_url)
     assert saved.save(store, with_texts('"12025550123"', '"12025550124"'), print) == 0
-    answer = ask("forget", "12025550123")
+    answer = ask("forget", "12025550123", "--yes")
     assert (answer.returncode, answer.stdout) == (0, "deleted 1 call with ...0123\n")
     assert kept(log_url) == {"call-1"}
     assert not list(tmp_path.glob("*.unkept-*"))
@@ -138,7 +140,7 @@ def test_a_file_of_saved_events_that_cannot_be_taken_in_is_said_and_fails(
     keep(log_url, with_texts('"12025550123"'))
     path = tmp_path / "calls.db.unkept-1"
     path.write_bytes(line)
-    answer = ask("forget", "12025550123")
+    answer = ask("forget", "12025550123", "--yes")
     assert (answer.returncode, answer.stdout) == (1, "deleted 1 call with ...0123\n")
     assert f"{path}: wanted a file of saved events" in answer.stderr
     assert answer.stderr.endswith(
@@ -146,7 +148,7 @@ def test_a_file_of_saved_events_that_cannot_be_taken_in_is_said_and_fails(
     )
     assert path.read_bytes() == line
     path.unlink()
-    assert ask("forget", "12025550123").stderr == (
+    assert ask("forget", "12025550123", "--yes").stderr == (
         "forget: no call in the log has ...0123; include the country code\n"
     )
 
@@ -158,7 +160,7 @@ def test_what_is_forgotten_is_nowhere_in_the_files(tmp_path: Path) -> None:
             caller = f"1202555{n % 3 + 1:02}{n % 100:02}".encode()
             server.deliver(of(f"call-{n}", "incoming_call").replace(b"12025550123", caller))
         assert in_the_files(tmp_path, b"12025550142")
-        ended = run(tmp_path, "forget", "12025550142")
+        ended = run(tmp_path, "forget", "12025550142", "--yes")
         assert ended.stderr == ""
         assert not in_the_files(tmp_path, b"12025550142")
         assert in_the_files(tmp_path, b"12025550145")
@@ -167,7 +169,7 @@ def test_what_is_forgotten_is_nowhere_in_the_files(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("deliver")
 def test_a_number_that_is_in_no_call_is_not_forgotten(ask: Any) -> None:
-    answer = ask("forget", "2025550123")
+    answer = ask("forget", "2025550123", "--yes")
     assert (answer.returncode, answer.stdout) == (1, "")
     message = "forget: no call in the log has ...0123; include the country code\n"
     assert answer.stderr == message
@@ -180,7 +182,7 @@ def test_what_is_no_number_is_not_forgotten(ask: Any) -> None:
 
 
 def test_forgetting_needs_a_log_and_makes_none(ask: Any, tmp_path: Path) -> None:
-    ended = ask("forget", facts.CALLER)
+    ended = ask("forget", facts.CALLER, "--yes")
     assert ended.returncode == 1
     assert (
         ended.stderr
@@ -194,8 +196,87 @@ def test_a_log_in_use_is_reported_with_what_to_do(
 ) -> None:
     deliver("one", "incoming_call")
     monkeypatch.setattr(forget, "_erase_deleted", lambda _: False)
-    answer = ask("forget", facts.CALLER)
+    answer = ask("forget", facts.CALLER, "--yes")
     assert (answer.returncode, answer.stdout) == (0, "deleted 1 call with ...0123\n")
     assert answer.stderr == (
         "forget: the log is in use, so a copy may still be in the file; run it again\n"
     )
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> None:
+    """The list of these tests, in the folder of the command."""
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+
+
+@pytest.mark.usefixtures("listed")
+def test_what_would_be_deleted_is_said_and_without_a_yes_nothing_is(
+    deliver: Any, ask: Any, clock: Clock, log_url: str
+) -> None:
+    deliver("one", "incoming_call")
+    clock.sleep(86_400)
+    deliver("two", "incoming_call")
+    answer = ask("forget", facts.CALLER)
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert " ".join(answer.stderr.split()) == (
+        "2 calls with ...0123, from 2026-11-23 12:00 UTC to 2026-11-24 12:00 UTC, will be deleted."
+        " ...0123 stays in the allow-list: lines 3, 4."
+        " forget: nothing was deleted: wanted --yes, as there is nobody to ask"
+    )
+    assert kept(log_url) == {"one", "two"}
+
+
+@pytest.mark.parametrize(("said", "left"), [("y\n", set()), ("n\n", {"one"}), ("", {"one"})])
+def test_a_person_is_asked(
+    deliver: Any, ask: Any, log_url: str, monkeypatch: pytest.MonkeyPatch, said: str, left: set[str]
+) -> None:
+    deliver("one", "incoming_call")
+    keyboard = io.StringIO(said)
+    monkeypatch.setattr(keyboard, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", keyboard)
+    answer = ask("forget", facts.CALLER)
+    assert "Delete them? [y/N]" in answer.stderr
+    assert answer.returncode == (1 if left else 0)
+    assert kept(log_url) == left
+
+
+@pytest.mark.usefixtures("listed")
+def test_rows_that_still_name_the_person_are_named(deliver: Any, ask: Any) -> None:
+    deliver("one", "incoming_call")
+    answer = ask("forget", facts.CALLER, "--yes")
+    assert answer.stdout == "deleted 1 call with ...0123\n"
+    assert answer.stderr == "forget: the allow-list still names ...0123: lines 3, 4\n"
+
+
+@pytest.mark.usefixtures("listed")
+@pytest.mark.parametrize("number", [facts.DIALLED, facts.MASKING_ID])
+def test_one_of_our_own_numbers_is_not_taken_for_a_persons(
+    deliver: Any, ask: Any, log_url: str, number: str
+) -> None:
+    deliver("one", "incoming_call")
+    answer = ask("forget", number, "--yes")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.startswith(f"forget: {number} is a virtual number or masking ID of yours")
+    assert kept(log_url) == {"one"}
+    assert ask("forget", number, "--yes", "--virtual").returncode == 0
+    assert kept(log_url) == set()
+
+
+@pytest.mark.usefixtures("listed")
+def test_what_was_done_as_json(deliver: Any, ask: Any) -> None:
+    deliver("one", "incoming_call")
+    answer = ask("forget", facts.CALLER, "--yes", "--json")
+    assert json.loads(answer.stdout) == {
+        "deleted": 1,
+        "perhaps": [],
+        "rows": [3, 4],
+        "files": [],
+    }
+
+
+@EACH_DATABASE
+def test_the_record_of_a_call_is_forgotten_with_it(deliver: Any, ask: Any, log_url: str) -> None:
+    deliver("one", "incoming_call", "dial_completed_answered", "call_completed")
+    assert [record.reference_id for record in written_down(log_url)] == ["one"]
+    assert ask("forget", facts.CALLER, "--yes").returncode == 0
+    assert written_down(log_url) == []

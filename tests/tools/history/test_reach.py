@@ -8,6 +8,7 @@ import pytest
 from helpers import START, read_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tools.history.simulated import is_simulated
 
 from call_log.store import Row
 from phone import PhoneNumber
@@ -21,7 +22,6 @@ from tools.history.reach import (
     reached_as_anyone,
     rows_of,
 )
-from tools.history.simulated import is_simulated
 from tools.history.totals import by_frequency
 
 LOOPING = "12025550104"

@@ -5,10 +5,10 @@ from datetime import date, timedelta, timezone
 
 import pytest
 from helpers import START, payload
+from tools.history.outline import KINDS, EventOutline, Kind
 
 from call_log.store import microseconds
 from records import Disposition
-from tools.history.outline import KINDS, EventOutline, Kind
 from tools.history.totals import (
     CallOutline,
     Heard,

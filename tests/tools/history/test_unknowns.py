@@ -12,10 +12,10 @@ from helpers import ROOT, START, read_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored_calls import event, of_file, stored
+from tools.history.logged_call import logged_call
 
 from records import StoredEvent
 from tools.history import signs
-from tools.history.logged_call import logged_call
 from tools.history.signs import Evidence, Outcome, Sign
 from tools.history.unknowns import QUESTIONS, check
 from tools.history.unknowns import answer as answer_to

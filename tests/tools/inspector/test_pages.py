@@ -647,8 +647,8 @@ def test_a_page_of_a_million_events_takes_no_more_than_a_third_of_a_second(
     store.open()
     reply = json.dumps(facts.DIAL, separators=(",", ":"))
     first = microseconds(clock().utc) - 20 * 86_400 * 1_000_000
-    store._execute("PRAGMA synchronous = OFF")
-    store._execute(A_MILLION, [reply, first, first, of("call", "incoming_call")])
+    store.execute("PRAGMA synchronous = OFF")
+    store.execute(A_MILLION, [reply, first, first, of("call", "incoming_call")])
     store.close()
     for address in (
         "/", "/?part=1", "/?before=500000", "/?number=0123", "/?number=9999", "/?reason=expired",

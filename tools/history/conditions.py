@@ -1,0 +1,111 @@
+"""Which calls are looked for: each condition in SQL, and in Python.
+
+The first is for calls that are written down, the second for those without an end, which are folded
+as they are read. Conditions are joined with `&`, `|` and `~`. No I/O.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import phone
+from call_log.store import microseconds
+from phone import NoNumber, PhoneNumber
+from records import CallRecord
+
+_ROLES = ("caller", "dialled", "destination", "masking_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a record has to be like: `sql` takes `values`, and means what `passes` returns."""
+
+    sql: str
+    values: tuple[object, ...]
+    passes: Callable[[CallRecord], bool]
+
+    def __and__(self, other: "Condition") -> "Condition":
+        return Condition(
+            f"({self.sql} AND {other.sql})",
+            self.values + other.values,
+            lambda record: self.passes(record) and other.passes(record),
+        )
+
+    def __or__(self, other: "Condition") -> "Condition":
+        return Condition(
+            f"({self.sql} OR {other.sql})",
+            self.values + other.values,
+            lambda record: self.passes(record) or other.passes(record),
+        )
+
+    def __invert__(self) -> "Condition":
+        return Condition(f"(NOT {self.sql})", self.values, lambda record: not self.passes(record))
+
+
+ANY = Condition("1 = 1", (), lambda _: True)
+NONE = Condition("1 = 0", (), lambda _: False)
+SIMULATED = Condition("simulated = 1", (), lambda record: record.is_simulated)
+
+
+def began_from(time: datetime) -> Condition:
+    """Return that a call began at this time or later."""
+    return Condition("began >= ?", (microseconds(time),), lambda record: record.began >= time)
+
+
+def began_before(time: datetime) -> Condition:
+    """Return that a call began earlier."""
+    return Condition("began < ?", (microseconds(time),), lambda record: record.began < time)
+
+
+def is_equal(field: str, value: str) -> Condition:
+    """Return that a text of the record, such as its disposition, is this one."""
+    sql = f"coalesce({field}, '') = ?"
+    return Condition(sql, (value,), lambda record: (getattr(record, field) or "") == value)
+
+
+def is_call(reference_id: str) -> Condition:
+    """Return that a call is this one; by an index, unlike the others."""
+    return Condition(
+        "reference_id = ?", (reference_id,), lambda record: record.reference_id == reference_id
+    )
+
+
+def id_ends_in(ending: str) -> Condition:
+    """Return that the reference id ends like this."""
+    sql = "substr(reference_id, length(reference_id) - ? + 1) = ?"
+    values = (len(ending), ending)
+    return Condition(sql, values, lambda record: record.reference_id.endswith(ending))
+
+
+def holds(digits: str, roles: Collection[str] = _ROLES) -> Condition:
+    """Return that a number in one of these roles is this one, or ends in these few digits."""
+    found = NONE
+    for role in roles:
+        found |= _is_number(role, digits) if phone.is_number(digits) else ends_in(role, digits)
+    return found
+
+
+def _is_number(role: str, number: str) -> Condition:
+    # What cannot be read as a number is kept as a word and its digits.
+    sql = f"coalesce({role}, '') IN (?, ?)"
+    return Condition(
+        sql, (number, f"bad {number}"), lambda record: _digits(getattr(record, role)) == number
+    )
+
+
+def ends_in(role: str, digits: str) -> Condition:
+    """Return that the number in this role ends in these digits."""
+    sql = f"coalesce({role}, '') LIKE ?"
+    return Condition(
+        sql, (f"%{digits}",), lambda record: _digits(getattr(record, role)).endswith(digits)
+    )
+
+
+def is_one_of(role: str, numbers: Collection[PhoneNumber]) -> Condition:
+    """Return that the number in this role is one of these."""
+    sql = f"coalesce({role}, '') IN ({', '.join('?' * len(numbers))})" if numbers else "1 = 0"
+    return Condition(sql, tuple(numbers), lambda record: getattr(record, role) in numbers)
+
+
+def _digits(number: PhoneNumber | NoNumber | str | None) -> str:
+    return number.digits if isinstance(number, NoNumber) else number or ""

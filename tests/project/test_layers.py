@@ -41,7 +41,9 @@ LAYERS = {
     "tools": Layer(CORE | SERVER | {"tools"}, BOTTLE | DATABASES),
     "tools/commands": Layer(CORE | SERVER | {"tools"}, BOTTLE | DATABASES),
     "tools/history": Layer(
-        CORE | {"allow_list", "call_log", "serving.sources", "tools.history", "tools.list_advice"},
+        CORE
+        | {"allow_list", "call_log", "serving.sources", "tools.console", "tools.history"}
+        | {"tools.list_advice"},
         BOTTLE | NET | CLOCKS | THREADS | DATABASES,
     ),
     "tools/list_advice": Layer(
@@ -52,14 +54,7 @@ LAYERS = {
     ),
     "tools/inspector": Layer(
         CORE
-        | {
-            "allow_list",
-            "call_log",
-            "tools.arguments",
-            "tools.commands.calls",
-            "tools.commands.report",
-        }
-        | {"tools.commands.why", "tools.console", "tools.history", "tools.inspector"}
+        | {"allow_list", "tools.arguments", "tools.console", "tools.history", "tools.inspector"}
         | {"tools.list_advice"},
         NET | DATABASES | CLOCKS | THREADS,
     ),

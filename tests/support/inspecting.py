@@ -25,6 +25,7 @@ from tools.inspector.pages import Pages
 from tools.inspector.web import create_app
 
 TOKEN = "a-token-of-the-tests"
+SERVED = "served", "the server on http://127.0.0.1:8080 serves this list"
 
 
 def inspector_of(log_url: str, allow_list: Path, clock: Clock, *, full: bool = False) -> Any:
@@ -34,7 +35,7 @@ def inspector_of(log_url: str, allow_list: Path, clock: Clock, *, full: bool = F
     def read_list() -> Any:
         return reader.read(allow_list, Settings(), only_fictional=False)
 
-    return web(create_app(Pages(settings, read_list, clock, full=full), TOKEN))
+    return web(create_app(Pages(settings, read_list, clock, lambda: SERVED, full=full), TOKEN))
 
 
 class _UnderToken(WebTestApp):
@@ -42,6 +43,9 @@ class _UnderToken(WebTestApp):
 
     def get(self, url: str, *others: Any, **named: Any) -> Any:
         return super().get(urljoin("/", url), *others, **named)
+
+    def post(self, url: str, *others: Any, **named: Any) -> Any:
+        return super().post(urljoin("/", url), *others, **named)
 
 
 def admitted(app: Any) -> Any:

@@ -3,6 +3,9 @@
 import argparse
 import secrets
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -10,12 +13,44 @@ from pathlib import Path
 from allow_list import reader
 from call_log import writer
 from call_log.store import StoreError
+from config import Settings
 from serving import server
 from serving.server import ServeError
 from serving.sources import now
+from tools import live_list
 from tools.history import stored
 from tools.inspector.pages import Pages
 from tools.inspector.web import create_app
+
+_FRESH_S = 1.0
+_MAX_WAIT_S = 0.05
+
+
+class _Latest:
+    """What the server was last found to serve, for pages that do not wait for it.
+
+    It is asked again, by a thread of its own, once what is known of it is a second old.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock, self._executor = threading.Lock(), ThreadPoolExecutor(1)
+        self._known = "asked", f"the server on {live_list.address(settings)} is being asked"
+        self._asked_s, self._asking = 0.0, self._executor.submit(self._ask)
+
+    def __call__(self) -> tuple[str, str]:
+        """Return a word for the state and a sentence, within 50 ms."""
+        with self._lock:
+            now_s = time.monotonic()
+            if self._asking.done() and now_s - self._asked_s > _FRESH_S:
+                self._asked_s, self._asking = now_s, self._executor.submit(self._ask)
+            asking = self._asking
+        wait([asking], _MAX_WAIT_S)
+        return self._known
+
+    def _ask(self) -> None:
+        found = live_list.served(self._settings)
+        self._known = found.state.replace(" ", "-"), found.text
 
 
 def run(options: argparse.Namespace, _: datetime) -> int:
@@ -26,6 +61,7 @@ def run(options: argparse.Namespace, _: datetime) -> int:
         return 1
     file = Path(settings.allow_list)
     read_list = partial(reader.read, file, settings, only_fictional=False)
+    pages = Pages(settings, read_list, now, _Latest(settings), full=options.full)
     token = secrets.token_urlsafe()
     try:
         banner = (
@@ -35,7 +71,7 @@ def run(options: argparse.Namespace, _: datetime) -> int:
             "  stop        Ctrl-C",
         )
         server.serve(
-            create_app(Pages(settings, read_list, now, full=options.full), token),
+            create_app(pages, token),
             host="127.0.0.1",
             port=options.port,
             threads=4,

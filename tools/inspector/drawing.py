@@ -1,34 +1,54 @@
 """Where things stand in a drawing: a call from top to bottom, and the calls of days as bars."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import date
 from textwrap import wrap
 
 from tools.console import PARTIES, Arrow
 from tools.history.totals import Tally
 
-WIDTH, TOP = 640, 62
+TOP = 62
 BAR_HEIGHT, BAR_PITCH = 100, 10
 
-_EDGE, _LINE, _GAP = 56, 15, 14
-_CHARACTER = 6.8  # as wide as one is on average, at most
+_LINE, _GAP = 15, 14
 
 
-def lane(party: int) -> int:
-    """Return where the lifeline of a party is."""
-    return _EDGE + party * (WIDTH - 2 * _EDGE) // (len(PARTIES) - 1)
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How wide a drawing is, how far from its edge the outer lifelines are, and how wide a text.
+
+    A character is that wide on average, at most; the lines of a text are so much wider than their
+    arrow, or less wide.
+    """
+
+    width: int
+    edge: int
+    character: float
+    beyond: int
+
+    def lane(self, party: int) -> int:
+        """Return where the lifeline of a party is."""
+        return self.edge + party * (self.width - 2 * self.edge) // (len(PARTIES) - 1)
+
+    def sequence(
+        self, arrows: Iterable[Arrow]
+    ) -> Iterator[tuple[Arrow, int, list[tuple[int, str]]]]:
+        """Yield the arrows of a call from the top: each, its height, and its lines with theirs."""
+        y = TOP
+        for arrow in arrows:
+            width = abs(self.lane(arrow.sender) - self.lane(arrow.receiver))
+            lines = wrap(arrow.label, int((width + self.beyond) / self.character))
+            bottom = y + _LINE * len(lines) + 6
+            yield arrow, bottom, [(y + _LINE * n, text) for n, text in enumerate(lines, start=1)]
+            y = bottom + _GAP
 
 
-def sequence(arrows: Iterable[Arrow]) -> Iterator[tuple[Arrow, int, list[tuple[int, str]]]]:
-    """Yield the arrows of a call from the top: each, its height, and its lines with theirs."""
-    y = TOP
-    for arrow in arrows:
-        width = abs(lane(arrow.sender) - lane(arrow.receiver))
-        lines = wrap(arrow.label, int((width - 12) / _CHARACTER))
-        bottom = y + _LINE * len(lines) + 6
-        yield arrow, bottom, [(y + _LINE * n, text) for n, text in enumerate(lines, start=1)]
-        y = bottom + _GAP
+KINDS = ("connected", "declined", "refused", "no_answer", "busy", "failed", "other")
+"""What became of calls, in the order in which a report counts them."""
+
+SCALES = {"whole": Scale(640, 56, 6.8, -12), "narrow": Scale(350, 34, 5.9, 14)}
+"""The drawing for a screen, and the one for a phone, on which it fits too."""
 
 
 def bars(days: Sequence[tuple[date, Tally]]) -> Iterator[tuple[int, float, float, str, str]]:
@@ -36,7 +56,8 @@ def bars(days: Sequence[tuple[date, Tally]]) -> Iterator[tuple[int, float, float
     most = max((tally.calls for _, tally in days), default=0)
     for place, (day, tally) in enumerate(days):
         top = float(BAR_HEIGHT)
-        for kind, count in list(asdict(tally).items())[1:]:
+        for kind in KINDS:
+            count = getattr(tally, kind)
             height = round(BAR_HEIGHT * count / (most or 1), 2)
             top -= height
             title = f"{day}: {count:,} {kind.replace('_', ' ')}"

@@ -1,7 +1,5 @@
 """The pages: each is a function of an address's parameters, the log, the list and the time."""
 
-import secrets
-from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -13,33 +11,33 @@ from urllib.parse import urlencode
 from bottle import HTTPError, HTTPResponse, template
 
 from allow_list.stamp import stamp_of
-from call_log.store import StoreError
 from calls import Timestamp
 from config import Settings
 from events import IncomingCall
-from records import CallRecord
+from records import CallRecord, Disposition
 from routing import AllowList, AllowListError, Decision, Reason, Route
-from tools.commands.calls import arrows
-from tools.commands.report import calls_of
-from tools.commands.why import state
 from tools.history import times
-from tools.history.newest import LAST
-from tools.history.reach import PersonRow, refusal_of
-from tools.history.stored import reading
+from tools.history.reach import PersonRow, refusal_of, state
+from tools.history.steps import arrows
+from tools.history.stored import LogError, reading
 from tools.history.totals import report
-from tools.inspector import drawing, questions
-from tools.inspector.questions import is_missing, place
+from tools.inspector import questions
+from tools.inspector.drawing import SCALES
+from tools.inspector.kept import Kept
+from tools.inspector.questions import Question, is_missing
 from tools.inspector.shown import Shown
 from tools.list_advice.explained import explained
 from tools.list_advice.nearest_cause import nearest_cause
 
 Clock = Callable[[], Timestamp]
+Served = Callable[[], tuple[str, str]]
+"""Says whether the server serves this list: a word for the colour, and a sentence. At once."""
 
 NO_CALL = "The log holds no such call: it may have been purged."
 
 _VIEWS = [str(Path(__file__).parent / "views")]
 _ROUTES = 100
-_ANSWERS = 100
+_FILTERS = ("number", "whole", "disposition", "reason", "since", "until")
 
 
 def redirect(path: str, values: Mapping[str, str]) -> HTTPResponse:
@@ -49,59 +47,79 @@ def redirect(path: str, values: Mapping[str, str]) -> HTTPResponse:
 
 
 class Pages:
-    """Makes the pages. Raises `StoreError` where the log cannot be read."""
+    """Makes the pages. Raises `LogError` where the log cannot be read."""
 
     def __init__(
-        self, settings: Settings, read_list: Callable[[], AllowList], clock: Clock, *, full: bool
+        self,
+        settings: Settings,
+        read_list: Callable[[], AllowList],
+        clock: Clock,
+        served: Served,
+        *,
+        full: bool,
     ) -> None:
-        self._settings, self._clock, self._shown = settings, clock, Shown(full=full)
+        self._settings, self._clock, self._served = settings, clock, served
+        self._shown = Shown(full=full)
+        # Each thread of the HTTP server writes and reads these three, under no lock of ours: a
+        # cache has its own, and of what is kept each is written and found in one operation, which
+        # the interpreter does whole. Two threads may read a list that has changed twice.
         self._read_list = lru_cache(maxsize=1)(lambda _: read_list())
-        # What the form asked, by a key that stands in the address in place of the numbers.
-        self._answers = deque[tuple[str, tuple[IncomingCall, Decision, str]]](maxlen=_ANSWERS)
+        self._answers = Kept[tuple[IncomingCall, Decision, str]]()
+        self._numbers = Kept[str]()
 
     def page(self, name: str, **values: Any) -> str:
         """Return a page by the name of its template."""
-        return str(template(name, values, shown=self._shown, template_lookup=_VIEWS))
+        values |= {"shown": self._shown, "served": self._served()}
+        return str(template(name, values, template_lookup=_VIEWS))
 
     def message(self, title: str, text: str) -> str:
         """Return a page that only says something."""
         return self.page("message", title=title, text=self._shown.sentence(text))
 
+    def state(self, _: Mapping[str, str]) -> str:
+        """Return a page of nothing but what stands at the top of each."""
+        return self.message("Server and list", "The line above says which list the server serves.")
+
+    def search(self, form: Mapping[str, str]) -> str:
+        """Lead to the calls that a form asks for, by an address without a number in full."""
+        raise redirect("./", self._question(form).values)
+
+    def _question(self, query: Mapping[str, str]) -> Question:
+        return questions.question(query, self._numbers, self._clock().utc, self._shown)
+
     def calls(self, query: Mapping[str, str]) -> str:
-        """Return the page of the last calls; with `part`, only what changes in it."""
-        now, shown = self._clock().utc, self._shown
-        asked = questions.question(query, self._settings, now, shown)
-        if any(query[name].strip() != text for name, text in asked.values.items()):
+        """Return the page of the last calls."""
+        asked = self._question(query)
+        given = {name: query[name] for name in _FILTERS if query.get(name)}
+        if given != asked.values:
             raise redirect("./", asked.values)
-        calls, older, no_log = list[CallRecord](), 0, ""
+        calls, older, no_log = list[CallRecord](), None, ""
         try:
             with reading(self._settings) as log:
-                calls, older = questions.last_calls(log, asked, now)
-        except StoreError as error:
+                if not asked.faults:
+                    calls, older = questions.last_calls(log, asked, self._clock().utc)
+        except LogError as error:
             if not is_missing(error):
                 raise
             no_log = str(error)
-        return self.page(
-            "part" if "part" in query else "calls",
-            calls=calls,
-            older=older,
-            no_log=no_log,
-            asked=asked,
-            is_newest=asked.before == LAST,
-        )
+        return self.page("calls", calls=calls, older=older, no_log=no_log, asked=asked)
 
     def call(self, query: Mapping[str, str]) -> str:
         """Return the page of one call. Raises a 404 if it is not in the log."""
         now, shown = self._clock().utc, self._shown
         with reading(self._settings) as log:
-            call = next(log.calls([query.get("id", "")], now), None)
-        if call is None:
+            found = log.call(query.get("id", ""), now)
+        if found is None:
             raise HTTPError(404, NO_CALL)
+        call, events = found
+        drawn = list(arrows(events, shown.view))
         return self.page(
             "call",
-            call=call.record,
-            drawn=list(drawing.sequence(arrows(call.events, shown.view))),
-            events=[(each, self._cause(each.event, each.reason, now)) for each in call.events],
+            call=call,
+            is_live=call.disposition is Disposition.IN_PROGRESS,
+            drawings=[(name, scale, list(scale.sequence(drawn))) for name, scale in SCALES.items()],
+            events=[(kept, self._cause(kept.event, kept.reason, now)) for kept in events],
+            legs=[leg for kept in events for leg in getattr(kept.event, "legs", ())],
         )
 
     def _cause(self, event: object, reason: str | None, now: datetime) -> str:
@@ -127,10 +145,10 @@ class Pages:
 
     def routes(self, query: Mapping[str, str]) -> str:
         """Return the page of the list, and how a call that was asked about would be answered."""
-        now, begin = self._clock(), place(query.get("begin", ""), 0)
+        now, begin = self._clock(), _count(query.get("begin", ""))
         rows, faults, count = [], [], 0
         if query.keys() & {"from", "to"}:
-            raise redirect("routes", self._explain(query, now))
+            self.explain(query)
         try:
             allow_list = self._list()
             count = len(allow_list)
@@ -138,7 +156,7 @@ class Pages:
                 row = PersonRow(route, refusal_of(route, allow_list, now.utc))
                 rows.append((route, state(row, now.utc)))
         except AllowListError as error:
-            faults = [each.at(self._settings.allow_list) for each in error.faults]
+            faults = [fault.at(self._settings.allow_list) for fault in error.faults]
         return self.page(
             "routes",
             rows=rows,
@@ -146,19 +164,18 @@ class Pages:
             back=max(begin - _ROUTES, 0),
             count=count,
             faults=faults,
-            answer=dict(self._answers).get(query.get("answer", "")),
+            answer=self._answers.find(query.get("answer", "")),
         )
 
-    def _explain(self, query: Mapping[str, str], now: Timestamp) -> dict[str, str]:
-        """Keep how a call would be answered; return the key to it, none if the list has faults."""
+    def explain(self, form: Mapping[str, str]) -> str:
+        """Lead to how a call would be answered: by a key, as the address is to hold no number."""
         try:
             allow_list = self._list()
         except AllowListError:
-            return {}
-        caller, dialled = (query.get(name, "") for name in ("from", "to"))
-        key = secrets.token_urlsafe(6)
-        self._answers.append((key, explained(caller, dialled, self._settings, allow_list, now)))
-        return {"answer": key}
+            raise redirect("routes", {}) from None
+        caller, dialled = (form.get(name, "") for name in ("from", "to"))
+        found = explained(caller, dialled, self._settings, allow_list, self._clock())
+        raise redirect("routes", {"answer": self._answers.keep(found)})
 
     def report(self, query: Mapping[str, str]) -> str:
         """Return the page of the figures that `report` prints."""
@@ -166,6 +183,11 @@ class Pages:
         span = query["since"] if query.get("since") in ("7d", "30d") else "today"
         since = times.instant(span, now)
         with reading(self._settings) as log:
-            calls = calls_of(log.store, since)
-            found = report(calls, since=since, until=now, with_simulated=simulated)
+            outcomes = log.outcomes(since, now, now)
+            found = report(outcomes, until=now, with_simulated=simulated)
         return self.page("report", report=found, span=span, simulated=simulated)
+
+
+def _count(text: str) -> int:
+    """Return a whole number of an address; 0 for what is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0

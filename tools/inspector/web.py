@@ -3,7 +3,9 @@
 It answers the one who has started it: every address begins with the token of the printed one. A
 browser would send a cookie to each port of this machine, to programs of other users too. A request
 has to name this machine, as another site's name may lead here, but by any port, as a tunnel has its
-own; and it may only ask. All links are relative, so that no page needs to know the token.
+own; and it may only ask: nothing is changed here. What a form asks for is posted, so that a number
+stands in no address, and only by a page of ours. All links are relative, so that no page needs to
+know the token.
 """
 
 import hmac
@@ -16,12 +18,14 @@ from urllib.parse import parse_qsl
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, response, static_file
 
-from call_log.store import StoreError
+from tools.history.stored import LogError
 from tools.inspector.pages import Pages, redirect
 from tools.inspector.questions import is_missing
 
 _STATIC = str(Path(__file__).parent / "static")
 _HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+_FORMS = ("/", "/routes")
+_MAX_FORM_BYTES = 16_384
 _ELSEWHERE = "Open the address that `python app.py inspect` has printed."
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'self'; form-action 'self';"
@@ -29,7 +33,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all a form would not say where it comes from
 }
 
 
@@ -40,8 +44,10 @@ def create_app(pages: Pages, token: str) -> Bottle:
     app.add_hook("before_request", lambda: _admit(token))
     app.add_hook("after_request", lambda: response.headers.update(_HEADERS))
     shown = {"/": pages.calls, "/call": pages.call, "/routes": pages.routes}
-    for path, page in (shown | {"/report": pages.report}).items():
-        app.route(path, "GET", partial(_answer, page, pages))
+    for path, page in (shown | {"/report": pages.report, "/state": pages.state}).items():
+        app.route(path, "GET", partial(_answer, page, pages, _query))
+    for path, ask in zip(_FORMS, (pages.search, pages.explain), strict=True):
+        app.route(path, "POST", partial(_answer, ask, pages, _form))
     app.route("/static/<name>", "GET", lambda name: static_file(name, _STATIC))
     return app
 
@@ -53,27 +59,51 @@ def _admit(token: str) -> None:
     has_token = hmac.compare_digest(name.encode(errors="replace"), token.encode())
     if not (has_token and _HOST.fullmatch(environ.get("HTTP_HOST", ""))):
         raise HTTPError(403, _ELSEWHERE)
-    if request.method not in ("GET", "HEAD"):
-        raise HTTPError(405, "These pages can only be read.", Allow="GET, HEAD")
+    methods = ("GET", "HEAD", "POST") if f"/{path}" in _FORMS and slash else ("GET", "HEAD")
+    if request.method not in methods:
+        raise HTTPError(405, "These pages can only be read.", Allow=", ".join(methods))
+    if request.method == "POST" and not _is_from_here(environ):
+        raise HTTPError(403, _ELSEWHERE)
     if not slash:
         raise redirect(f"{name}/", {})
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = f"/{name}", f"/{path}"
 
 
+def _is_from_here(environ: Mapping[str, str]) -> bool:
+    """Tell whether a form stands on a page of this origin, by what a browser says, if one does."""
+    host, site = environ["HTTP_HOST"], environ.get("HTTP_SEC_FETCH_SITE", "same-origin")
+    origin = environ.get("HTTP_ORIGIN")
+    return site == "same-origin" and origin in (None, f"http://{host}", f"https://{host}")
+
+
 def _query() -> dict[str, str]:
-    text = request.query_string.replace("%00", "")  # PostgreSQL takes no NUL
+    return _parsed(request.query_string)
+
+
+def _form() -> dict[str, str]:
+    """Return what a form was sent with. Raises a 413 for more than it can hold."""
+    text = request.environ["wsgi.input"].read(_MAX_FORM_BYTES + 1)
+    if len(text) > _MAX_FORM_BYTES:
+        raise HTTPError(413, "The form holds too much.")
+    return _parsed(text.decode("ascii", "replace"))
+
+
+def _parsed(text: str) -> dict[str, str]:
+    text = text.replace("%00", "")  # PostgreSQL takes no NUL
     return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
 
 
-def _answer(page: Callable[[Mapping[str, str]], str], pages: Pages) -> str:
+def _answer(
+    page: Callable[[Mapping[str, str]], str], pages: Pages, read: Callable[[], dict[str, str]]
+) -> str:
     """Return a page, or what is wrong in plain words."""
     try:
-        return page(_query())
+        return page(read())
     except HTTPError as error:
         return _message(pages, error.status_code, error.status_line, error.body)
     except HTTPResponse:
         raise
-    except StoreError as error:
+    except LogError as error:
         if is_missing(error):
             return pages.message("There are no calls yet", f"{error}.")
         return _message(pages, 503, "The call log cannot be read", f"{error}.")

@@ -9,12 +9,15 @@ from urllib.parse import urljoin
 import facts
 import pytest
 from helpers import Clock, settings_of, web
-from inspecting import TOKEN, admitted, inspector_of
+from inspecting import SERVED, TOKEN, admitted, inspector_of
 
 from tools.inspector import pages
 from tools.inspector.web import create_app
 
-ADDRESSES = ["/", "/?part=1", "/call?id=x", "/routes", "/report", "/static/style.css", "/nowhere"]
+ADDRESSES = [
+    *("/", "/?reason=expired", "/call?id=x", "/routes", "/report", "/state"),
+    *("/static/style.css", "/nowhere"),
+]
 ELSEWHERE = "Open the address that `python app.py inspect` has printed.\n"
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'self'; form-action 'self';"
@@ -22,7 +25,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
 }
 
 
@@ -148,10 +151,54 @@ def test_a_request_to_another_name_is_refused_though_it_has_the_token(
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_the_pages_can_only_be_read(inspector: Any, method: str, address: str) -> None:
-    answer = inspector.request(address, method=method, status=405)
-    assert answer.headers["Allow"] == "GET, HEAD"
+def test_the_pages_can_only_be_read_and_two_of_them_asked_by_a_form(
+    inspector: Any, method: str, address: str
+) -> None:
+    has_form = address in ("/", "/?reason=expired", "/routes")
+    answer = inspector.request(address, method=method, status="*")
+    if has_form and method == "POST":
+        assert answer.status_int == 303
+        return
+    assert answer.status_int == 405
+    assert answer.headers["Allow"] == ("GET, HEAD, POST" if has_form else "GET, HEAD")
     assert answer.text == "These pages can only be read.\n"
+
+
+@pytest.mark.parametrize("address", ["/", "/routes"])
+@pytest.mark.parametrize(
+    ("headers", "is_ours"),
+    [
+        ({}, True),
+        ({"Sec-Fetch-Site": "same-origin"}, True),
+        ({"Origin": "http://127.0.0.1:8090", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Origin": "http://127.0.0.1:8090"}, True),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Origin": "http://127.0.0.1:8090", "Sec-Fetch-Site": "cross-site"}, False),
+        ({"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, False),
+        ({"Origin": "http://127.0.0.1:9999"}, False),
+        ({"Origin": "http://evil.example"}, False),
+        ({"Origin": "null"}, False),
+    ],
+)
+def test_a_form_is_answered_only_if_it_stands_on_a_page_of_ours(
+    inspector: Any, address: str, headers: dict[str, str], is_ours: bool
+) -> None:
+    environ = {"HTTP_HOST": "127.0.0.1:8090"}
+    form = {"number": facts.CALLER, "from": facts.CALLER, "to": facts.DIALLED}
+    answer = inspector.post(address, form, headers=headers, extra_environ=environ, status="*")
+    assert answer.status_int == 303 if is_ours else refused(answer)
+
+
+def test_a_form_without_the_token_is_refused_as_a_page_is(make_inspector: Any) -> None:
+    for address in "/", "/routes", "/wrong/", "/wrong/routes":
+        assert refused(make_inspector().post(address, {"number": facts.CALLER}, status="*"))
+
+
+def test_a_form_that_holds_too_much_is_refused(inspector: Any) -> None:
+    inspector.post("/", {"number": "1" * 16_000}, status=303)
+    answer = inspector.post("/", {"number": "1" * 17_000}, status=413)
+    assert "The form holds too much." in answer.text
 
 
 def test_a_head_is_answered_like_a_get_without_the_page(inspector: Any) -> None:
@@ -165,7 +212,9 @@ def fail(*_: object) -> None:
 
 def test_every_answer_has_the_headers(inspector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages.Pages, "report", fail)
-    app = web(create_app(pages.Pages(settings_of(), lambda: None, fail, full=False), TOKEN))  # type: ignore[arg-type, return-value]
+    broken: Any = fail
+    made = pages.Pages(settings_of(), broken, broken, lambda: SERVED, full=False)
+    app = web(create_app(made, TOKEN))
     answers = [
         inspector.get("/static/live.js", status=200),
         inspector.get("/routes", status=200),
@@ -174,7 +223,8 @@ def test_every_answer_has_the_headers(inspector: Any, monkeypatch: pytest.Monkey
         app.get("/", status=403),
         inspector.get("/nowhere", status=404),
         inspector.get("/static/nowhere", status=404),
-        inspector.post("/", status=405),
+        inspector.post("/", status=303),
+        inspector.post("/report", status=405),
         app.get(f"/{TOKEN}/report", status=500),
     ]
     for answer in answers:

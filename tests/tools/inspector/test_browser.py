@@ -99,7 +99,7 @@ def test_a_call_appears_by_itself_and_is_opened_and_filtered(
 
         browser.find_element(By.CSS_SELECTOR, "#calls tbody a").click()
         drawn = browser.find_element(By.TAG_NAME, "svg")
-        assert f"rings ...0111, showing {facts.MASKING_ID}" in drawn.text
+        assert f"rings ...0111, showing {facts.MASKING_ID}" in drawn.text.replace("\n", " ")
         for summary in browser.find_elements(By.TAG_NAME, "summary"):
             summary.click()
         assert '"caller_id_number": "12025550199"' in browser.find_element(By.TAG_NAME, "main").text
@@ -109,7 +109,8 @@ def test_a_call_appears_by_itself_and_is_opened_and_filtered(
         browser.find_element(By.LINK_TEXT, "Calls").click()
         browser.find_element(By.NAME, "number").send_keys(facts.NOT_LISTED)
         browser.find_element(By.CSS_SELECTOR, ".filters button").click()
-        assert eventually(lambda: "number=0177" in browser.current_url)
+        assert eventually(lambda: "whole=" in browser.current_url)
+        assert "0177" not in browser.current_url + browser.title
         assert [row.text.split()[-2:] for row in rows(browser)] == [["not_listed", "simulated"]]
         look(browser, 360)
 
@@ -118,6 +119,84 @@ def test_a_call_appears_by_itself_and_is_opened_and_filtered(
             for width in 360, 1400:
                 look(browser, width)
         assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+
+
+def event(server: ServerProcess, name: str, call: str, **data: str) -> None:
+    """Post an event to a server that runs."""
+    body = {"event": name, "reference_id": call, "data": data}
+    assert requests.post(server.url, json=body, timeout=20).status_code == 200
+
+
+def test_the_page_of_a_call_in_progress_renews_itself_and_keeps_what_was_opened(
+    browser: Chrome, tmp_path: Path
+) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    with inspecting(tmp_path) as (address, _), ServerProcess(tmp_path) as server:
+        event(server, "incoming_call", "one", to=facts.DIALLED, **{"from": facts.CALLER})
+        browser.get(address)
+        browser.find_element(By.CSS_SELECTOR, "#calls tbody a").click()
+        browser.find_element(By.TAG_NAME, "summary").click()
+
+        def heads() -> list[str]:
+            tags = "[...document.querySelectorAll('h3')].map(tag => tag.textContent)"
+            found: list[str] = browser.execute_script(f"return {tags}")
+            return found
+
+        event(server, "dial_completed", "one", status="answered")
+        assert eventually(lambda: heads() == ["incoming_call", "dial_completed"], 20)
+        opened = browser.execute_script("return document.querySelectorAll('details[open]').length")
+        assert opened == 1
+        active = "return document.activeElement.tagName"
+        assert browser.execute_script(active) == "SUMMARY"
+        event(server, "call_completed", "one")
+        outcome = "return document.querySelector('#call .outcome').textContent"
+        assert eventually(lambda: browser.execute_script(outcome) == "connected", 20)
+        assert browser.find_elements(By.CSS_SELECTOR, "#call[data-live]") == []
+        assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_call_is_drawn_within_the_width_of_a_phone(
+    browser: Chrome, tmp_path: Path, full: bool
+) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    words = ("inspect", "--port", "0", *(["--full"] if full else []))
+    with inspecting(tmp_path, *words) as (address, _), ServerProcess(tmp_path) as server:
+        event(server, "incoming_call", "one", to=facts.DIALLED, **{"from": facts.CALLER})
+        event(server, "dial_completed", "one", status="answered")
+        event(server, "call_leg_completed", "one")
+        browser.get(urljoin(address, "call?id=one"))
+        for width in 390, 360:
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            boxes = browser.execute_script(
+                "return [...document.querySelectorAll('.drawing svg.narrow text')]"
+                ".map(text => text.getBoundingClientRect()).map(box => [box.left, box.right])"
+            )
+            assert len(boxes) > 10
+            assert min(left for left, _ in boxes) >= 0
+            assert max(right for _, right in boxes) <= width
+            shown = "return getComputedStyle(document.querySelector('svg.whole')).display"
+            assert browser.execute_script(shown) == "none"
+
+
+def test_with_forced_colours_what_became_of_a_call_and_the_bars_keep_theirs(
+    browser: Chrome, tmp_path: Path
+) -> None:
+    (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
+    with inspecting(tmp_path) as (address, _), ServerProcess(tmp_path) as server:
+        event(server, "incoming_call", "one", to=facts.NOT_LISTED, **{"from": facts.CALLER})
+        event(server, "call_completed", "one")
+        forced = [{"name": "forced-colors", "value": "active"}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": forced})
+        browser.get(address)
+        dot = "getComputedStyle(document.querySelector('.outcome.refused'), '::before')"
+        assert browser.execute_script(f"return {dot}.backgroundColor") == "rgb(180, 71, 47)"
+        outline = "getComputedStyle(document.querySelector('nav [aria-current]')).outlineStyle"
+        assert browser.execute_script(f"return {outline}") == "solid"
+        browser.get(urljoin(address, "report"))
+        bar = "getComputedStyle(document.querySelector('rect.refused')).fill"
+        assert browser.execute_script(f"return {bar}") == "rgb(180, 71, 47)"
 
 
 def test_no_text_of_telesigns_makes_a_page_wider_than_its_window(

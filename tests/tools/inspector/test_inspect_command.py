@@ -1,7 +1,13 @@
 """`python app.py inspect` as a process: its address, its port, its settings, its end."""
 
+import contextlib
+import http.server
+import json
 import re
 import socket
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -9,9 +15,34 @@ import facts
 import pytest
 import requests
 from command_line import run
+from helpers import eventually
 from inspecting import inspecting
 
 from config import API_KEY
+
+
+@contextlib.contextmanager
+def health_server() -> Iterator[tuple[int, dict[str, object]]]:
+    """Serve what a test puts into a dictionary as JSON; yield the port and the dictionary."""
+    health: dict[str, object] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(health).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port, health
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +66,52 @@ def test_it_prints_an_address_with_a_token_and_ends_with_ctrl_c(tmp_path: Path) 
         "  stop        Ctrl-C\n"
     )
     assert {each.name for each in tmp_path.iterdir()} == {"allowlist.csv", "printed"}
+
+
+def said(address: str) -> str:
+    """Return what a page says of the server."""
+    found = re.search('id="served"[^>]*>([^<]*)<', requests.get(address, timeout=20).text)
+    assert found is not None
+    return found[1]
+
+
+def test_the_pages_say_whether_the_server_serves_this_list(tmp_path: Path) -> None:
+    with health_server() as (port, health):
+        place = f"http://127.0.0.1:{port}"
+        with inspecting(tmp_path, MASKING_PORT=str(port)) as (address, _):
+            modified_ns = (tmp_path / "allowlist.csv").stat().st_mtime_ns
+            versions = {"list_modified_ns": modified_ns, "list_read_ns": modified_ns}
+            health.update(versions, list_fault=None, real_numbers=False)
+            this = f"The server on {place} serves this list"
+            assert eventually(lambda: said(address) == this)
+            health.update(list_modified_ns=modified_ns - 1, list_fault="line 3, to")
+            older = f"The server on {place} serves an older list"
+            assert eventually(lambda: said(urljoin(address, "routes")).startswith(older))
+            assert "line 3, to" in said(address)
+
+
+def test_without_a_server_the_pages_say_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with inspecting(tmp_path, MASKING_PORT=str(port)) as (address, _):
+        none = f"No server answers on http://127.0.0.1:{port}"
+        assert eventually(lambda: said(address) == none)
+
+
+def test_no_page_waits_for_a_server_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with inspecting(tmp_path, MASKING_PORT=str(port)) as (address, _):
+            times = []
+            for _ in range(20):
+                started = time.perf_counter()
+                assert said(address) in (
+                    f"The server on http://127.0.0.1:{port} is being asked",
+                    f"No server answers on http://127.0.0.1:{port}",
+                )
+                times.append(time.perf_counter() - started)
+            assert min(times) < 0.5, times
+            assert sum(times) < 20, times
 
 
 def test_each_start_has_another_token(tmp_path: Path) -> None:

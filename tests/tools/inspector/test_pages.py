@@ -22,10 +22,10 @@ from call_log.store import Row, anonymised, microseconds, row_of
 from calls import Delivery
 from commands import Dial
 from phone import PhoneNumber
-from routing import Decision
-from tools.inspector import questions
+from routing import Decision, Reason
 
 MASKING_IDS = {facts.MASKING_ID, facts.PAIR_NUMBER, "12025550102"}
+DIAL = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
 TOLD = "2026-03-15 06:48:22"  # when TeleSign says that the call was created
 ODD_ID = "a/b//../?c=d&e#f<b>\"'%41 +~"
 
@@ -80,7 +80,7 @@ def ids(page: Any) -> list[str]:
 
 def linked(app: Any) -> dict[str, Any]:
     """Return every page that can be reached by links, by its address."""
-    found, new = dict[str, Any](), ["./", "routes", "report", "./?part=1"]
+    found, new = dict[str, Any](), ["./", "routes", "report", "state"]
     while new:
         address = new.pop()
         if address not in found and not address.startswith("#"):
@@ -110,74 +110,104 @@ def odd_call(deliver: Deliver) -> None:
 @pytest.mark.parametrize(
     "log_url", ["sqlite", pytest.param("postgresql", marks=needs_postgresql)], indirect=True
 )
-def test_the_calls_are_listed_the_last_active_first(
+def test_calls_in_progress_are_listed_first_then_those_that_began_last_and_the_page_says_so(
     inspector: Any, deliver: Deliver, clock: Clock
 ) -> None:
     deliver_some_calls(deliver, clock)
     deliver("SIMULATED1", "incoming_call", "dial_completed_answered", "call_completed")
-    assert table(inspector.get("/")) == [
-        [TOLD, "...0123", "...0100", "...0111", "0:01", "0:04", "answered simulated"],
+    deliver("declined", "incoming_call", "dial_completed_answered")
+    page = inspector.get("/")
+    assert table(page) == [
+        ["2026-11-24 12:00:12", "...0123", "...0100", "...0111", "0:01", "", "in progress"],
         ["2026-11-24 12:00:08", "", "", "", "", "", "in progress"],
-        [TOLD, "", "", "...0111", "0:02", "0:04", "answered"],
-        ["2026-11-24 12:00:06", "...0123", "...0177", "", "", "", "not_listed"],
-        ["2026-11-23 12:00:04", "...0123", "...0100", "...0111", "", "", "failed: busy"],
-        [TOLD, "...0123", "...0100", "...0111", "0:01", "0:04", "answered"],
+        ["2026-11-24 12:00:06", "...0123", "...0177", "", "", "", "in progress"],
+        ["2026-11-23 12:00:04", "...0123", "...0100", "...0111", "", "", "end unknown"],
+        [TOLD, "...0123", "...0100", "...0111", "0:01", "0:04", "connected simulated"],
+        [TOLD, "", "", "...0111", "0:02", "0:04", "connected"],
+        [TOLD, "...0123", "...0100", "...0111", "0:01", "0:04", "connected"],
     ]
+    assert texts(page.html.select("#sort")) == [
+        "Calls in progress first, then those that began last."
+    ]
+
+
+def deliver_ended_calls(deliver: Deliver, clock: Clock) -> None:
+    """Deliver some calls, of which only one is in progress."""
+    deliver_some_calls(deliver, clock)
+    for name in "busy", "refused":
+        body = json.dumps({"event": "call_completed", "reference_id": name, "data": {}})
+        deliver.post(body.encode())
 
 
 FILTERS = [
     ("number=0177", ["refused"]),
     ("number=...0177", ["refused"]),
+    ("number=50177", ["refused"]),
     ("number=12025550177", ["refused"]),
+    ("number=+1 (202) 555-0177", ["refused"]),
+    ("number=13025550177", []),
     ("number=9999", []),
-    ("disposition=failed", ["busy"]),
-    ("disposition=no+answer", []),
+    ("disposition=busy", ["busy"]),
+    ("disposition=in progress", ["=1+1"]),
+    ("disposition=no answer", []),
     ("reason=not_listed", ["refused"]),
     ("reason=not_listed&number=0123", ["refused"]),
     ("reason=expired", []),
-    ("since=2026-11-24", ["=1+1", "end-only", "refused"]),
-    ("until=2026-11-24", ["busy", "answered"]),
+    ("since=2026-11-24", ["=1+1", "refused"]),
+    ("since=2026-03-15&until=2026-11-24", ["busy", "end-only", "answered"]),
     ("since=2026-11-24&until=2026-11-24T12:00:07", ["refused"]),
     (
         "number=&disposition=&reason=&since=&until=",
-        ["=1+1", "end-only", "refused", "busy", "answered"],
+        ["=1+1", "refused", "busy", "end-only", "answered"],
     ),
 ]
 
 
-@pytest.mark.parametrize(("query", "found"), FILTERS)
-def test_the_filters_of_the_address(
-    inspector: Any, deliver: Deliver, clock: Clock, query: str, found: list[str]
+def fields(query: str) -> dict[str, str]:
+    """Return what a form is sent with."""
+    return dict(part.split("=") for part in query.split("&"))
+
+
+@pytest.mark.parametrize(
+    "log_url", ["sqlite", pytest.param("postgresql", marks=needs_postgresql)], indirect=True
+)
+def test_the_form_finds_calls_and_its_address_finds_them_again(
+    inspector: Any, deliver: Deliver, clock: Clock
 ) -> None:
-    deliver_some_calls(deliver, clock)
-    answer = inspector.get(f"/?{query}")
-    page = answer.follow() if answer.status_int == 303 else answer
-    assert ids(page) == found
-    part = page.html.find(id="calls")["data-live"]
-    assert ids(inspector.get(part)) == found
-    assert ("No call passes the filters." in main(page)) == (not found)
+    deliver_ended_calls(deliver, clock)
+    for query, found in FILTERS:
+        page = inspector.post("/", fields(query), status=303).follow(status=200)
+        assert ids(page) == found, query
+        assert ("No call passes the filters." in main(page)) == (not found)
+        assert page.html.find(id="calls").has_attr("data-live")
+        address = inspector.get("/", fields(query))
+        again = address.follow() if address.status_int == 303 else address
+        assert ids(again) == found, query
 
 
 @pytest.mark.parametrize(
     ("query", "fault"),
     [
-        ("number=12", "number: wanted a number with its country code, or its last four to six"
-         " digits, got 12"),
-        ("number=x12025550123", "number: wanted a number with its country code, or its last four"
-         " to six digits, got x*******0123"),
-        ("disposition=12025550123", "disposition: wanted one of the list, got *******0123"),
-        ("reason=busy", "reason: wanted one of the list, got busy"),
-        ("since=+1+202+555+0123", "since: wanted today, yesterday, 90m, 2h, 7d, or a date or time"
-         " such as 2026-11-23T18:00, got * *** *** 0123"),
-        ("until=soon", "until: wanted today, yesterday, 90m, 2h, 7d, or a date or time such as"
-         " 2026-11-23T18:00, got soon"),
+        ("number=12", "number: wanted a country code and digits, 7 to 15 in all, such as"
+         " 12025550100, or four or more last digits, got '12'"),
+        ("number=x12025550123", "number: wanted a country code and digits, 7 to 15 in all, such as"
+         " 12025550100, or four or more last digits, got 'x*******0123'"),
+        ("disposition=12025550123", "disposition: wanted one of the list, got '*******0123'"),
+        ("reason=busy", "reason: wanted one of the list, got 'busy'"),
+        ("since=+1 202 555 0123", "since: wanted today, yesterday, a span before now such as 2h, or"
+         " a date or time such as 2026-11-23T18:00, got '+* *** *** 0123'"),
+        ("until=soon", "until: wanted today, yesterday, a span before now such as 2h, or a date or"
+         " time such as 2026-11-23T18:00, got 'soon'"),
+        ("since=today&until=yesterday",
+         "since: wanted a time before until, got 'today' and 'yesterday'"),
+        ("whole=of-before", "number: the one that was typed is no longer known; type it again"),
     ],
 )  # fmt: skip
 def test_a_filter_that_cannot_be_read_is_said_and_shows_no_call(
     inspector: Any, deliver: Deliver, query: str, fault: str
 ) -> None:
     deliver("one", "incoming_call")
-    answer = inspector.get(f"/?{query}")
+    answer = inspector.get("/", fields(query))
     page = answer.follow() if answer.status_int == 303 else answer
     assert texts(page.html.select(".fault")) == [fault]
     assert page.html.find("table") is None
@@ -187,16 +217,48 @@ def test_a_filter_that_cannot_be_read_is_said_and_shows_no_call(
 @pytest.mark.parametrize(
     ("query", "left"),
     [
-        ("number=%2B1+202+555+0123&disposition=failed", "number=0123&disposition=failed"),
-        ("number=12025550123&since=soon", "number=0123&since=soon"),
+        ("number=+1 202 555 0123&disposition=failed", "whole=KEY&disposition=failed"),
+        ("number=550123", "whole=KEY"),
+        ("number=12025550123&since=soon", "whole=KEY&since=soon"),
         ("number=x12025550123&reason=expired", "number=x%2A%2A%2A%2A%2A%2A%2A0123&reason=expired"),
         ("until=12025550123", "until=%2A%2A%2A%2A%2A%2A%2A0123"),
+        ("reason=12025550123", "reason=%2A%2A%2A%2A%2A%2A%2A0123"),
     ],
 )
-def test_a_number_in_full_leaves_the_address(inspector: Any, query: str, left: str) -> None:
-    answer = inspector.get(f"/?{query}", status=303)
-    assert answer.headers["Location"] == f"./?{left}"
-    answer.follow(status=200)
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("full", [False, True])
+def test_no_address_holds_more_than_four_digits_of_a_number(
+    log_url: str, allow_list: Path, clock: Clock, query: str, left: str, method: str, full: bool
+) -> None:
+    app = admitted(inspector_of(log_url, allow_list, clock, full=full))
+    answer = getattr(app, method)("/", fields(query), status=303)
+    assert re.sub(r"whole=[\w-]{8}(?=&|$)", "whole=KEY", answer.headers["Location"]) == f"./?{left}"
+    page = answer.follow(status=200)
+    assert page.html.find("title").get_text() == "Calls · Masked calls"
+    links = [link["href"] for link in page.html.select("[href]")]
+    assert not [link for link in links if re.search("[0-9]{7}", re.sub("before=[^&]+", "", link))]
+
+
+def test_a_number_that_was_typed_stays_while_other_filters_change_until_it_is_cleared(
+    inspector: Any, deliver: Deliver
+) -> None:
+    deliver("one", "incoming_call")
+    post(deliver, "incoming_call", "other", to=facts.DIALLED, **{"from": "13025550123"})
+    page = inspector.post("/", {"number": facts.CALLER}).follow()
+    assert ids(page) == ["one"]
+    assert "Only those with the number ...0123, by all the digits that were typed." in main(page)
+    form = page.forms[0]
+    assert form["number"].value == "...0123"
+    form["disposition"] = "in progress"
+    narrowed = form.submit()
+    assert narrowed.headers["Location"].endswith("&disposition=in+progress")
+    page = narrowed.follow()
+    assert ids(page) == ["one"]
+    page.forms[0]["number"] = "0123"
+    assert ids(page.forms[0].submit().follow()) == ["other", "one"]
+    page.forms[0]["number"] = ""
+    cleared = page.forms[0].submit()
+    assert cleared.headers["Location"] == "./?disposition=in+progress"
 
 
 def test_the_form_keeps_the_filters(inspector: Any) -> None:
@@ -213,40 +275,43 @@ def test_the_form_keeps_the_filters(inspector: Any) -> None:
     assert fields | chosen == query
 
 
+@pytest.mark.parametrize("are_over", [False, True])
+@pytest.mark.parametrize("is_at_once", [False, True])
 def test_older_calls_are_on_further_pages_each_call_on_one(
-    inspector: Any, deliver: Deliver
+    inspector: Any, deliver: Deliver, clock: Clock, are_over: bool, is_at_once: bool
 ) -> None:
     names = [f"call-{n:03}" for n in range(120)]
+    end = b'{"event":"call_completed","reference_id":"%s"}'
     for name in names:
         deliver(name, "incoming_call")
-    deliver(names[3], "call_completed")
+        if are_over or name in names[3:70:6]:
+            deliver.post(end % name.encode())
+            clock.sleep(-1)
+        if is_at_once:
+            clock.sleep(-1)
+    clock.sleep(1)
     pages = [inspector.get("/")]
     while older := pages[-1].html.select_one(".more a"):
         deliver(f"later-{len(pages)}", "incoming_call")
         pages.append(inspector.get(older["href"]))
     assert [len(ids(page)) for page in pages] == [50, 50, 20]
-    listed = [each for page in pages for each in ids(page)]
-    assert listed == [names[3], *(each for each in reversed(names) if each != names[3])]
-    assert ["data-live" in page.html.find(id="calls").attrs for page in pages] == [
-        True,
-        False,
-        False,
-    ]
+    listed = [name for page in pages for name in ids(page)]
+    ended = {*(names if are_over else names[3:70:6])}
+    if is_at_once and not are_over:
+        assert sorted(listed) == names
+    else:
+        assert listed == [
+            *(name for name in names[::-1] if name not in ended),
+            *(name for name in names[::-1] if name in ended),
+        ]
+    live = ["data-live" in page.html.find(id="calls").attrs for page in pages]
+    assert live == [True, False, False]
+    assert texts(pages[1].html.select("#sort")) == ["Older calls, those that began last first."]
 
 
-def test_a_part_of_a_long_log_is_looked_at_and_the_page_goes_on_from_there(
-    inspector: Any, deliver: Deliver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(questions, "MAX_WHOLE", 50)
-    deliver("wanted", "incoming_call_not_listed")
-    for n in range(60):
-        deliver(f"call-{n:03}", "incoming_call")
-    page = inspector.get("/?disposition=refused")
-    assert ids(page) == []
-    assert "No call passes the filters in the part of the log that was looked at." in main(page)
-    older = inspector.get(page.html.select_one(".more a")["href"])
-    assert ids(older) == ["wanted"]
-    assert older.html.select_one(".more a") is None
+@pytest.mark.parametrize("before", ["", "x", "1", "1_", "9" * 19 + "_1", "live", "²_1", "-1_-1"])
+def test_a_place_that_is_none_is_the_first_page(inspector: Any, before: str) -> None:
+    inspector.get("/", {"before": before}, status=200)
 
 
 @pytest.mark.usefixtures("odd_call")
@@ -255,7 +320,7 @@ def test_no_page_shows_a_number_in_full(
 ) -> None:
     deliver_some_calls(deliver, clock)
     post(deliver, "incoming_call", "sip", to=facts.DIALLED, **{"from": f"sip:{facts.DIALLED}@x"})
-    answer = inspector.get("/routes", {"from": facts.STRANGER, "to": facts.PAIR_NUMBER})
+    answer = inspector.post("/routes", {"from": facts.STRANGER, "to": facts.PAIR_NUMBER})
     assert not re.search("[0-9]{7}", answer.headers["Location"].replace("answer=", ""))
     pages = linked(inspector) | {"answer": answer.follow()}
     allow_list.write_text(facts.ALLOW_LIST + f"12025550199,,{facts.MASKING_ID},,,,\n")
@@ -281,12 +346,14 @@ def test_with_full_everything_is_shown_as_it_is(
 ) -> None:
     app = admitted(inspector_of(log_url, allow_list, clock, full=True))
     assert table(app.get("/"))[0][1:4] == [facts.CALLER, facts.DIALLED, facts.DESTINATION]
-    assert len(ids(app.get("/", {"number": facts.CALLER}, status=200))) == 1
+    found = app.post("/", {"number": facts.CALLER}).follow()
+    assert len(ids(found)) == 1
+    assert found.forms[0]["number"].value == facts.CALLER
     page = app.get("/call?id=odd")
     assert "+1 (202) 555-0123" in page.text
     assert "4111111111111111" in page.text
     assert "Numbers, pressed keys and texts are shown in full." in page.text
-    answer = app.get("/routes", {"from": facts.STRANGER, "to": facts.PAIR_NUMBER}).follow()
+    answer = app.post("/routes", {"from": facts.STRANGER, "to": facts.PAIR_NUMBER}).follow()
     assert f"{facts.STRANGER} dials {facts.PAIR_NUMBER}." in main(answer)
 
 
@@ -341,7 +408,7 @@ def test_a_call_is_drawn_and_told_event_by_event(inspector: Any, deliver: Delive
     deliver("one", "incoming_call", "dial_completed_answered", "call_completed")
     deliver("one", "call_completed")
     page = inspector.get("/call?id=one")
-    assert texts(page.html.select("svg g")) == [
+    assert texts(page.html.select("svg.whole g")) == [
         "...0123 dials ...0100",
         "12:00:00 incoming_call",
         "dial",
@@ -352,11 +419,12 @@ def test_a_call_is_drawn_and_told_event_by_event(inspector: Any, deliver: Delive
         "12:00:02 call_completed (2 times, last 12:00:03)",
         "no action",
     ]
-    kinds = [group["class"][0] for group in page.html.select("svg g")]
+    kinds = [group["class"][0] for group in page.html.select("svg.whole g")]
     assert kinds == ["phone", "event", "answer", "phone", "phone", *["event", "answer"] * 2]
     assert texts(page.html.select(".saw div")) == [
         "The caller ...0123 dialled and sees ...0100",
         "The called person ...0111 sees 12025550199",
+        "The row line 2 of the list as it was",
         "Wait 0:01 until the answer",
         "Talk 0:04 from the answer to the end",
     ]
@@ -393,14 +461,13 @@ def test_what_is_left_of_a_purged_call_has_a_page(
     inspector: Any, log_url: str, clock: Clock
 ) -> None:
     body = of("one", "incoming_call")
-    dialled = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
     delivery = Delivery(events.parse(body), body, clock())
     store = writer.store_of(log_url)
     store.open()
-    store.keep([anonymised(row_of(delivery, Decision(dialled)))])
+    store.keep([anonymised(row_of(delivery, Decision(DIAL)))])
     store.close()
     page = inspector.get("/call?id=one")
-    assert texts(page.html.select("svg g")) == [
+    assert texts(page.html.select("svg.whole g")) == [
         "withheld dials withheld",
         "12:00:00 incoming_call",
         "dial",
@@ -434,6 +501,75 @@ def test_a_refusal_is_shown_with_its_nearest_cause(
     clock.sleep(121)
     deliver.post(of("one", "incoming_call_not_listed").replace(b'"12025550123"', b' "12025550123"'))
     assert cause(inspector) == [nearest, "This call was seen before."]
+
+
+def test_the_page_of_a_call_says_which_row_connected_it_as_the_list_was(
+    inspector: Any, log_url: str, clock: Clock
+) -> None:
+    body = of("one", "incoming_call")
+    params = facts.DIAL["params"] | {"external_id": "ride-17"}  # type: ignore[operator]
+    reply = json.dumps({"method": "dial", "params": params})
+    delivery = Delivery(events.parse(body), body, clock())
+    store = writer.store_of(log_url)
+    store.open()
+    store.keep([row_of(delivery, Decision(DIAL))._replace(row_line=7, reply=reply)])
+    store.close()
+    row = "The row line 7 of the list as it was, external_id ride-17"
+    assert row in texts(inspector.get("/call?id=one").html.select(".saw div"))
+
+
+def test_only_the_page_of_a_call_in_progress_renews_itself(
+    inspector: Any, deliver: Deliver, clock: Clock
+) -> None:
+    deliver("one", "incoming_call")
+    note = "This page renews itself until the call is over."
+    page = inspector.get("/call?id=one")
+    assert (page.html.find(id="call").has_attr("data-live"), note in main(page)) == (True, True)
+    deliver("one", "call_completed")
+    deliver("two", "incoming_call")
+    clock.sleep(15_001)  # its end will never come
+    for name in "one", "two":
+        page = inspector.get(f"/call?id={name}")
+        is_live = page.html.find(id="call").has_attr("data-live")
+        assert (is_live, note in main(page)) == (False, False)
+
+
+def test_every_page_says_at_its_top_whether_the_server_serves_this_list(
+    inspector: Any, deliver: Deliver
+) -> None:
+    deliver("one", "incoming_call")
+    pages = linked(inspector) | {"none": inspector.get("/call?id=none", status=404)}
+    said = [
+        (part["class"], part.has_attr("data-live"), part.get_text())
+        for page in pages.values()
+        if page.content_type == "text/html"
+        for part in page.html.select("header #served")
+    ]
+    assert len(said) >= 6
+    for told in said:
+        sentence = "The server on http://127.0.0.1:8080 serves this list"
+        assert told == (["state", "served"], True, sentence)
+
+
+def test_a_reason_is_the_same_word_on_every_page(
+    inspector: Any, deliver: Deliver, allow_list: Path
+) -> None:
+    with allow_list.open("a") as file:
+        file.write(f"12025550103,{facts.STRANGER},{facts.STRANGER},{facts.MASKING_ID},,,\n")
+    deliver("one", "incoming_call_not_listed")
+    post(deliver, "call_completed", "one")
+    page = inspector.get("/")
+    options = [option.get_text() for option in page.html.select("[name=reason] option")]
+    assert options == ["any", *map(str, Reason)]
+    assert table(page)[0][-1] == "refused: not_listed"
+    call = main(inspector.get("/call?id=one"))
+    assert "refused: not_listed" in call
+    assert "hangup (not_listed)" in call
+    assert "reason: not_listed" in call
+    assert "not_listed 1" in main(inspector.get("/report"))
+    assert "never connects: caller_is_destination" in main(inspector.get("/routes"))
+    asked = {"from": facts.CALLER, "to": facts.NOT_LISTED}
+    assert "refused: not_listed." in main(inspector.post("/routes", asked).follow())
 
 
 def test_the_rows_of_the_list_and_whether_each_is_open(inspector: Any, allow_list: Path) -> None:
@@ -505,7 +641,7 @@ def test_the_list_is_read_again_only_when_it_has_changed(
 
 
 def explained(inspector: Any, caller: str, dialled: str) -> str:
-    page = inspector.get("/routes", {"from": caller, "to": dialled}).follow()
+    page = inspector.post("/routes", {"from": caller, "to": dialled}).follow()
     assert caller not in page.text or not caller
     return texts(page.html.select(".answer"))[0]
 
@@ -518,14 +654,14 @@ def test_a_call_that_has_not_happened_is_explained(inspector: Any) -> None:
     )
     hangup = '{ "method": "hangup", "params": {} }'
     assert explained(inspector, facts.STRANGER, facts.PAIR_NUMBER) == (
-        "...0188 dials ...0101. Refused, caller_not_listed. ...0101 is listed, but only for ...0123"
+        "...0188 dials ...0101. refused: caller_not_listed. ...0101 is listed, but only for ...0123"
         f" (line 3) and ...0145 (line 4). {hangup}"
     )
     assert explained(inspector, "", facts.PAIR_NUMBER).startswith(
-        "withheld dials ...0101. Refused, caller_withheld."
+        "withheld dials ...0101. refused: caller_withheld."
     )
     assert explained(inspector, facts.CALLER, "<b>").startswith(
-        "...0123 dials withheld. Refused, bad_number."
+        "...0123 dials withheld. refused: bad_number."
     )
 
 
@@ -535,46 +671,68 @@ def test_an_answer_that_is_not_known_is_not_shown(inspector: Any) -> None:
 
 def test_of_many_answers_the_last_hundred_are_kept(inspector: Any) -> None:
     asked = {"from": facts.CALLER, "to": facts.DIALLED}
-    kept = [inspector.get("/routes", asked).headers["Location"] for _ in range(101)]
+    kept = [inspector.post("/routes", asked).headers["Location"] for _ in range(101)]
     shown = [bool(inspector.get(each).html.select(".answer")) for each in kept]
     assert shown == [False, *[True] * 100]
 
 
 @pytest.mark.parametrize("missing", ["from", "to"])
+@pytest.mark.parametrize("method", ["get", "post"])
 def test_numbers_leave_the_address_whatever_is_asked(
-    inspector: Any, allow_list: Path, missing: str
+    inspector: Any, allow_list: Path, missing: str, method: str
 ) -> None:
+    ask = getattr(inspector, method)
     asked = {"from": facts.CALLER, "to": facts.DIALLED}
     del asked[missing]
-    assert "?answer=" in inspector.get("/routes", asked, status=303).headers["Location"]
+    assert "?answer=" in ask("/routes", asked, status=303).headers["Location"]
     allow_list.write_text("to\nx\n")
-    answer = inspector.get("/routes", asked, status=303)
+    answer = ask("/routes", asked, status=303)
     assert answer.headers["Location"] == "routes"
     assert len(answer.follow().html.select(".faults li")) == 1
 
 
-def test_the_report_shows_the_figures_as_a_chart_and_in_tables(
+def test_the_report_shows_the_figures_of_the_command_as_a_chart_and_in_tables(
     inspector: Any, deliver: Deliver, clock: Clock
 ) -> None:
-    deliver_some_calls(deliver, clock)
+    deliver_ended_calls(deliver, clock)
+    post(deliver, "call_completed", "answered-2")
     deliver("SIMULATED1", "incoming_call", "dial_completed_answered", "call_completed")
     page = inspector.get("/report?since=7d")
-    assert table(page) == [["2026- 11-24", "3", "1", "1", "0", "0", "1"],
-                           ["2026- 11-23", "2", "1", "0", "1", "0", "0"]]  # fmt: skip
-    assert texts(page.html.select("tfoot tr")) == ["All 5 2 1 1 0 1"]
+    assert texts(page.html.select("thead")[0].select("th")) == [
+        "Day", "Calls", "Connected", "Declined", "Refused", "No answer", "Busy", "Failed", "Other",
+    ]  # fmt: skip
+    assert table(page) == [["2026- 11-24", "3", "0", "0", "1", "0", "0", "0", "2"],
+                           ["2026- 11-23", "1", "0", "0", "0", "0", "1", "0", "0"]]  # fmt: skip
+    assert texts(page.html.select("tfoot tr")) == ["All 4 0 0 1 0 1 0 2"]
+    assert "Other: 1 in progress, 1 end unknown." in main(page)
     assert table(page, 1) == [["not_listed", "1"]]
-    assert table(page, 2) == [["Wait for the answer", "0:01", "0:01"], ["Talk", "0:02", "0:02"]]
     assert texts(page.html.select("svg title")) == [
-        "2026-11-23: 1 connected", "2026-11-23: 1 failed",
-        "2026-11-24: 1 connected", "2026-11-24: 1 refused", "2026-11-24: 1 other",
+        "2026-11-23: 1 busy", "2026-11-24: 1 refused", "2026-11-24: 2 other",
     ]  # fmt: skip
     heights = [rect["height"] for rect in page.html.select("rect")]
-    assert heights == ["33.33"] * 5
-    more = inspector.get("/report?simulated=1")
-    assert table(more)[0] == ["2026- 11-24", "4", "2", "1", "0", "0", "1"]
-    assert "leave out the 1 simulated" in main(more)
+    assert heights == ["33.33", "33.33", "66.67"]
     clock.sleep(86_400)
     assert "No call came in this time." in main(inspector.get("/report"))
+
+
+def test_how_long_people_waited_and_talked_is_shown_with_the_mean(
+    inspector: Any, deliver: Deliver, clock: Clock
+) -> None:
+    for call, seconds in ("one", 10), ("two", 20), ("SIMULATED3", 60):
+        deliver(call, "incoming_call", "dial_completed_answered")
+        clock.sleep(seconds)
+        post(deliver, "call_completed", call)
+    page = inspector.get("/report")
+    assert texts(page.html.select("thead")[-1].select("th")) == [
+        "Minutes and seconds", "Mean", "Median", "95 % within",
+    ]  # fmt: skip
+    assert table(page, 1) == [
+        ["Wait for the answer", "0:01", "0:01", "0:01"],
+        ["Talk", "0:16", "0:11", "0:21"],
+    ]
+    more = inspector.get("/report?simulated=1")
+    assert table(more)[0][1:3] == ["3", "3"]
+    assert "leave out the 1 simulated" in main(more)
 
 
 def test_without_a_log_the_pages_say_how_to_make_calls_and_make_none(
@@ -587,7 +745,7 @@ def test_without_a_log_the_pages_say_how_to_make_calls_and_make_none(
     no_log = f"{tmp_path}/calls.db: there is no call log yet; a server makes it."
     page = inspector.get("/")
     assert texts(page.html.select("#calls")) == [f"There are no calls yet. {make} {no_log}"]
-    assert inspector.get(page.html.find(id="calls")["data-live"]).html.find(class_="none")
+    assert page.html.find(id="calls").has_attr("data-live")
     for address in "/call?id=x", "/report":
         assert main(inspector.get(address)) == f"There are no calls yet {no_log} {make}"
     assert [each.name for each in tmp_path.iterdir() if "calls" in each.name] == []
@@ -637,27 +795,53 @@ INSERT INTO call_event ({", ".join(Row._fields)})
 SELECT printf('call-%032d', n / 4), 'event-' || (n % 4), x'', NULL, NULL, NULL, ?, NULL,
     ? + n * 1000000, ? + n * 1000000, 1, NULL, NULL, ? FROM number
 """
+THEIR_RECORDS = f"""
+WITH RECURSIVE call (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM call WHERE n < 249999)
+INSERT INTO call_record (number, reference_id, disposition, began, ended, caller, dialled,
+    destination, masking_id, row_line, external_id, reason, status, wait_ms, talk_ms, simulated)
+SELECT ? + n, printf('call-%032d', n), iif(n % 10 = 0, 'refused', 'connected'), ? + n * 4000000,
+    ? + n * 4000000 + 3000000, '{facts.CALLER}', '{facts.DIALLED}', '{facts.DESTINATION}',
+    '{facts.MASKING_ID}', 2, NULL, iif(n % 10 = 0, 'not_listed', NULL), 'answered', 1000,
+    60000 + n % 1000, 0 FROM call
+"""
+RECORDED = """
+UPDATE record_counter SET number = ?,
+    recorded_to = (SELECT max(id) FROM call_event WHERE first_seen < ?)
+"""
+TEN_MINUTES_AND_FOUR_HOURS = 15_000 * 1_000_000
 
 
 @pytest.mark.load
-def test_a_page_of_a_million_events_takes_no_more_than_a_third_of_a_second(
+def test_a_page_of_a_million_events_takes_about_a_tenth_of_a_second_of_work(
     inspector: Any, log_url: str, clock: Clock
 ) -> None:
     store = writer.store_of(log_url)
     store.open()
     reply = json.dumps(facts.DIAL, separators=(",", ":"))
-    first = microseconds(clock().utc) - 20 * 86_400 * 1_000_000
+    first = microseconds(clock().utc) - 1_000_100 * 1_000_000  # a second an event, until now
     store.execute("PRAGMA synchronous = OFF")
     store.execute(A_MILLION, [reply, first, first, of("call", "incoming_call")])
+    store.execute(THEIR_RECORDS, [first, first, first])
+    until = microseconds(clock().utc) - TEN_MINUTES_AND_FOUR_HOURS
+    store.execute(RECORDED, [first + 250_000, until])
+    for n in range(100):
+        body = of(f"live-{n}", "incoming_call")
+        store.keep([row_of(Delivery(events.parse(body), body, clock()), Decision(DIAL))])
     store.close()
+    numbers = [inspector.post("/", {"number": number}) for number in (facts.CALLER, "13025550123")]
+    middle = first + 500_000 * 1_000_000
     for address in (
-        "/", "/?part=1", "/?before=500000", "/?number=0123", "/?number=9999", "/?reason=expired",
-        "/?disposition=failed", "/?disposition=answered", "/?since=19d&until=18d",
-        "/?number=9999&until=10d", f"/call?id=call-{777:032}", "/routes", "/report",
+        "/", f"/?before={middle}_{first}", "/?number=0123", "/?number=9999", "/?reason=expired",
+        "/?reason=not_listed", "/?disposition=failed", "/?disposition=connected",
+        "/?disposition=in+progress", "/?since=9d&until=8d", "/?number=9999&until=5d",
+        *(answer.headers["Location"] for answer in numbers),
+        f"/call?id=call-{777:032}", "/call?id=live-7", "/routes", "/report", "/state",
     ):  # fmt: skip
         times = []
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.process_time()
             inspector.get(address, status=200)
-            times.append(time.perf_counter() - started)
+            times.append(time.process_time() - started)
+        print(f"{address} {min(times):.3f} s")
+        # A tenth on a machine that does nothing else: others slow the processor down too.
         assert min(times) < 0.3, (address, times)

@@ -1,19 +1,26 @@
-% from tools.commands.calls import became
+% from tools.history.steps import became
 % from tools.history.times import in_minutes as minutes
 % from tools.console import PARTIES, SERVER, TELESIGN
-% from tools.history.simulated import is_simulated
-% from tools.inspector.drawing import TOP, WIDTH, lane
-% values = shown.view.call(call)
-% rebase("layout.tpl", title=f"Call at {shown.time(call.created)}", tab="")
+% from tools.inspector.drawing import TOP
+% values = shown.view.record(call)
+% rebase("layout.tpl", title=f"Call at {shown.time(call.began)}", tab="")
+<div id="call"\\
+% if is_live:
+ data-live\\
+% end
+>
 <div class="heading">
-<h1>Call at {{shown.time(call.created)}}</h1>
+<h1>Call at {{shown.time(call.began)}}</h1>
 <p><span class="outcome {{call.disposition.replace(" ", "-")}}">{{became(call, shown.view)}}</span>
-% if is_simulated(call.reference_id):
+% if call.is_simulated:
 <span class="simulated">simulated</span>
 % end
 </p>
 </div>
 <p class="id">{{call.reference_id}}</p>
+% if is_live:
+<p class="note">This page renews itself until the call is over.</p>
+% end
 % for cause in dict.fromkeys(cause for _, cause in events if cause):
 <p class="cause">{{cause}}</p>
 % end
@@ -27,6 +34,14 @@
 <dd>nobody</dd><dd class="note">no dial is in the log</dd>
 % end
 </div>
+% if call.row is not None:
+<div><dt>The row</dt><dd>line {{call.row}}</dd>
+<dd class="note">of the list as it was\\
+% if call.external_id:
+, external_id {{values["external_id"]}}\\
+% end
+</dd></div>
+% end
 % if call.wait_s is not None:
 <div><dt>Wait</dt><dd>{{minutes(call.wait_s)}}</dd><dd class="note">until the answer</dd></div>
 % end
@@ -34,43 +49,45 @@
 <div><dt>Talk</dt><dd>{{minutes(call.talk_s)}}</dd><dd class="note">from the answer to the end</dd></div>
 % end
 </dl>
-<div class="drawing" tabindex="0" role="group" aria-label="The call as a drawing">
-% height = drawn[-1][1] + 26
-<svg viewBox="0 0 {{WIDTH}} {{height}}" role="img" aria-labelledby="drawn">
-<title id="drawn">What passed between the caller, TeleSign, this server and the called person; the events below say the same in words</title>
-<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto" markerUnits="userSpaceOnUse"><path d="M0 0 8 4 0 8z"/></marker></defs>
+<div class="drawing">
 % numbers = (shown.number(call.caller), shown.number(call.dialled), "", shown.number(call.destination))
-% for place, (name, number) in enumerate(zip(PARTIES, numbers)):
-% x = lane(place)
+% for name, scale, drawn in drawings:
+% height = drawn[-1][1] + 26
+<svg class="{{name}}" viewBox="0 0 {{scale.width}} {{height}}" role="img" aria-labelledby="drawn-{{name}}">
+<title id="drawn-{{name}}">What passed between the caller, TeleSign, this server and the called person; the events below say the same in words</title>
+<defs><marker id="head-{{name}}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto" markerUnits="userSpaceOnUse"><path d="M0 0 8 4 0 8z"/></marker></defs>
+% for place, (party, number) in enumerate(zip(PARTIES, numbers)):
+% x = scale.lane(place)
 <line class="life" x1="{{x}}" y1="{{TOP - 12}}" x2="{{x}}" y2="{{height}}"/>
-<text class="party" x="{{x}}" y="20">{{"This server" if name == "Server" else name}}</text>
+<text class="party" x="{{x}}" y="20">{{"This server" if party == "Server" else party}}</text>
 <text class="digits" x="{{x}}" y="38">{{number}}</text>
 % end
 % for arrow, height, lines in drawn:
-% x1, x2 = lane(arrow.sender), lane(arrow.receiver)
+% x1, x2 = scale.lane(arrow.sender), scale.lane(arrow.receiver)
 % is_wire = {arrow.sender, arrow.receiver} == {SERVER, TELESIGN}
 <g class="{{"phone" if not is_wire else "event" if arrow.sender == TELESIGN else "answer"}}">
 % for y, text in lines:
 <text x="{{(x1 + x2) // 2}}" y="{{y}}">{{text}}</text>
 % end
-<line x1="{{x1}}" y1="{{height}}" x2="{{x2}}" y2="{{height}}" marker-end="url(#head)"/>
+<line x1="{{x1}}" y1="{{height}}" x2="{{x2}}" y2="{{height}}" marker-end="url(#head-{{name}})"/>
 </g>
 % end
 </svg>
+% end
 </div>
 <h2>Events</h2>
 <ol class="events">
 % for stored, _ in events:
-% each = shown.view.event(stored)
+% told = shown.view.event(stored)
 <li>
-<div class="heading"><h3>{{each["event"]}}</h3>
-<time datetime="{{each["first_seen"]}}">{{each["first_seen"]}}</time></div>
-<p>Answer: <strong>{{each["reply"]}}</strong>\\
-% if each["reason"]:
-, reason: <strong>{{each["reason"]}}</strong>\\
+<div class="heading"><h3>{{told["event"]}}</h3>
+<time datetime="{{told["first_seen"]}}">{{told["first_seen"]}}</time></div>
+<p>Answer: <strong>{{told["reply"]}}</strong>\\
+% if told["reason"]:
+, reason: <strong>{{told["reason"]}}</strong>\\
 % end
-% if each["deliveries"] > 1:
-. Delivered {{each["deliveries"]}} times, last at {{each["last_seen"]}}\\
+% if told["deliveries"] > 1:
+. Delivered {{told["deliveries"]}} times, last at {{told["last_seen"]}}\\
 % end
 .</p>
 <details><summary>JSON of event and answer</summary>
@@ -82,22 +99,21 @@
 % end
 </ol>
 <h2>Record</h2>
-% hidden = ("reference_id", "simulated", "legs", "caller", "dialled", "destination", "masking_id")
+% hidden = ("reference_id", "simulated", "caller", "dialled", "destination", "masking_id", "row", "external_id", "number")
 <dl class="record">
 % for name, value in values.items():
-% if name not in hidden and value not in (None, "", []):
-<div><dt>{{name.removesuffix("_s").replace("_", " ")}}</dt>
-<dd>{{" ".join(value) if isinstance(value, list) else value}}{{" s" if name.endswith("_s") else ""}}</dd></div>
+% if name not in hidden and value not in (None, ""):
+<div><dt>{{name.removesuffix("_s").replace("_", " ")}}</dt><dd>{{value}}{{" s" if name.endswith("_s") else ""}}</dd></div>
 % end
 % end
 </dl>
-% if values["legs"]:
+% if legs:
 <h2 id="legs">Legs</h2>
 <table aria-labelledby="legs" class="legs">
 <thead><tr><th scope="col">Direction</th><th scope="col">From</th><th scope="col">To</th><th scope="col" class="wide">Created</th>
 <th scope="col" class="wide">Answered</th><th scope="col" class="wide">Ended</th></tr></thead>
 <tbody>
-% for leg in values["legs"]:
+% for leg in shown.view.cell("legs", tuple(legs)):
 <tr><td>{{leg["direction"] or "unknown"}}</td><td>{{leg["from_number"]}}</td><td>{{leg["to_number"]}}</td>
 % for name in ("created", "answered", "ended"):
 <td class="wide">{{leg[name] or ""}}</td>
@@ -107,3 +123,4 @@
 </tbody>
 </table>
 % end
+</div>

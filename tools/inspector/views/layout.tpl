@@ -21,6 +21,8 @@
 >{{name}}</a>
 % end
 </nav>
+% state, sentence = served
+<p id="served" class="state {{state}}" data-live>{{sentence[:1].upper() + sentence[1:]}}</p>
 </header>
 % if shown.full:
 <p class="full">Numbers, pressed keys and texts are shown in full.</p>

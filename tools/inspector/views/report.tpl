@@ -1,9 +1,7 @@
 % from urllib.parse import urlencode
-% from dataclasses import asdict
 % from tools.history.times import in_minutes as minutes
-% from tools.inspector.drawing import BAR_HEIGHT, BAR_PITCH, bars
+% from tools.inspector.drawing import BAR_HEIGHT, BAR_PITCH, KINDS, bars
 % rebase("layout.tpl", title="Report", tab="Report")
-% kinds = ("connected", "refused", "failed", "no_answer", "other")
 % with_simulated = {"simulated": 1} if simulated else {}
 <h1>Report</h1>
 <p class="spans">
@@ -24,7 +22,7 @@
 % else:
 <figure class="chart">
 <figcaption>
-% for kind in kinds:
+% for kind in KINDS:
 <span class="key {{kind}}">{{kind.replace("_", " ")}}</span>
 % end
 </figcaption>
@@ -43,26 +41,31 @@
 <div class="scroll" tabindex="0" role="group" aria-label="Calls of each day">
 <table>
 <thead><tr><th scope="col">Day</th><th scope="col" class="number">Calls</th>
-% for kind in kinds:
+% for kind in KINDS:
 <th scope="col" class="number">{{kind.replace("_", " ").capitalize()}}</th>
 % end
 </tr></thead>
 <tbody>
 % for day, tally in reversed(report.days):
 <tr><th scope="row"><span class="wide">{{day.year}}-</span>{{f"{day:%m-%d}"}}</th>
-% for count in asdict(tally).values():
+% for kind in ("calls", *KINDS):
+% count = getattr(tally, kind)
 <td class="number">{{f"{count:,}"}}</td>
 % end
 </tr>
 % end
 </tbody>
 <tfoot><tr><th scope="row">All</th>
-% for count in asdict(report.total).values():
+% for kind in ("calls", *KINDS):
+% count = getattr(report.total, kind)
 <td class="number">{{f"{count:,}"}}</td>
 % end
 </tr></tfoot>
 </table>
 </div>
+% if report.total.other:
+<p class="note">Other: {{f"{report.in_progress:,} in progress, {report.total.unknown:,} end unknown"}}.</p>
+% end
 <div class="tables">
 % if report.refusals:
 <table aria-label="Refusals by reason">
@@ -76,11 +79,11 @@
 % end
 % if report.wait or report.talk:
 <table aria-label="How long callers waited and people talked">
-<thead><tr><th scope="col">Minutes and seconds</th><th scope="col" class="number">Median</th><th scope="col" class="number">95 % within</th></tr></thead>
+<thead><tr><th scope="col">Minutes and seconds</th><th scope="col" class="number">Mean</th><th scope="col" class="number">Median</th><th scope="col" class="number">95 % within</th></tr></thead>
 <tbody>
 % for name, spread in (("Wait for the answer", report.wait), ("Talk", report.talk)):
 % if spread:
-<tr><td>{{name}}</td><td class="number">{{minutes(spread.median_s)}}</td><td class="number">{{minutes(spread.p95_s)}}</td></tr>
+<tr><td>{{name}}</td><td class="number">{{minutes(spread.mean_s)}}</td><td class="number">{{minutes(spread.median_s)}}</td><td class="number">{{minutes(spread.p95_s)}}</td></tr>
 % end
 % end
 </tbody>

@@ -2,7 +2,7 @@
 <h1>Routes</h1>
 <section aria-labelledby="ask">
 <h2 id="ask">What would be answered?</h2>
-<form class="filters" action="routes" method="get">
+<form class="filters" action="routes" method="post">
 <label>From<input name="from" autocomplete="off" inputmode="tel" placeholder="empty: withheld"></label>
 <label>To<input name="to" required autocomplete="off" inputmode="tel" placeholder="the dialled number"></label>
 <div class="buttons"><button>Explain</button></div>
@@ -14,7 +14,7 @@
 % if decision.route:
 <strong>Connected by line {{decision.route.line}}: {{shown.number(decision.route.destination)}} is called and sees {{decision.route.masking_id}}.</strong></p>
 % else:
-<strong>Refused, {{decision.reason}}.</strong> {{shown.sentence(cause)}}</p>
+<strong>refused: {{decision.reason}}.</strong> {{shown.sentence(cause)}}</p>
 % end
 <pre tabindex="0">{{shown.wire(decision.command.to_wire())}}</pre>
 </div>

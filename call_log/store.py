@@ -469,24 +469,27 @@ class Store(ABC):
         return calls
 
     def record_overdue(self, now: int) -> bool:
-        """Write down some calls whose end never came; return whether there were events of such.
+        """Write down some calls whose end never came; return whether more events may be of such.
 
         So are those that an older program has kept. Events are looked at in the order in which they
-        came, once. One that lies in the future was kept under a wrong clock.
+        came, once: up to the first of a call that may still end. One that lies in the future was
+        kept under a wrong clock.
         """
         ((start,),) = self.execute("SELECT recorded_to FROM record_counter")
         sql = "SELECT id, reference_id, first_seen FROM call_event WHERE id > ? ORDER BY id LIMIT ?"
-        before = now - _MAX_CALL
-        page = self.execute(sql, [start, _PAGE])
-        due = list(takewhile(lambda event: not before <= event[2] <= now, page))
+        if not (page := self.execute(sql, [start, _PAGE])):
+            return False
+        calls, recent = {call for _, call, _ in page}, range(now - _MAX_CALL, now + 1)
+        done = self._numbers(calls).keys() | self.purged(calls)
+        due = list(takewhile(lambda event: event[1] in done or event[2] not in recent, page))
         if not due:
             return False
-        ids, last = {call for _, call, _ in due}, due[-1][0]
-        with self.transaction(ids):
-            self._write_down(self._stored(ids - self._numbers(ids).keys() - self.purged(ids)), {})
+        left, last = {call for _, call, _ in due} - done, due[-1][0]
+        with self.transaction(left):
+            self._write_down(self._stored(left - self._numbers(left).keys()), {})
             sql = "UPDATE record_counter SET recorded_to = ? WHERE recorded_to < ?"
             self.execute(sql, [last, last])
-        return True
+        return len(due) == _PAGE
 
     def _numbers(self, reference_ids: Collection[str]) -> dict[str, int]:
         """Return the number of each call that is written down."""

@@ -24,7 +24,7 @@ from databases import EACH_DATABASE, one_database
 from helpers import Clock, eventually, payload
 
 from call_log import writer
-from call_log.store import Row
+from call_log.store import Row, microseconds
 from calls import LogUnavailable
 from records import Disposition, fold
 from routing import Decision
@@ -197,3 +197,26 @@ def test_a_clock_that_was_ahead_holds_no_record_up(
     deliver(log, numbered(1), clock)
     clock.sleep(5 * 3600)
     assert eventually(lambda: len(written_down(log_url)) == 2)
+
+
+@EACH_DATABASE
+def test_events_of_calls_that_are_written_down_are_not_looked_at_again(
+    opened: Opener, log_url: str, clock: Clock, notices: list[str]
+) -> None:
+    """Readers look for calls without an end behind them."""
+    log = opened()
+    for n in range(3):
+        deliver(log, numbered(n), clock)
+        deliver(log, of(f"call-{n}", COMPLETED), clock)
+    deliver(log, numbered(3), clock)
+    deliver(log, of("call-4", COMPLETED), clock)
+    log.close()
+    store = writer.store_of(log_url)
+    store.open()
+    now = microseconds(clock.utc)
+    while store.record_overdue(now):
+        pass
+    left = "SELECT count(*) FROM call_event, record_counter WHERE id > recorded_to"
+    assert store.execute(left) == [(2,)]
+    store.close()
+    assert notices == []

@@ -26,6 +26,7 @@ _DEFAULT_LAST = 50
 _MIN_ENDING = 6
 _SHOWN_ENDING = 8
 _MAX_WITHOUT_YEAR = timedelta(days=300)
+_FOR_PROGRAMS = ("number",)
 _HEADERS = ("id ends", "caller", "dialled", "wait", "talk", "what became of it")
 # Full-width signs count. A spreadsheet may be set to part a cell at any of these, and at a quote
 # within: so before a sign there is a letter, a digit or a mark, or else an apostrophe.
@@ -197,7 +198,7 @@ def _print_call(
 def _lines(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is known of a call, each with its name."""
     for name, value in shown.items():
-        if value in (None, "", False):
+        if value is None or value is False or value == "" or name in _FOR_PROGRAMS:
             continue
         if name == "row":
             yield name, f"line {value} of the allow-list, as it was"

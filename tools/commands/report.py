@@ -6,10 +6,13 @@ Only the log is read, and no number of anybody is in what is printed.
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
+
+from rich.console import Console
 
 from call_log.store import StoreError
 from config import ConfigError
@@ -73,14 +76,34 @@ def _print(
     )
     console.print_wrapped(out, f"calls from {since} to {until} ({zone})", "bold")
     if found.total.calls:
-        bar = "█" if out.encoding.startswith("utf") else "#"
-        console.print_table(out, ("day", *_headers(found), ""), [*_rows(found, bar)])
+        _print_days(out, found)
     else:
         console.print_wrapped(out, "no call")
     if moments["last_event"]:
         last += f", {times.in_two_units((now - moments['last_event']).total_seconds())} ago"
     for label, text in [*_lines(found, with_simulated=with_simulated), ("last event", last)]:
         console.print_wrapped(out, f"{label:<11} {text}")
+
+
+def _print_days(out: Console, found: Report) -> None:
+    """Print a line a day, with a bar where there is room; in words where there is too little."""
+    headers = _headers(found)
+    rows = [(day.isoformat(), tally) for day, tally in found.days]
+    if len(rows) > 1:
+        rows.append(("all", found.total))
+    cells = [[day, *_cells(tally, headers)] for day, tally in rows]
+    room = out.width - sum(len(cell) + 2 for cell in cells[0]) if out.is_terminal else _BAR
+    if room >= _BAR:
+        bars = _bars(found, "█" if out.encoding.startswith("utf") else "#")
+        lines = [[*line, bar] for line, bar in zip_longest(cells, bars, fillvalue="")]
+        console.print_table(out, ["day", *headers, ""], lines)
+    elif room >= -2:  # no gap behind the last column
+        console.print_table(out, ["day", *headers], cells)
+    else:
+        for line in cells:
+            counts = zip(headers, line[1:], strict=True)
+            text = ", ".join(f"{header.strip()} {cell.strip()}" for header, cell in counts)
+            console.print_wrapped(out, f"{line[0]}: {text}")
 
 
 def _headers(found: Report) -> list[str]:
@@ -93,25 +116,21 @@ def _headers(found: Report) -> list[str]:
     ]
 
 
+def _cells(tally: Tally, headers: Sequence[str]) -> Iterator[str]:
+    """Yield the counts of these columns, each as wide as its header."""
+    counts = dict(zip(_HEADERS, _counts(tally), strict=True))
+    for header in headers:
+        yield f"{counts[header.strip()]:,}".rjust(len(header))
+
+
+def _bars(found: Report, bar: str) -> list[str]:
+    most = max(tally.calls for _, tally in found.days)
+    return [bar * -(-_BAR * tally.calls // most) for _, tally in found.days]
+
+
 def _counts(tally: Tally) -> tuple[int, ...]:
     named = (tally.connected, tally.declined, tally.refused, tally.no_answer, tally.busy)
     return (tally.calls, *named, tally.failed, tally.other)
-
-
-def _rows(found: Report, bar: str) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each day, as long a bar as it had calls, and one for all of them."""
-    most = max(tally.calls for _, tally in found.days)
-    headers = _headers(found)
-
-    def cells(tally: Tally) -> Iterator[str]:
-        counts = dict(zip(_HEADERS, _counts(tally), strict=True))
-        for header in headers:
-            yield f"{counts[header.strip()]:,}".rjust(len(header))
-
-    for day, tally in found.days:
-        yield (day.isoformat(), *cells(tally), bar * -(-_BAR * tally.calls // most))
-    if len(found.days) > 1:
-        yield ("all", *cells(found.total), "")
 
 
 def _lines(found: Report, *, with_simulated: bool) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from rich.console import Console
 import phone
 from call_log.store import StoreError
 from config import Settings
-from phone import PhoneNumber
+from phone import NoNumber, PhoneNumber
 from records import CallRecord, Disposition
 from routing import AllowList
 from tools import console
@@ -25,7 +25,6 @@ from tools.history.conditions import Condition
 from tools.history.fields import View, counted
 from tools.history.reach import Likeness, Nearest, PersonRow, state
 from tools.history.stored import StoredCalls
-from tools.history.totals import by_frequency
 
 _LAST = 10
 _MAX_ROWS = 5
@@ -82,10 +81,10 @@ def _look(
     options: argparse.Namespace, settings: Settings, allow_list: AllowList, now: datetime
 ) -> _Found:
     number = options.number
-    is_ours = number in allow_list.own_numbers
+    is_ours = number in allow_list.own_numbers or number in settings.virtual_numbers
+    by_way = {"by_way_of_it": ("Calls by way of it", reach.calls_behind(number))}
     if is_ours:
-        rows, anyone, nearest = reach.rows_behind(number, allow_list, now), [], None
-        groups = {"by_way_of_it": ("Calls by way of it", reach.calls_behind(number))}
+        rows, anyone, nearest, groups = reach.rows_behind(number, allow_list, now), [], None, by_way
     else:
         rows = reach.rows_of(number, allow_list, now)
         anyone = reach.reached_as_anyone(number, allow_list, now)
@@ -94,6 +93,7 @@ def _look(
             "own": ("Their own calls", reach.own_calls(number)),
             "others": ("Other calls", reach.other_calls(number, rows)),
         }
+        groups |= {} if rows else by_way  # it may have been a number of ours
     counted_ones = conditions.ANY if options.simulated else ~conditions.SIMULATED
     try:
         with stored.reading(settings) as log:
@@ -101,35 +101,31 @@ def _look(
                 name: _calls(log, title, wanted & counted_ones, now)
                 for name, (title, wanted) in groups.items()
             }
-            almost = [] if is_ours else _almost(log, number, counted_ones, now)
+            almost = conditions.NONE if is_ours else reach.almost_from(number) & counted_ones
+            count, last = log.count(almost, now), log.records(almost, now, _LAST)
     except StoreError as error:
         return _Found(number, is_ours, rows, anyone, nearest, no_log=str(error))
-    advice = _advice(almost, settings.home_country_code)
-    return _Found(number, is_ours, rows, anyone, nearest, found, len(almost), advice)
+    advice = _advice(last, settings.home_country_code)
+    return _Found(number, is_ours, rows, anyone, nearest, found, count, advice)
 
 
 def _calls(log: StoredCalls, title: str, wanted: Condition, now: datetime) -> _Calls:
-    refused = conditions.is_equal("disposition", Disposition.REFUSED.value)
-    reasons = (record.reason or "" for record in log.records(wanted & refused, now))
-    last = log.records(wanted, now, _LAST)
-    return _Calls(title, last, log.count(wanted & _IN_PROGRESS, now), by_frequency(reasons))
+    last, refusals = log.records(wanted, now, _LAST), log.refusals(wanted, now)
+    return _Calls(title, last, log.count(wanted & _IN_PROGRESS, now), refusals)
 
 
-def _almost(
-    log: StoredCalls, number: PhoneNumber, counted_ones: Condition, now: datetime
-) -> list[str]:
-    """Return the callers that end like a number and are another one, once a call."""
-    records = log.records(reach.almost_from(number) & counted_ones, now)
-    return [str(record.caller) for record in records]
-
-
-def _advice(callers: list[str], home_country_code: str) -> str:
+def _advice(calls: Iterable[CallRecord], home_country_code: str) -> str:
     """Return what makes these callers known, of which the list takes only numbers."""
-    found = [phone.read(caller, home_country_code=home_country_code) for caller in callers]
+    callers = [record.caller for record in calls]
     ways = [] if home_country_code else ["set `home_country_code`"]
-    if found == callers:
+    if all(_is_read_as_it_is(caller, home_country_code) for caller in callers):
         ways.append("write `from` as it arrives (--full)")
     return ", or ".join(ways) or "see how it arrives (--full)"
+
+
+def _is_read_as_it_is(caller: PhoneNumber | NoNumber | None, home_country_code: str) -> bool:
+    is_number = not isinstance(caller, NoNumber)
+    return is_number and phone.read(caller, home_country_code=home_country_code) == caller
 
 
 def _plain(found: _Found, view: View) -> dict[str, Any]:
@@ -182,8 +178,8 @@ def _print(found: _Found, view: View, now: datetime) -> None:
         console.print_wrapped(out, text, style)
         _print_rows(out, found.rows, view, now)
     elif found.is_ours:
-        text = f"{number} is the setting `caller_id_number`; no row has it."
-        console.print_wrapped(out, text, "bold")
+        text = f"{number} is a number of yours, but no row has it: nobody is behind it."
+        console.print_wrapped(out, text, "bold red")
     else:
         text = f"{number} is in no row, neither as a destination nor as a caller."
         console.print_wrapped(out, text, "bold red")
@@ -210,14 +206,14 @@ def _print_rows(out: Console, rows: Iterable[PersonRow], view: View, now: dateti
 
 
 def _print_log(out: Console, found: _Found, view: View, now: datetime) -> None:
-    groups = found.groups.values()
-    if not any(group.last for group in groups):
+    if not any(group.last for group in found.groups.values()):
         out.print()
         console.print_wrapped(out, found.no_log or "The log holds no call that this concerns.")
         return
-    for group in groups:
-        out.print()
-        _print_calls(out, group, view, now)
+    for name, group in found.groups.items():
+        if group.last or name != "by_way_of_it":
+            out.print()
+            _print_calls(out, group, view, now)
     if found.almost:
         out.print()
         console.print_wrapped(out, _ALMOST.format(found.almost, found.advice), "yellow")

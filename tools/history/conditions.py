@@ -59,7 +59,7 @@ def began_before(time: datetime) -> Condition:
 
 def is_equal(field: str, value: str) -> Condition:
     """Return that a text of the record, such as its disposition, is this one."""
-    sql = f"coalesce({field}, '') = ?"
+    sql = f"coalesce({field}, '') = ?"  # so that what is not known can be negated
     return Condition(sql, (value,), lambda record: (getattr(record, field) or "") == value)
 
 
@@ -77,10 +77,10 @@ def id_ends_in(ending: str) -> Condition:
     return Condition(sql, values, lambda record: record.reference_id.endswith(ending))
 
 
-def holds(digits: str, roles: Collection[str] = _ROLES) -> Condition:
-    """Return that a number in one of these roles is this one, or ends in these few digits."""
+def holds(digits: str) -> Condition:
+    """Return that a number of the call, in whatever role, is this one, or ends in these digits."""
     found = NONE
-    for role in roles:
+    for role in _ROLES:
         found |= _is_number(role, digits) if phone.is_number(digits) else ends_in(role, digits)
     return found
 

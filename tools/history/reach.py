@@ -146,7 +146,7 @@ def rows_behind(number: PhoneNumber, allow_list: AllowList, now: datetime) -> li
 
 def own_calls(number: PhoneNumber) -> Condition:
     """Return what the person's own calls are like: they called, or were called."""
-    return conditions.holds(number, ("caller", "destination"))
+    return conditions.is_equal("caller", number) | conditions.is_equal("destination", number)
 
 
 def other_calls(number: PhoneNumber, rows: Iterable[PersonRow]) -> Condition:
@@ -162,7 +162,7 @@ def other_calls(number: PhoneNumber, rows: Iterable[PersonRow]) -> Condition:
 
 def calls_behind(number: PhoneNumber) -> Condition:
     """Return what the calls by way of one of our own numbers are like."""
-    return conditions.holds(number, ("dialled", "masking_id"))
+    return conditions.is_equal("dialled", number) | conditions.is_equal("masking_id", number)
 
 
 def almost_from(number: PhoneNumber) -> Condition:
@@ -170,5 +170,5 @@ def almost_from(number: PhoneNumber) -> Condition:
 
     So it is with a phone whose number arrives without its country code, or in another form.
     """
-    is_this = conditions.holds(number, ("caller",))
+    is_this = conditions.is_equal("caller", number)
     return conditions.ends_in("caller", number[-_SAME_END:]) & ~is_this

@@ -17,8 +17,11 @@ def became(record: CallRecord, view: View) -> str:
             return f"refused: {record.reason}" if record.reason else record.disposition
         case Disposition.FAILED:
             return f"{record.disposition}: {view.cell('status', record.status)}"
-        case Disposition.UNKNOWN:
-            return "end unknown"
+        case Disposition.UNKNOWN | Disposition.IN_PROGRESS:
+            state = (
+                "in progress" if record.disposition is Disposition.IN_PROGRESS else "end unknown"
+            )
+            return f"{state}, refused: {record.reason}" if record.reason else state
         case _:
             return record.disposition
 

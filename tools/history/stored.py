@@ -6,6 +6,7 @@ table of records. What has no end yet is folded from its events, by the same fun
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
@@ -20,7 +21,7 @@ from routing import AllowList
 from serving.sources import load, read_settings
 from tools.history import conditions
 from tools.history.conditions import Condition
-from tools.history.totals import Outcome, outcome_of
+from tools.history.totals import Outcome, by_frequency, outcome_of
 
 LogError = StoreError
 """What reading raises where the log cannot be read; the message says why, and what to do."""
@@ -28,6 +29,13 @@ LogError = StoreError
 _PAGE = 200
 _TEXTS = 1_000
 _COLUMNS = ", ".join(RECORD_COLUMNS)
+_ALL = "SELECT DISTINCT reference_id FROM call_event"
+_UNENDED = """
+SELECT DISTINCT reference_id FROM call_event
+WHERE id > (SELECT recorded_to FROM record_counter) AND NOT EXISTS (
+    SELECT * FROM call_record WHERE call_record.reference_id = call_event.reference_id
+)
+"""
 
 
 def settings_of(path: Path | None) -> Settings:
@@ -67,24 +75,16 @@ class StoredCalls:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._unended: list[CallRecord] | None = None
 
     def records(
-        self,
-        wanted: Condition,
-        now: datetime,
-        limit: int | None = None,
-        *,
-        unended: Sequence[CallRecord] | None = None,
+        self, wanted: Condition, now: datetime, limit: int | None = None
     ) -> list[CallRecord]:
-        """Return the records that pass, the call that began last first; at most so many.
-
-        It saves time to give those of the calls that are not written down, if they were just read.
-        """
+        """Return the records that pass, the call that began last first; at most so many."""
         # First those without an end: a call that ends meanwhile is found twice, and not never.
-        unended = self.unended(now) if unended is None else unended
-        records = {record.reference_id: record for record in self._written_down(wanted, limit)}
-        passing = {record.reference_id: record for record in unended if wanted.passes(record)}
-        records = passing | records
+        unended = filter(wanted.passes, self.unended(now))
+        records = {record.reference_id: record for record in unended}
+        records |= {record.reference_id: record for record in self._written_down(wanted, limit)}
         newest = sorted(records.values(), key=place_of, reverse=True)
         return newest[:limit]
 
@@ -95,17 +95,22 @@ class StoredCalls:
         written_down: int = sum(count for (count,) in self._execute(sql, wanted.values))
         return unended + written_down
 
+    def refusals(self, wanted: Condition, now: datetime) -> dict[str, int]:
+        """Return how many calls that pass were refused for which reason, most frequent first."""
+        reasons = Counter(
+            record.reason for record in self.unended(now) if record.reason and wanted.passes(record)
+        )
+        sql = f"SELECT reason, count(*) FROM call_record WHERE {wanted.sql} AND reason IS NOT NULL"  # noqa: S608
+        reasons.update(dict(self._execute(f"{sql} GROUP BY reason", wanted.values)))
+        return by_frequency(reasons)
+
     def unended(self, now: datetime) -> list[CallRecord]:
-        """Return the record, as it is now, of each call that is not written down."""
-        # Not DISTINCT: for that SQLite reads the index of the whole log.
-        sql = "SELECT reference_id FROM call_event"
-        if self.store.has_records:
-            sql += (
-                " WHERE id > (SELECT recorded_to FROM record_counter)"
-                " AND reference_id NOT IN (SELECT reference_id FROM call_record)"
-            )
-        ids = dict.fromkeys(reference_id for (reference_id,) in self.store.execute(sql))
-        return [_fold(events, now) for _, events in self._kept(ids)]
+        """Return the record of each call that was not written down when this was first asked."""
+        if self._unended is None:
+            sql = _UNENDED if self.store.has_records else _ALL
+            ids = [reference_id for (reference_id,) in self.store.execute(sql)]
+            self._unended = [_fold(events, now) for _, events in self._kept(ids)]
+        return self._unended
 
     def _execute(self, sql: str, values: Sequence[object]) -> list[Any]:
         """Run a query on the table of records, of which an older log has none."""

@@ -13,8 +13,10 @@ from typing import NamedTuple
 from call_log.store import microseconds, utc
 from records import CallRecord, Disposition
 
+MAX_DAYS = 400
+"""Of a longer time only the days that had a call are told: one call may lie far from all others."""
+
 _QUARTER_HOUR = 900_000_000  # no zone is set by less
-_DAY = timedelta(days=1)
 
 
 class Outcome(NamedTuple):
@@ -59,7 +61,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a time brought. `days` are all from that of the first call on, also empty ones.
+    """What a time brought. `days` are those from the first call on, also empty ones if not many.
 
     `wait` is from the `incoming_call` to the answer, `talk` of connected calls from there to the
     end; `None` where no call had any. `simulated` is how many calls are simulated, counted or left
@@ -104,7 +106,9 @@ def report(
     return Report(
         days=tuple(_days(quarters, until, day_of)),
         total=_tally({end: times.total() for end, times in quarters.items()}),
-        refusals=by_frequency(outcome[2] or "" for outcome in counted if outcome[1] == refused),
+        refusals=by_frequency(
+            Counter(outcome[2] or "" for outcome in counted if outcome[1] == refused)
+        ),
         wait=_spread([outcome[3] for outcome in counted if outcome[3] is not None]),
         talk=_spread([outcome[4] for outcome in counted if outcome[4] is not None]),
         simulated=len(every) - len(real),
@@ -115,18 +119,17 @@ def report(
 def _days(
     quarters: Mapping[str, Counter[int]], until: datetime, day_of: Callable[[datetime], date]
 ) -> Iterator[tuple[date, Tally]]:
-    """Yield each day from the first that had a call, to the last of the time."""
+    """Yield each day from the first that had a call to the last of the time, if not too many."""
     days: defaultdict[date, Counter[str]] = defaultdict(Counter)
     for end, times in quarters.items():
         for quarter, count in times.items():
             days[day_of(utc(quarter * _QUARTER_HOUR))][end] += count
-    last = day_of(until - timedelta(microseconds=1))
-    day = min(days, default=last + _DAY)
-    while day <= last:
+    first, last = min(days, default=None), day_of(until - timedelta(microseconds=1))
+    told = sorted(days)
+    if first and (count := (last - first).days + 1) <= MAX_DAYS:
+        told = [first + timedelta(days=number) for number in range(count)]
+    for day in told:
         yield day, _tally(days[day])
-        if day == date.max:
-            return
-        day += _DAY
 
 
 def _tally(counts: Mapping[str, int]) -> Tally:
@@ -145,9 +148,9 @@ def _tally(counts: Mapping[str, int]) -> Tally:
     )
 
 
-def by_frequency(reasons: Iterable[str]) -> dict[str, int]:
-    """Return how often each reason was given, the most frequent first."""
-    return dict(sorted(Counter(reasons).items(), key=lambda item: (-item[1], item[0])))
+def by_frequency(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Return the same counts, the most frequent first."""
+    return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _spread(times_ms: list[int]) -> Spread | None:

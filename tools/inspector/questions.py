@@ -154,11 +154,12 @@ def last_calls(
 
     What is live comes first, then what began last.
     """
-    unended, below = log.unended(now), _below(asked.before)
-    passing = [record for record in unended if _LIVE.passes(record) and asked.wanted.passes(record)]
+    below = _below(asked.before)
+    live = _LIVE & asked.wanted
+    passing = list(filter(live.passes, log.unended(now)))
     live = [record for record in passing if _place_of(record) < asked.before]
     ids = {record.reference_id for record in live}
-    ended = log.records(asked.wanted & ~_LIVE & below, now, _PAGE + 1, unended=unended)
+    ended = log.records(asked.wanted & ~_LIVE & below, now, _PAGE + 1)
     found = sorted(live, key=_place_of, reverse=True)
     found += [record for record in ended if record.reference_id not in ids]  # ended meanwhile
     calls = found[:_PAGE]

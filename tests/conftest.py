@@ -13,8 +13,8 @@ from typing import Any
 import facts
 import pooler
 import pytest
-from call_logs import FaultyStore, Opener, Servers
-from command_line import of, run_here
+from call_logs import FaultyStore, Opener, Servers, delivering
+from command_line import run_here
 from databases import POSTGRESQL, TEST_DATABASE, postgresql_url
 from helpers import (
     Clock,
@@ -159,20 +159,8 @@ def servers(opened: Opener, clock: Clock, lines: PrintedLines) -> Servers:
 @pytest.fixture
 def deliver(log_url: str, clock: Clock, lines: PrintedLines) -> Iterator[Any]:
     """Return a function that delivers events of a call to a server on the log of this test."""
-    kept = CallLog(writer.store_of(log_url), print, keep_days=3650, clock=clock)
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), kept, lines.writer, clock=clock))
-
-    def post_events(call: str, *names: str, **instead: str) -> None:
-        """Post these events of a call; `CALLER="..."` puts another number in place of that fact."""
-        for name in names:
-            body = of(call, name)
-            for fact, number in instead.items():
-                body = body.replace(getattr(facts, fact).encode(), number.encode())
-            app.post("/", body, content_type="application/json")
-            clock.sleep(1)
-
-    yield post_events
-    kept.close()
+    with delivering(log_url, clock, lines) as deliver:
+        yield deliver
 
 
 @pytest.fixture
@@ -189,3 +177,10 @@ def ask(
     monkeypatch.setenv("MASKING_CALL_LOG", log_url)
 
     return partial(run_here, capsys)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command prints goes to a terminal of 80 columns that knows no colours."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)

@@ -5,7 +5,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from processes import ServerProcess
 
 import events
 from app import create_app
+from call_log import store as tables
 from call_log import writer
 from call_log.store import RECORD_COLUMNS, Row, Store, StoreError, record_of
 from call_log.writer import CallLog
@@ -88,6 +89,26 @@ class Servers:
         return web(create_app(settings, listed, log, self.lines.writer, clock=self.clock))
 
 
+@contextlib.contextmanager
+def delivering(url: str, clock: Clock, lines: PrintedLines, **values: str) -> Iterator[Any]:
+    """Yield a function that delivers events of a call to a server with a log and these settings."""
+    kept = CallLog(writer.store_of(url), print, keep_days=3650, clock=clock)
+    listed = live(facts.ALLOW_LIST)
+    app = web(create_app(settings_of(**values), listed, kept, lines.writer, clock=clock))
+
+    def post_events(call: str, *names: str, **instead: str) -> None:
+        """Post these events of a call; `CALLER="..."` puts another number in place of that fact."""
+        for name in names:
+            body = payload(name).replace(ID.encode(), call.encode())
+            for fact, number in instead.items():
+                body = body.replace(getattr(facts, fact).encode(), number.encode())
+            app.post("/", body, content_type="application/json")
+            clock.sleep(1)
+
+    yield post_events
+    kept.close()
+
+
 INCOMING = payload("incoming_call")
 COMPLETED = payload("call_completed")
 DIAL = Decision(Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)))
@@ -139,6 +160,17 @@ def is_healthy(server: ServerProcess) -> bool:
     return bool(server.health()["status"] == "ok")
 
 
+def all_rows(url: str) -> list[Row]:
+    """Return everything that a log holds of events."""
+    store = writer.store_of(url)
+    store.open(write=False)
+    try:
+        ids = {call for (call,) in store.execute("SELECT reference_id FROM call_event")}
+        return store.rows(ids)
+    finally:
+        store.close()
+
+
 def kept(url: str) -> dict[tuple[str, str], int]:
     """Return how often each event of each call was delivered, by what the log holds."""
     store = writer.store_of(url)
@@ -159,6 +191,15 @@ def written_down(url: str) -> list[CallRecord]:
         return [record_of(values) for values in store.execute(sql)]
     finally:
         store.close()
+
+
+def write_down(store: Store, records: Iterable[CallRecord]) -> None:
+    """Write records into the table as they are, numbered in their order."""
+    marks = ", ".join("?" * len(RECORD_COLUMNS))
+    sql = f"INSERT INTO call_record ({', '.join(RECORD_COLUMNS)}) VALUES ({marks})"
+    with store.transaction():
+        for number, record in enumerate(records):
+            store.execute(sql, tables._record_values(record, number))
 
 
 class OddServer(ServerProcess):

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
             else:
                 _show_last(log, wanted, options, view, now)
     except (StoreError, _NotFoundError) as error:
-        print(f"calls: {error}", file=sys.stderr)
+        console.say(f"calls: {error}")
         return 1
     return 0
 
@@ -118,7 +118,7 @@ def _show_last(
     if more:
         count = log.count(wanted, now)
         hint = f"{count:,} calls pass, the last {limit:,} are shown; a larger --last shows more"
-        print(f"calls: {hint}", file=sys.stderr)
+        console.say(f"calls: {hint}")
 
 
 def _write_csv(records: Iterable[CallRecord], view: View) -> None:
@@ -150,9 +150,9 @@ def print_table(out: Console, records: Sequence[CallRecord], view: View, now: da
 
 def _row(record: CallRecord, when: str, view: View) -> tuple[str, ...]:
     outcome = became(record, view)
-    if record.masking_id is not None:
-        destination = view.cell("destination", record.destination)
-        outcome = f"{outcome}: {destination} saw {record.masking_id}"
+    if record.destination is not None:
+        outcome += f": {view.cell('destination', record.destination)}"
+        outcome += f" saw {record.masking_id}" if record.masking_id else ""
     return (
         view.at(record.began).strftime(when),
         console.printable(record.reference_id[-_SHOWN_ENDING:]) + "*" * record.is_simulated,

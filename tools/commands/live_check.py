@@ -5,7 +5,6 @@ Shows no phone number. Simulated calls do not count: they show what the simulato
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -31,7 +30,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
             kept = log.events_of(records)
             calls = [Call(records[events[0].event.reference_id], events) for events in kept]
     except StoreError as error:
-        print(f"live-check: {error}", file=sys.stderr)
+        console.say(f"live-check: {error}")
         return 1
     answered = unknowns.check(Evidence(calls, allow_list))
     counts = {

@@ -5,7 +5,6 @@ Only the log is read, and no number of anybody is in what is printed.
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -44,7 +43,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
             )
             last = log.last_event(with_simulated=options.simulated)
     except StoreError as error:
-        print(f"report: {error}", file=sys.stderr)
+        console.say(f"report: {error}")
         return 1
     moments = {"since": since, "until": until, "last_event": last}
     if options.json:

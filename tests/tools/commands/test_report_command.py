@@ -1,105 +1,35 @@
 """`report`: it counts what the records of the calls say, and prints it within 80 columns."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-import facts
 import pytest
+from call_logs import all_rows, delivering, write_down
 from databases import EACH_DATABASE, log_in_sqlite
-from helpers import START, Clock, payload
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from helpers import START, Clock, PrintedLines
+from old_logs import make_old_log
 from zones import FIRST_MOMENTS, machine_in, needs_tzset
 
-import events
 from call_log import writer
-from call_log.store import Row, Store, row_of, utc
-from calls import Delivery, Timestamp
-from commands import Dial, Hangup, NoAction
-from phone import PhoneNumber
-from records import CallRecord, Disposition, StoredEvent, record
-from routing import Decision, Reason
-from tools.commands.report import calls_of
-from tools.history.totals import report
+from call_log.store import Store
+from records import CallRecord, Disposition
+from routing import Reason
+from tools.history.totals import Report, Spread, Tally
 
 log_url = log_in_sqlite
 
 
-IDS = ("a", "b", "c", "SIMULATED1")
-DIAL = Decision(Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)))
-NOTHING = Decision(NoAction())
 DAY = timedelta(days=1)
 
 
-def refusal(reason: Reason) -> Decision:
-    return Decision(Hangup(), reason)
-
-
-class Said(NamedTuple):
-    """What may be said to the server, and how it answers."""
-
-    body: bytes
-    decision: Decision
-
-
-def dial_completed(status: str) -> Said:
-    return Said(payload("dial_completed_answered").replace(b"answered", status.encode()), NOTHING)
-
-
-INCOMING = Said(payload("incoming_call"), DIAL)
-REFUSED = Said(payload("incoming_call_not_listed"), refusal(Reason.NOT_LISTED))
-REPLAYED = Said(payload("incoming_call").replace(b": ", b":"), refusal(Reason.REPLAYED))
-ANSWERED = dial_completed("answered")
-BUSY = dial_completed("busy")
-NO_ANSWER = dial_completed("no answer")
-END = Said(b'{"event":"call_completed","reference_id":"%b","data":{}}', NOTHING)
-END_WITH_ANSWER = Said(payload("call_completed"), NOTHING)
-SAID = (
-    INCOMING,
-    REFUSED,
-    REPLAYED,
-    ANSWERED,
-    BUSY,
-    NO_ANSWER,
-    Said(payload("dial_completed_without_status"), NOTHING),
-    Said(payload("speak_completed_digit_1"), NOTHING),
-    Said(payload("unknown_event"), NOTHING),
-    END,
-    END_WITH_ANSWER,
-    Said(END_WITH_ANSWER.body.replace(b"outbound", b"inbound"), NOTHING),
-    Said(END_WITH_ANSWER.body.replace(b'"2026-03-15T06:48:24.151"', b"null"), NOTHING),
-)
-
-
-class History(NamedTuple):
-    """What was said of which call, so many seconds after what was said before."""
-
-    call: str
-    said: Said
-    seconds: int
-
-
-def row(each: History, time: datetime) -> Row:
-    body = each.said.body.replace(facts.REFERENCE_ID.encode(), each.call.encode())
-    body = body.replace(b"%b", each.call.encode())
-    delivery = Delivery(events.parse(body), body, Timestamp(time, 0.0))
-    return row_of(delivery, each.said.decision)
-
-
-def rows(history: list[History]) -> list[Row]:
-    """Return what is kept; only the first `incoming_call` of a call is answered as if it were."""
-    time, kept, known = START, [], set()
-    for each in history:
-        time += timedelta(seconds=each.seconds)
-        is_incoming = b"incoming_call" in each.said.body
-        again = each.said._replace(decision=refusal(Reason.CONFLICTING))
-        is_known = is_incoming and each.call in known
-        kept.append(row(each._replace(said=again) if is_known else each, time))
-        known |= {each.call} if is_incoming else set()
-    return kept
+def record(call: str, disposition: Disposition, hours: float, **values: Any) -> CallRecord:
+    """Return the record of a call that began so many hours after the start."""
+    nothing = dict.fromkeys(CallRecord.__dataclass_fields__)
+    began = START + timedelta(hours=hours)
+    known = {"reference_id": call, "disposition": disposition, "began": began}
+    return CallRecord(**{**nothing, **known, **values})
 
 
 @pytest.fixture
@@ -110,126 +40,29 @@ def store(log_url: str) -> Iterator[Store]:
     opened.close()
 
 
-def records(store: Store, now: datetime) -> list[CallRecord]:
-    """Return the records of all calls but those of which only other events were heard."""
-    found = []
-    for call in IDS:
-        kept = store.rows([call])
-        heard = [
-            StoredEvent(
-                events.parse(each.body),
-                each.wire,
-                each.reason,
-                utc(each.first_seen),
-                utc(each.last_seen),
-                each.deliveries,
-                "",
-            )
-            for each in kept
-        ]
-        if any(each.event != "speak_completed" for each in kept):
-            found.append(record(heard, now))
-    return found
-
-
-HISTORIES = st.lists(
-    st.builds(
-        History, st.sampled_from(IDS), st.sampled_from(SAID), st.sampled_from((0, 1, 20, 600))
-    ),
-    max_size=12,
-)
-
-
-@EACH_DATABASE
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(history=HISTORIES, minutes=st.integers(-1, 60))
-def test_a_report_agrees_with_the_records_of_its_calls(
-    history: list[History], minutes: int, store: Store
-) -> None:
-    """A call counts where it began, and nothing in it contradicts itself."""
-    store.purge(IDS)
-    for each in rows(consistent(history)):
-        store.keep([each])
-    since, until = START + timedelta(minutes=minutes), START + DAY
-    counted = report(calls_of(store, since), since=since, until=until, with_simulated=True)
-    within = [each for each in records(store, until) if first_seen(store, each) >= since]
-    ends = Counter(each.disposition for each in within)
-    assert [*vars_of(counted.total)] == [
-        len(within),
-        ends[Disposition.ANSWERED],
-        ends[Disposition.REFUSED],
-        ends[Disposition.FAILED],
-        ends[Disposition.NO_ANSWER],
-        ends[Disposition.UNKNOWN],
-    ]
-    reasons = Counter(str(each.reason) for each in within if each.disposition == "refused")
-    assert counted.refusals == reasons
-    assert sum(tally.calls for _, tally in counted.days) == len(within)
-
-
-def consistent(history: list[History]) -> list[History]:
-    """Leave out the ends that tell of an answer where the dial failed."""
-    failed = {each.call for each in history if each.said in (BUSY, NO_ANSWER)}
-    return [each for each in history if each.said != END_WITH_ANSWER or each.call not in failed]
-
-
-def vars_of(tally: Any) -> Iterator[int]:
-    for name in tally.__slots__:
-        yield getattr(tally, name)
-
-
-def first_seen(store: Store, call: CallRecord) -> datetime:
-    """Return when the server heard of a call: not TeleSign's own times, as in its record."""
-    kept = [each for each in store.rows([call.reference_id]) if each.event != "speak_completed"]
-    incoming = [each.first_seen for each in kept if each.event == "incoming_call"]
-    return utc(min(incoming or [each.first_seen for each in kept]))
-
-
-def test_a_dial_that_failed_counts_as_failed_though_the_end_tells_of_an_answer(
-    store: Store,
-) -> None:
-    store.keep(rows([History("a", each, 1) for each in (INCOMING, BUSY, END_WITH_ANSWER)]))
-    assert [each.disposition for each in calls_of(store, START)] == [Disposition.FAILED]
-    assert [each.disposition for each in records(store, START)] == [Disposition.ANSWERED]
-
-
-def test_wait_and_talk_are_those_of_the_records_where_telesign_tells_no_times(
-    store: Store,
-) -> None:
-    history = [History("a", INCOMING, 0), History("a", ANSWERED, 7), History("a", END, 95)]
-    store.keep(rows(history))
-    (call,) = records(store, START + DAY)
-    assert call.answered is not None
-    (outline,) = calls_of(store, START)
-    assert (outline.wait, outline.talk) == (7_000_000, 95_000_000)
-    assert (call.answered - call.created, call.talk_s) == (timedelta(seconds=7), 95.0)
-
-
-def test_a_replay_of_an_older_call_is_no_call_of_today(store: Store) -> None:
-    replay = History("a", REPLAYED, 9 * 86_400)
-    store.keep(rows([History("a", INCOMING, 0), replay]))
-    counted = report(
-        calls_of(store, START + 5 * DAY), since=START + 5 * DAY, until=START + 10 * DAY
-    )
-    assert counted.total.calls == 0
-
-
-TODAY = [
-    History("a", INCOMING, -7200),
-    History("a", ANSWERED, 8),
-    History("a", END, 130),
-    History("b", REFUSED, 60),
-    History("c", INCOMING, 60),
-    History("c", BUSY, 6),
-    History("SIMULATED1", INCOMING, 60),
+SOME = [
+    record("a", Disposition.CONNECTED, -2, wait_s=8.0, talk_s=130.0),
+    record("b", Disposition.REFUSED, -1.5, reason="not_listed"),
+    record("c", Disposition.BUSY, -1, status="busy"),
+    record("SIMULATED1", Disposition.CONNECTED, -1, wait_s=1.0, talk_s=1.0),
+    record("before", Disposition.CONNECTED, -48, wait_s=1.0, talk_s=1.0),
 ]
 
 
 @EACH_DATABASE
 def test_the_report_as_json(store: Store, ask: Any) -> None:
-    store.keep(rows(TODAY))
+    write_down(store, SOME)
     answer = ask("report", "--since", "yesterday", "--json")
-    tally = {"calls": 3, "connected": 1, "refused": 1, "failed": 1, "no_answer": 0, "other": 0}
+    tally = {
+        "calls": 3,
+        "connected": 1,
+        "declined": 0,
+        "no_answer": 0,
+        "busy": 1,
+        "failed": 0,
+        "refused": 1,
+        "unknown": 0,
+    }
     assert answer.returncode == 0
     assert json.loads(answer.stdout) == {
         "since": "2026-11-22T00:00:00.000Z",
@@ -237,34 +70,117 @@ def test_the_report_as_json(store: Store, ask: Any) -> None:
         "days": [{"day": "2026-11-23", **tally}],
         "total": tally,
         "refusals": {"not_listed": 1},
-        "wait": {"median_s": 8.0, "p95_s": 8.0},
-        "talk": {"median_s": 130.0, "p95_s": 130.0},
-        "last_event": "2026-11-23T10:04:24.000Z",
+        "wait": {"mean_s": 8.0, "median_s": 8.0, "p95_s": 8.0},
+        "talk": {"mean_s": 130.0, "median_s": 130.0, "p95_s": 130.0},
+        "last_event": None,
         "simulated": 1,
+        "in_progress": 0,
     }
-
-
-def test_the_report_as_a_person_reads_it(store: Store, ask: Any) -> None:
-    earlier = [History("d", INCOMING, -86_400 - 7_200), History("d", ANSWERED, 3)]
-    store.keep(rows(earlier) + rows(TODAY))
-    answer = ask("report", "--simulated")
-    assert (answer.returncode, answer.stdout) == (0, SHOWN)
-    assert max(map(len, SHOWN.splitlines())) <= 80
 
 
 SHOWN = """\
 calls from 2026-11-16 12:00 to 2026-11-23 12:00 (UTC)
-day           calls  connected  refused   failed  no answer    other
-----------  -------  ---------  -------  -------  ---------  -------  ----------
-2026-11-22        1          1        0        0          0        0  ###
-2026-11-23        4          1        1        1          0        1  ##########
-all               5          2        1        1          0        1
+day         calls  connected  refused  busy  other
+----------  -----  ---------  -------  ----  -----  --------
+2026-11-21      1          1        0     0      0  ##
+2026-11-22      0          0        0     0      0
+2026-11-23      5          2        1     1      1  ########
+all             6          3        1     1      1
 refused     not_listed 1
-wait        median 0:03, 95 % within 0:08
-talk        median 2:10, 95 % within 2:10
+other       1 in progress, 0 end unknown
+wait        mean 0:03, median 0:01, 95 % within 0:08
+talk        mean 0:44, median 0:01, 95 % within 2:10
 simulated   1, counted
-last event  2026-11-23 10:05, 1 h 54 min ago
+last event  2026-11-23 12:00, 0 min 1 s ago
 """.replace("#", "\N{FULL BLOCK}")
+
+
+@pytest.mark.parametrize("columns", ["", "80"])
+def test_the_report_as_a_person_reads_it(
+    store: Store, deliver: Any, ask: Any, columns: str, request: pytest.FixtureRequest
+) -> None:
+    write_down(store, SOME)
+    deliver("live", "incoming_call")
+    if columns:
+        request.getfixturevalue("terminal")
+    answer = ask("report", "--simulated")
+    assert (answer.returncode, answer.stdout) == (0, SHOWN)
+
+
+def counted(calls: int, of_each: int) -> Report:
+    """Return a report of one day on which every column holds something."""
+    tally = Tally(calls, *[of_each] * 7)
+    spread = Spread(3_600.0, 3_600.0, 14_400.0)
+    reasons = {str(reason): of_each for reason in Reason}
+    return Report(((START.date(), tally),), tally, reasons, spread, spread, of_each, of_each)
+
+
+IN_COLUMNS = """\
+day         calls  connected  declined  refused  no answer  busy  failed  other
+----------  -----  ---------  --------  -------  ---------  ----  ------  -----
+2026-11-23     56          7         7        7          7     7       7     14
+"""
+
+
+@pytest.mark.usefixtures("terminal", "store")
+@pytest.mark.parametrize(
+    ("found", "days"),
+    [
+        (counted(56, 7), IN_COLUMNS),
+        (
+            counted(1_250_000, 150_000),
+            "2026-11-23: calls 1,250,000, connected 150,000, declined 150,000, refused 150,000, no"
+            " answer 150,000, busy 150,000, failed 150,000, other 350,000",
+        ),
+    ],
+)
+def test_where_no_bar_has_room_there_are_columns_and_where_these_have_none_words(
+    ask: Any, monkeypatch: pytest.MonkeyPatch, found: Report, days: str
+) -> None:
+    monkeypatch.setattr("tools.commands.report.report", lambda *_, **__: found)
+    answer = ask("report")
+    assert " ".join(days.split()) in " ".join(answer.stdout.split())
+    assert max(map(len, answer.stdout.splitlines())) <= 80
+
+
+def test_a_call_of_long_ago_has_no_empty_day_before_it_and_not_thousands_behind(
+    store: Store, ask: Any
+) -> None:
+    write_down(store, [record("a", Disposition.CONNECTED, -24)])
+    shown = json.loads(ask("report", "--since", "1970-01-01", "--json").stdout)
+    assert [day["day"] for day in shown["days"]] == ["2026-11-22", "2026-11-23"]
+    store.execute("DELETE FROM call_record")
+    write_down(store, [record("b", Disposition.CONNECTED, -24 * 365 * 50)])
+    shown = json.loads(ask("report", "--since", "1970-01-01", "--json").stdout)
+    assert [(day["day"], day["calls"]) for day in shown["days"]] == [("1976-12-05", 1)]
+
+
+def test_a_log_that_is_partly_written_down_and_one_of_an_older_version_give_one_report(
+    log_url: str, ask: Any, clock: Clock, lines: PrintedLines, tmp_path: Any, monkeypatch: Any
+) -> None:
+    with delivering(log_url, clock, lines) as deliver:
+        deliver("ended", "incoming_call", "dial_completed_answered")
+        deliver("ended", "call_completed", OUTBOUND="inbound")
+        deliver("live", "incoming_call", "dial_completed_answered")
+        deliver("refused", "incoming_call_not_listed")
+        deliver("lost", "incoming_call", DIALLED="12025550102")
+    old = f"sqlite:///{tmp_path}/old.db"
+    make_old_log(old, *all_rows(log_url))
+    words = "report", "--json", "--since", "2026-01-01"
+    found = json.loads(ask(*words).stdout)
+    assert found["total"] | {"in_progress": found["in_progress"]} == {
+        "calls": 4,
+        "connected": 1,
+        "declined": 0,
+        "no_answer": 0,
+        "busy": 0,
+        "failed": 0,
+        "refused": 0,
+        "unknown": 0,
+        "in_progress": 3,
+    }
+    monkeypatch.setenv("MASKING_CALL_LOG", old)
+    assert json.loads(ask(*words).stdout) == found
 
 
 @needs_tzset
@@ -281,10 +197,10 @@ def test_a_local_day_is_counted_from_its_first_moment(
     before = str(date.fromisoformat(day) - DAY)
     with machine_in(zone):
         words = "report", "--local", "--json", "--since"
-        since, all_of_it = (json.loads(ask(*words, each).stdout) for each in (day, before))
+        since, all_of_it = (json.loads(ask(*words, first).stdout) for first in (day, before))
         calls = ask("calls", "--local", "--since", day).stdout
         until = ask("calls", "--local", "--until", day).stdout
-    counts = [[(each["day"], each["calls"]) for each in one["days"]] for one in (since, all_of_it)]
+    counts = [[(day["day"], day["calls"]) for day in found["days"]] for found in (since, all_of_it)]
     assert counts == [[(day, 2)], [(before, 1), (day, 2)]]
     assert [name in calls for name in ("before", "within", "too")] == [False, True, True]
     assert [name in until for name in ("before", "within", "too")] == [True, False, False]
@@ -299,9 +215,9 @@ def test_local_times_name_their_zone(ask: Any) -> None:
 
 
 def test_days_that_have_not_come_yet_are_not_shown(store: Store, ask: Any) -> None:
-    store.keep(rows(TODAY))
+    write_down(store, SOME)
     shown = json.loads(ask("report", "--until", "9999-12-31", "--json").stdout)
-    assert [each["day"] for each in shown["days"]] == ["2026-11-23"]
+    assert [day["day"] for day in shown["days"]] == ["2026-11-21", "2026-11-22", "2026-11-23"]
 
 
 @pytest.mark.usefixtures("store")
@@ -318,6 +234,7 @@ def test_an_empty_log_has_a_report_of_no_call(ask: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        ("--since=", "wanted today, yesterday, a span before now"),
         ("--since soon", "wanted today, yesterday, a span before now"),
         ("--since 999999999d", "wanted today, yesterday, a span before now"),
         ("--since today --until 2d", "wanted a time before --until, got 'today' and '2d'"),

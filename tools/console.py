@@ -26,6 +26,7 @@ _MAX_WIDTH = 120
 _MARGIN = 4
 _MIN_LAST_WIDTH = 16
 _NOT_WRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_ENDS_OF_WORDS = re.compile("(?<=[ ,])(?!(?<=[0-9],)[0-9])")  # but not within 1,000
 _IN_ASCII = str.maketrans("│─", "|-")
 
 
@@ -142,7 +143,7 @@ def print_wrapped(console: Console, text: str, style: str = "") -> None:
 
 def _pieces(text: str, most: int) -> Iterator[str]:
     """Yield what a line may end behind: words, and parts of a word that is longer than `most`."""
-    for word in re.split("(?<=[ ,])", text):
+    for word in _ENDS_OF_WORDS.split(text):
         if cell_len(word) <= most:
             yield word
             continue

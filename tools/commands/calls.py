@@ -14,7 +14,7 @@ from rich.console import Console
 from call_log.store import StoreError
 from config import ConfigError
 from events import CallLeg
-from records import CallRecord, Disposition, StoredEvent
+from records import CallRecord, StoredEvent
 from tools import console
 from tools.history import conditions, stored, times
 from tools.history.conditions import Condition
@@ -67,8 +67,7 @@ def _wanted(options: argparse.Namespace, now: datetime) -> Condition:
         "--disposition": options.disposition
         and conditions.is_equal("disposition", options.disposition),
         "--reason": options.reason and conditions.is_equal("reason", options.reason),
-        "--live": options.live
-        and conditions.is_equal("disposition", Disposition.IN_PROGRESS.value),
+        "--live": options.live and conditions.is_live(),
     }
     given = [condition for condition in asked.values() if condition]
     if options.reference_id == "":

@@ -16,7 +16,7 @@ import phone
 from call_log.store import StoreError
 from config import Settings
 from phone import NoNumber, PhoneNumber
-from records import CallRecord, Disposition
+from records import CallRecord
 from routing import AllowList
 from tools import console
 from tools.commands import calls
@@ -33,12 +33,11 @@ _ALMOST = (
     "{:,} of these calls came from a number that ends in the same seven digits and is another one."
     " If it is the same phone, {}."
 )
-_IN_PROGRESS = conditions.is_equal("disposition", Disposition.IN_PROGRESS.value)
 
 
 @dataclass(frozen=True, slots=True)
 class _Calls:
-    """The last of some calls, how many are in progress, and how often which were refused."""
+    """The last of some calls, how many are live, and how often they were refused for what."""
 
     title: str
     last: Sequence[CallRecord] = ()
@@ -111,7 +110,7 @@ def _look(
 
 def _calls(log: StoredCalls, title: str, wanted: Condition, now: datetime) -> _Calls:
     last, refusals = log.records(wanted, now, _LAST), log.refusals(wanted, now)
-    return _Calls(title, last, log.count(wanted & _IN_PROGRESS, now), refusals)
+    return _Calls(title, last, log.count(wanted & conditions.is_live(), now), refusals)
 
 
 def _advice(calls: Iterable[CallRecord], home_country_code: str) -> str:
@@ -159,7 +158,7 @@ def _plain_row(row: PersonRow, view: View) -> dict[str, Any]:
 
 def _plain_calls(group: _Calls, view: View) -> dict[str, Any]:
     last = [view.record(record) for record in group.last]
-    return {"last": last, "in_progress": group.live, "refusals": group.refusals}
+    return {"last": last, "live": group.live, "refusals": group.refusals}
 
 
 def _print(found: _Found, view: View, now: datetime) -> None:
@@ -223,7 +222,7 @@ def _print_calls(out: Console, group: _Calls, view: View, now: datetime) -> None
     if not group.last:
         console.print_wrapped(out, f"{group.title}: none.")
         return
-    live = f", in progress now: {group.live:,}" if group.live else ""
+    live = f", live now: {group.live:,}" if group.live else ""
     console.print_wrapped(out, f"{group.title}, the newest first (at most {_LAST}){live}:")
     calls.print_table(out, group.last, view, now)
     if group.refusals:

@@ -11,7 +11,7 @@ from datetime import datetime
 import phone
 from call_log.store import microseconds
 from phone import NoNumber, PhoneNumber
-from records import CallRecord
+from records import CallRecord, Disposition
 
 _ROLES = ("caller", "dialled", "destination", "masking_id")
 
@@ -61,6 +61,11 @@ def is_equal(field: str, value: str) -> Condition:
     """Return that a text of the record, such as its disposition, is this one."""
     sql = f"coalesce({field}, '') = ?"  # so that what is not known can be negated
     return Condition(sql, (value,), lambda record: (getattr(record, field) or "") == value)
+
+
+def is_live() -> Condition:
+    """Return that the people may be on the phone: the call has no end yet, and was not refused."""
+    return is_equal("disposition", Disposition.IN_PROGRESS.value) & is_equal("reason", "")
 
 
 def is_call(reference_id: str) -> Condition:

@@ -137,6 +137,12 @@ def test_a_table_of_no_rows_is_its_head() -> None:
     assert output.getvalue() == "a  b\n-  -\n"
 
 
+def test_no_line_ends_within_a_number() -> None:
+    output = Output(terminal=False)
+    console.print_wrapped(console.terminal(output), f"{'x' * 75} 150,000,so [1,2]")
+    assert output.getvalue() == f"{'x' * 75}\n    150,000,so [1,2]\n"
+
+
 def test_a_long_text_is_wrapped_and_indented_and_complete() -> None:
     output = Output(terminal=False)
     text = '{"method":"dial","params":{"to":"12025550111"}}, ' * 4 + "and so on [not markup]"

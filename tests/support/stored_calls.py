@@ -1,4 +1,4 @@
-"""Stored events as a test needs them, of any body, without a log."""
+"""Stored events and records as a test needs them, without a log."""
 
 import json
 from datetime import timedelta
@@ -8,7 +8,14 @@ import facts
 from helpers import START, payload
 
 import events
-from records import StoredEvent
+from records import CallRecord, Disposition, StoredEvent
+
+
+def record_with(**values: Any) -> CallRecord:
+    """Return the record of a call of which nothing else is known than that it was connected."""
+    nothing = dict.fromkeys(CallRecord.__dataclass_fields__)
+    known = {"reference_id": "one", "disposition": Disposition.CONNECTED, "began": START}
+    return CallRecord(**{**nothing, **known, **values})
 
 
 def event(

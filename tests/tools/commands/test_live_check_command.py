@@ -7,8 +7,10 @@ from typing import Any
 
 import facts
 import pytest
-from databases import log_in_sqlite
-from helpers import Clock
+from call_logs import all_rows, delivering
+from databases import EACH_DATABASE, log_in_sqlite
+from helpers import Clock, PrintedLines
+from old_logs import make_old_log
 
 import events
 
@@ -24,13 +26,13 @@ OF_NO_ACTION = """
 
 
 @pytest.fixture
-def ask(ask: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The same command line, on a terminal of 80 columns and with a list."""
-    monkeypatch.setenv("COLUMNS", "80")
+def ask(ask: Any) -> Any:
+    """The same command line, with a list."""
     Path("allowlist.csv").write_text(facts.ALLOW_LIST)
     return ask
 
 
+@pytest.mark.usefixtures("terminal")
 def test_live_check_says_what_calls_have_shown(deliver: Any, ask: Any, clock: Clock) -> None:
     deliver("one", "incoming_call", "dial_completed_answered", "speak_completed")
     clock.sleep(3)
@@ -44,7 +46,7 @@ def test_live_check_says_what_calls_have_shown(deliver: Any, ask: Any, clock: Cl
     assert OF_NO_ACTION in answer.stdout
     assert "\ncarry_on      {} is sent now to leave a call as it is\n" in answer.stdout
     plain = json.loads(ask("live-check", "--json").stdout)
-    assert {each: plain[each] for each in ("calls", "calls_at_most", "events")} == {
+    assert {name: plain[name] for name in ("calls", "calls_at_most", "events")} == {
         "calls": 1,
         "calls_at_most": 1_000,
         "events": 4,
@@ -71,7 +73,7 @@ def test_live_check_of_a_log_without_real_calls(deliver: Any, ask: Any) -> None:
     deliver("SIMULATED1", "incoming_call", "dial_completed_without_status")
     answer = ask("live-check", "--json")
     assert answer.returncode == 0
-    outcomes = {each["outcome"] for each in json.loads(answer.stdout)["questions"]}
+    outcomes = {question["outcome"] for question in json.loads(answer.stdout)["questions"]}
     assert outcomes == {"nothing yet", "no log can tell"}
 
 
@@ -84,3 +86,19 @@ def test_an_event_that_cannot_be_read_any_more_is_passed_over(
     deliver("one", "incoming_call", "dial_completed_busy")
     monkeypatch.setattr(events, "parse", unreadable)
     assert "busy" in ask("live-check").stdout
+
+
+@EACH_DATABASE
+def test_a_log_of_an_older_version_shows_the_same(
+    log_url: str, ask: Any, clock: Clock, lines: PrintedLines, tmp_path: Path
+) -> None:
+    source = f"sqlite:///{tmp_path}/source.db"
+    with delivering(source, clock, lines) as deliver:
+        deliver("ended", "incoming_call", "dial_completed_answered", "call_completed")
+        deliver("live", "incoming_call", "dial_completed_without_status")
+    make_old_log(log_url, *all_rows(source))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MASKING_CALL_LOG", source)
+        as_now = ask("live-check", "--json")
+    assert ask("live-check", "--json").stdout == as_now.stdout
+    assert json.loads(as_now.stdout)["calls"] == 2

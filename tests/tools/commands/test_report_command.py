@@ -10,6 +10,7 @@ from call_logs import all_rows, delivering, write_down
 from databases import EACH_DATABASE, log_in_sqlite
 from helpers import START, Clock, PrintedLines
 from old_logs import make_old_log
+from stored_calls import record_with
 from zones import FIRST_MOMENTS, machine_in, needs_tzset
 
 from call_log import writer
@@ -26,10 +27,8 @@ DAY = timedelta(days=1)
 
 def record(call: str, disposition: Disposition, hours: float, **values: Any) -> CallRecord:
     """Return the record of a call that began so many hours after the start."""
-    nothing = dict.fromkeys(CallRecord.__dataclass_fields__)
     began = START + timedelta(hours=hours)
-    known = {"reference_id": call, "disposition": disposition, "began": began}
-    return CallRecord(**{**nothing, **known, **values})
+    return record_with(reference_id=call, disposition=disposition, began=began, **values)
 
 
 @pytest.fixture

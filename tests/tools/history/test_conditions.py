@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import facts
 import pytest
@@ -12,6 +11,7 @@ from databases import EACH_DATABASE, log_in_sqlite
 from helpers import START
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored_calls import record_with
 
 from call_log import writer
 from call_log.store import Store
@@ -105,12 +105,6 @@ def test_a_condition_passes_the_same_records_in_the_database_and_here(
         sql = f"SELECT reference_id FROM call_record WHERE {condition.sql} ORDER BY number"
         found = [name for (name,) in store.execute(sql, condition.values)]
         assert found == [record.reference_id for record in named if condition.passes(record)]
-
-
-def record_with(**values: Any) -> CallRecord:
-    nothing = dict.fromkeys(CallRecord.__dataclass_fields__)
-    fixed = {"reference_id": "one", "disposition": Disposition.CONNECTED, "began": START}
-    return CallRecord(**{**nothing, **fixed, **values})
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Why nobody reaches a person: their rows, the nearest one, and the calls that it concerns."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import facts
@@ -8,21 +7,23 @@ import pytest
 from helpers import START, read_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tools.history.simulated import is_simulated
+from stored_calls import record_with
 
-from call_log.store import Row
-from phone import PhoneNumber
+from phone import NoNumber, PhoneNumber
 from routing import AllowList, Reason
 from tools.history.reach import (
     Likeness,
     Nearest,
-    is_almost,
+    almost_from,
+    calls_behind,
     nearest,
-    own_and_others,
+    other_calls,
+    own_calls,
     reached_as_anyone,
+    rows_behind,
     rows_of,
+    state,
 )
-from tools.history.totals import by_frequency
 
 LOOPING = "12025550104"
 LIST = f"""\
@@ -120,63 +121,67 @@ def test_one_wrong_digit_never_hides_the_row(place: int, more: int) -> None:
     assert nearest(number, listed()) is not None
 
 
-def incoming(
-    call: str, dialled: str | None, caller: str | None, destination: str | None = None
-) -> Row:
-    """Return an `incoming_call` of the log, answered with a dial if it has a destination."""
-    params = {"to": destination}
-    reply = json.dumps({"method": "dial", "params": params} if destination else facts.HANGUP)
-    return Row(
-        call, "incoming_call", b"", caller, dialled, None, reply, None, 1, 1, 1, None, None, b""
-    )
+MADE = record_with(dialled=facts.NOT_LISTED, caller=facts.RIDER)
+RECEIVED = record_with(dialled=facts.DIALLED, caller=facts.DRIVER, destination=facts.RIDER)
+TO_THEIR_ROW = record_with(dialled=facts.PAIR_NUMBER, caller=NoNumber.WITHHELD)
+OF_OTHERS = record_with(dialled=facts.DIALLED, caller=facts.STRANGER)
+SHOWS_IT = record_with(dialled=facts.DIALLED, masking_id=facts.PAIR_NUMBER)
+CALLS = [MADE, RECEIVED, TO_THEIR_ROW, OF_OTHERS, SHOWS_IT, record_with(dialled=NoNumber.BAD)]
 
 
 def test_a_persons_own_calls_are_apart_from_the_others_to_their_virtual_numbers() -> None:
-    to_the_row = incoming("a", facts.PAIR_NUMBER, None)
-    made = incoming("b", facts.NOT_LISTED, facts.RIDER)
-    received = incoming("c", facts.DIALLED, facts.DRIVER, facts.RIDER)
-    of_others = incoming("d", facts.DIALLED, facts.STRANGER)
-    calls = [to_the_row, made, received, of_others, incoming("e", "bad", "withheld")]
     rows = rows_of(RIDER, listed(), START)
-    assert own_and_others(calls, RIDER, rows) == ([made, received], [to_the_row])
-    assert own_and_others(calls, RIDER, []) == ([made, received], [])
+    assert [*filter(own_calls(RIDER).passes, CALLS)] == [MADE, RECEIVED]
+    assert [*filter(other_calls(RIDER, rows).passes, CALLS)] == [TO_THEIR_ROW]
+    assert [*filter(other_calls(RIDER, []).passes, CALLS)] == []
 
 
-def test_a_repeat_with_other_numbers_goes_with_its_call() -> None:
-    first = incoming("a", facts.PAIR_NUMBER, facts.RIDER)
-    repeat = incoming("a", facts.DIALLED, facts.STRANGER)
-    calls = [repeat, first]
-    assert own_and_others(calls, RIDER, rows_of(RIDER, listed(), START)) == (calls, [])
+def test_the_calls_behind_a_number_of_ours_are_to_it_or_show_it() -> None:
+    behind = calls_behind(PhoneNumber(facts.PAIR_NUMBER))
+    assert [*filter(behind.passes, CALLS)] == [TO_THEIR_ROW, SHOWS_IT]
+
+
+def test_the_rows_behind_a_number_of_ours_and_why_each_refuses() -> None:
+    def lines(number: str) -> list[tuple[int, Reason | None]]:
+        rows = rows_behind(PhoneNumber(number), listed(), START)
+        return [(row.route.line, row.reason) for row in rows]
+
+    assert lines(facts.PAIR_NUMBER) == [(3, None), (4, None)]
+    never = [(6, Reason.CALLER_IS_DESTINATION), (7, Reason.LOOP)]
+    assert lines(facts.MASKING_ID) == [(2, None), *never]
+    assert lines(facts.RIDER) == []
 
 
 @pytest.mark.parametrize(
-    ("caller", "almost"),
+    ("caller", "is_almost"),
     [
         (facts.RIDER, False),
         ("2025550123", True),
-        ("bad 12025550123", True),
+        (NoNumber("bad", facts.RIDER), True),
         (facts.DRIVER, False),
-        ("withheld", False),
+        (NoNumber.WITHHELD, False),
         (None, False),
     ],
 )
 def test_a_caller_who_ends_like_the_person_is_almost_theirs(
-    caller: str | None, almost: bool
+    caller: PhoneNumber | NoNumber | None, *, is_almost: bool
 ) -> None:
-    call = incoming("a", facts.DIALLED, caller)
-    assert is_almost(caller, RIDER) is almost
-    own, others = own_and_others([call], RIDER, [])
-    assert own == ([call] if caller == RIDER else [])
-    assert others == ([call] if almost else [])
+    call = record_with(dialled=facts.NOT_LISTED, caller=caller)
+    assert almost_from(RIDER).passes(call) is is_almost
+    assert own_calls(RIDER).passes(call) is (caller == RIDER)
+    assert other_calls(RIDER, []).passes(call) is is_almost
 
 
-def test_refusals_are_counted_by_reason_the_most_frequent_first() -> None:
-    reasons = ["caller_withheld", "expired", "expired", "bad_number"]
-    counted = list(by_frequency(reasons).items())
-    assert counted == [("expired", 2), ("bad_number", 1), ("caller_withheld", 1)]
-
-
-def test_a_simulated_call_is_known_by_its_id() -> None:
-    assert is_simulated("SIMULATED0123")
-    assert not is_simulated(facts.REFERENCE_ID)
-    assert not is_simulated("simulated0123")
+@pytest.mark.parametrize(
+    ("expires", "text"),
+    [
+        ("", "open"),
+        ("2026-11-23T14:05:59Z", "open, expires in 2 h 5 min"),
+        ("2026-11-20T07:00:00Z", "expired 3 d 5 h ago"),
+    ],
+)
+def test_a_row_says_whether_it_is_open_and_until_when(expires: str, text: str) -> None:
+    row = f"{facts.DIALLED},,{facts.DESTINATION},{facts.MASKING_ID},,{expires},\n"
+    allow_list = listed(f"{LIST.splitlines()[0]}\n{row}")
+    (found,) = rows_behind(PhoneNumber(facts.DIALLED), allow_list, START)
+    assert state(found, START) == text

@@ -3,18 +3,17 @@
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import facts
 import pytest
-from helpers import ROOT, START, read_list
+from helpers import ROOT, read_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored_calls import event, of_file, stored
-from tools.history.logged_call import logged_call
 
-from records import StoredEvent
+from records import StoredEvent, fold
 from tools.history import signs
 from tools.history.signs import Evidence, Outcome, Sign
 from tools.history.unknowns import QUESTIONS, check
@@ -38,7 +37,7 @@ OUT, INBOUND = {**TIMES, "direction": "outbound"}, {**TIMES, "direction": "inbou
 
 
 def found(*calls: Call) -> Evidence:
-    logged = [logged_call(each, START) for each in calls]
+    logged = [signs.Call(fold(stored), stored) for stored in calls]
     return Evidence(logged, read_list(LIST, caller_id_number=facts.MASKING_ID))
 
 
@@ -268,7 +267,7 @@ def test_a_question_is_answered_from_the_calls(
 
 
 def test_a_purged_call_is_no_evidence() -> None:
-    purged = StoredEvent(END.event, {}, None, END.first_seen, END.last_seen, 1, "")
+    purged = replace(END, body="")
     assert [answer.outcome for question, answer in check(found([purged])) if question.look] == [
         N
     ] * 10

@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import pytest
+from call_logs import kept, written_down
 
 from benchmarks import (
     allow_list,
@@ -27,6 +29,7 @@ from benchmarks import (
     wire,
 )
 from benchmarks.figures import Figure
+from records import Disposition
 
 DIAL = b'{"method":"dial","params":{"to":"12025550111"}}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(DIAL), DIAL)
@@ -191,8 +194,22 @@ def test_the_call_log_runs() -> None:
     assert p99_ms.value > call_log.SYNC_MS
     assert errors.value == 0
     assert 1 <= shared.value <= 32
-    assert [figure.unit for figure in call_log.measure_reading(kept=400)] == ["ms", "ms"]
+    assert [figure.unit for figure in call_log.measure_reading(kept=400)] == ["ms"] * 6
     assert [figure.unit for figure in call_log.measure_opening(kept=400)] == ["ms", "ms"]
+
+
+def test_a_log_that_is_filled_holds_calls_that_are_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_log, "KEPT_ONE_BY_ONE", 40)
+    call_log.fill(tmp_path / "calls.db", 120)
+    records = written_down(f"sqlite:///{tmp_path}/calls.db")
+    assert len({record.reference_id for record in records}) == 30
+    assert {(record.disposition, record.wait_s, record.talk_s) for record in records} == {
+        (Disposition.CONNECTED, 10.0, 20.0)
+    }
+    assert [record.began for record in records] == sorted(record.began for record in records)
+    assert sum(kept(f"sqlite:///{tmp_path}/calls.db").values()) == 120
 
 
 @pytest.mark.load

@@ -16,12 +16,14 @@ from records import CallRecord, Disposition
 MAX_DAYS = 400
 """Of a longer time only the days that had a call are told: one call may lie far from all others."""
 
+_REFUSED = Disposition.REFUSED.value
 _QUARTER_HOUR = 900_000_000  # no zone is set by less
 
 
 class Outcome(NamedTuple):
     """What is counted of a call; `began` is in microseconds, the others as the log has them."""
 
+    reference_id: str
     began: int
     disposition: str
     reason: str | None
@@ -83,9 +85,15 @@ def outcome_of(record: CallRecord) -> Outcome:
         None if seconds is None else round(seconds * 1000)
         for seconds in (record.wait_s, record.talk_s)
     )
-    began = microseconds(record.began)
-    simulated = int(record.is_simulated)
-    return Outcome(began, record.disposition, record.reason, wait_ms, talk_ms, simulated)
+    return Outcome(
+        record.reference_id,
+        microseconds(record.began),
+        record.disposition.value,
+        record.reason,
+        wait_ms,
+        talk_ms,
+        int(record.is_simulated),
+    )
 
 
 def report(
@@ -97,20 +105,18 @@ def report(
 ) -> Report:
     """Count the calls that began before `until`."""
     every = list(outcomes)
-    real = [outcome for outcome in every if not outcome[5]]
+    real = [outcome for outcome in every if not outcome[-1]]
     counted = every if with_simulated else real
     quarters: defaultdict[str, Counter[int]] = defaultdict(Counter)
-    for began, disposition, *_ in counted:
+    for _, began, disposition, _, _, _, _ in counted:
         quarters[disposition][began // _QUARTER_HOUR] += 1
-    refused = Disposition.REFUSED.value
+    reasons = Counter(reason or "" for _, _, end, reason, _, _, _ in counted if end == _REFUSED)
     return Report(
         days=tuple(_days(quarters, until, day_of)),
         total=_tally({end: times.total() for end, times in quarters.items()}),
-        refusals=by_frequency(
-            Counter(outcome[2] or "" for outcome in counted if outcome[1] == refused)
-        ),
-        wait=_spread([outcome[3] for outcome in counted if outcome[3] is not None]),
-        talk=_spread([outcome[4] for outcome in counted if outcome[4] is not None]),
+        refusals=by_frequency(reasons),
+        wait=_spread([wait for _, _, _, _, wait, _, _ in counted if wait is not None]),
+        talk=_spread([talk for _, _, _, _, _, talk, _ in counted if talk is not None]),
         simulated=len(every) - len(real),
         in_progress=quarters[Disposition.IN_PROGRESS.value].total(),
     )

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -199,7 +199,7 @@ def write_down(store: Store, records: Iterable[CallRecord]) -> None:
     sql = f"INSERT INTO call_record ({', '.join(RECORD_COLUMNS)}) VALUES ({marks})"
     with store.transaction():
         for number, record in enumerate(records):
-            store.execute(sql, tables._record_values(record, number))
+            store.execute(sql, tables._record_values(replace(record, number=number)))
 
 
 class OddServer(ServerProcess):

@@ -28,6 +28,7 @@ from tools.history.stored import StoredCalls
 
 _LAST = 10
 _MAX_ROWS = 5
+_MAX_BEHIND = 20
 _ROWS = ("line", "caller", "dialled", "destination", "now")
 _ALMOST = (
     "{:,} of these calls came from a number that ends in the same seven digits and is another one."
@@ -172,10 +173,13 @@ def _print(found: _Found, view: View, now: datetime) -> None:
     if found.rows:
         count = sum(row.reason is None for row in found.rows)
         style = "bold green" if count else "bold red"
-        what = "Rows behind" if found.is_ours else "Rows of"
+        what, shown = "Rows of", found.rows
+        if found.is_ours:
+            what, shown = "Rows behind", sorted(found.rows, key=_is_closed)[:_MAX_BEHIND]
         text = f"{what} {number}: {len(found.rows):,}, open now: {count:,}."
-        console.print_wrapped(out, text, style)
-        _print_rows(out, found.rows, view, now)
+        more = f" The first {len(shown)} are shown, open ones before others."
+        console.print_wrapped(out, text + (more if len(shown) < len(found.rows) else ""), style)
+        _print_rows(out, shown, view, now)
     elif found.is_ours:
         text = f"{number} is a number of yours, but no row has it: nobody is behind it."
         console.print_wrapped(out, text, "bold red")
@@ -190,6 +194,10 @@ def _print(found: _Found, view: View, now: datetime) -> None:
         console.print_wrapped(out, text)
         _print_rows(out, found.open_to_anyone[:_MAX_ROWS], view, now)
     _print_log(out, found, view, now)
+
+
+def _is_closed(row: PersonRow) -> bool:
+    return row.reason is not None
 
 
 def _nearest(close: Nearest | None, where: str, view: View) -> str:

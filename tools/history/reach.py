@@ -16,6 +16,7 @@ from tools.history import conditions, times
 from tools.history.conditions import Condition
 
 _SAME_END = 7
+_MAX_VALUES = 30_000  # databases limit the values of a statement
 
 
 class PersonRow(NamedTuple):
@@ -155,7 +156,7 @@ def other_calls(number: PhoneNumber, rows: Iterable[PersonRow]) -> Condition:
     They are to the numbers that these rows are dialled by, or from a number that is almost the
     person's.
     """
-    dialled = {row.route.dialled for row in rows}
+    dialled = list(dict.fromkeys(row.route.dialled for row in rows))[:_MAX_VALUES]
     others = conditions.is_one_of("dialled", dialled) | almost_from(number)
     return others & ~own_calls(number)
 

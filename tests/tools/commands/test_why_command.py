@@ -364,6 +364,22 @@ def test_what_is_no_number_is_no_person(ask: Any) -> None:
     assert "wanted a country code and digits" in answer.stderr
 
 
+def test_of_many_rows_behind_a_number_the_first_twenty_are_shown_open_ones_before_others(
+    ask: Any,
+) -> None:
+    past = "2026-01-31T18:00:00Z"
+    rows = [f"120255501{n},,1202555012{n % 10},{facts.MASKING_ID},,{past}\n" for n in (10, 11)]
+    rows += [f"120255501{n},,1202555012{n % 10},{facts.MASKING_ID},,\n" for n in range(31, 60)]
+    Path("allowlist.csv").write_text(
+        LIST.splitlines()[0].removesuffix(",note") + "\n" + "".join(rows)
+    )
+    first, _, _, *shown = ask("why", facts.MASKING_ID).stdout.split("\n\n")[0].splitlines()
+    assert first == ("Rows behind 12025550199: 31, open now: 29. The first 20 are shown, open ones")
+    lines = [int(line.split()[0]) for line in shown if line[0].isdigit()]
+    assert lines == list(range(4, 24))
+    assert len(json.loads(ask("why", facts.MASKING_ID, "--json").stdout)["rows"]) == 31
+
+
 WIDEST = [facts.RIDER, facts.PAIR_NUMBER, facts.MASKING_ID, "12025550154", "2025550123"]
 
 

@@ -16,7 +16,9 @@ def became(record: CallRecord, view: View) -> str:
         case Disposition.REFUSED:
             return f"refused: {record.reason}" if record.reason else record.disposition
         case Disposition.FAILED:
-            return f"{record.disposition}: {view.cell('status', record.status)}"
+            status = str(view.cell("status", record.status))
+            is_said = status.lower() == record.disposition
+            return record.disposition if is_said else f"{record.disposition}: {status}"
         case Disposition.UNKNOWN | Disposition.IN_PROGRESS:
             state = (
                 "in progress" if record.disposition is Disposition.IN_PROGRESS else "end unknown"

@@ -22,6 +22,7 @@ MOVED = "moved to 12025550142"
         (record_with(disposition=Disposition.NO_ANSWER, status="no-answer"), "no answer"),
         (record_with(disposition=Disposition.BUSY, status="USER_BUSY"), "busy"),
         (record_with(disposition=Disposition.FAILED, status="rejected"), "failed: rejected"),
+        (record_with(disposition=Disposition.FAILED, status="Failed"), "failed"),
         (record_with(disposition=Disposition.FAILED, status=MOVED), "failed: moved to *******0142"),
         (record_with(disposition=Disposition.REFUSED, reason="expired"), "refused: expired"),
         (record_with(disposition=Disposition.REFUSED), "refused"),

@@ -696,20 +696,6 @@ def test_who_does_not_press_the_key_is_not_connected_and_has_no_talk(
     assert report["talk"] == {"mean_s": 4.0, "median_s": 4.0, "p95_s": 4.0}
 
 
-FORMS = ["", "--full", "answered", "answered --full", "--last 1", "nowhere", "--since soon"]
-
-
-@pytest.mark.usefixtures("terminal")
-@pytest.mark.parametrize("words", FORMS)
-def test_every_line_fits_a_terminal_of_80_columns(
-    deliver: Any, ask: Any, clock: Clock, words: str
-) -> None:
-    deliver_some_calls(deliver, clock)
-    deliver("longest", "incoming_call_withheld", DIALLED="12025550102")
-    answer = ask("calls", "--local", *words.split())
-    assert max(map(len, (answer.stdout + answer.stderr).splitlines())) <= 80
-
-
 @EACH_DATABASE
 def test_a_log_of_an_older_version_is_read_in_full(
     log_url: str, ask: Any, clock: Clock, lines: PrintedLines, tmp_path: Path

@@ -378,16 +378,3 @@ def test_of_many_rows_behind_a_number_the_first_twenty_are_shown_open_ones_befor
     lines = [int(line.split()[0]) for line in shown if line[0].isdigit()]
     assert lines == list(range(4, 24))
     assert len(json.loads(ask("why", facts.MASKING_ID, "--json").stdout)["rows"]) == 31
-
-
-WIDEST = [facts.RIDER, facts.PAIR_NUMBER, facts.MASKING_ID, "12025550154", "2025550123"]
-
-
-@pytest.mark.usefixtures("terminal")
-@pytest.mark.parametrize("number", WIDEST)
-def test_every_line_fits_a_terminal_of_80_columns(deliver: Any, ask: Any, number: str) -> None:
-    some_calls(deliver)
-    deliver("almost", "incoming_call", DIALLED=facts.PAIR_NUMBER, CALLER="442025550123")
-    for full in [], ["--full"]:
-        answer = ask("why", number, "--simulated", *full)
-        assert max(map(len, (answer.stdout + answer.stderr).splitlines())) <= 80

@@ -23,21 +23,21 @@ TIMES = {
 INBOUND = {"direction": "inbound", "from": facts.CALLER, "to": facts.DIALLED, **TIMES}
 OUTBOUND = {"direction": "outbound", "from": facts.MASKING_ID, "to": facts.DESTINATION, **TIMES}
 NUMBERS = {"to": facts.DIALLED, "from": facts.CALLER}
-REFUSED = ("refused", "bad_number", "withheld")
-UNKNOWN = ("unknown", None, None)
+REFUSED = ("in progress", "bad_number", "withheld")
+LIVE = ("in progress", None, None)
 FORMS: list[tuple[dict[str, Any], Any, tuple[str, str | None, str | None]]] = [
-    ({"event": "call_transcribed"}, facts.NO_ACTION, UNKNOWN),
-    ({"event": "call_leg_completed", **NUMBERS}, facts.HANGUP, UNKNOWN),
+    ({"event": "call_transcribed"}, facts.NO_ACTION, LIVE),
+    ({"event": "call_leg_completed", **NUMBERS}, facts.HANGUP, LIVE),
     (
         {"event": "call_completed", "data": [INBOUND, OUTBOUND]},
         facts.NO_ACTION,
-        ("answered", None, "...0123"),
+        ("connected", None, "...0123"),
     ),
     ({"event": "incoming_call", "data": None}, facts.HANGUP, REFUSED),
     ({"event": "incoming_call"}, facts.HANGUP, REFUSED),
     ({"event": "incoming_call", "data": {}, **NUMBERS}, facts.HANGUP, REFUSED),
-    ({"event": "incoming_call", "data": "x", **NUMBERS}, facts.DIAL, ("unknown", None, "...0123")),
-    ({"event": "dial_completed", "status": "busy"}, facts.HANGUP, ("failed", None, None)),
+    ({"event": "incoming_call", "data": "x", **NUMBERS}, facts.DIAL, ("in progress", None, "...0123")),
+    ({"event": "dial_completed", "status": "busy"}, facts.HANGUP, LIVE),
 ]  # fmt: skip
 
 

@@ -36,11 +36,12 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     counts = {
         "calls": len(calls),
         "calls_at_most": unknowns.MAX_CALLS,
-        "events": sum(len(each.events) for each in calls),
+        "events": sum(len(call.events) for call in calls),
         "carry_on": settings.carry_on,
     }
     if options.json:
-        print(json.dumps(counts | {"questions": [_plain(*each) for each in answered]}, indent=2))
+        questions = [_plain(question, answer) for question, answer in answered]
+        print(json.dumps(counts | {"questions": questions}, indent=2))
     else:
         _print(counts, answered)
     return 1 if any(answer.outcome is Outcome.DIFFERS for _, answer in answered) else 0

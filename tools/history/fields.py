@@ -63,7 +63,7 @@ class View:
             case CallLeg():
                 return self._fields(value)
             case tuple():
-                return [self.cell(name, each) for each in value]
+                return [self.cell(name, part) for part in value]
             case str() if not self.full:
                 return _redact(name, value)
             case int() | float() if name == "duration_s" and value >= _MIN_NUMBER_LIKE_S:
@@ -83,11 +83,11 @@ class View:
 
         Where the clocks change in between there are two, with a slash.
         """
-        return "/".join(sorted({_offset(self.at(each)) for each in times})) or "UTC"
+        return "/".join(sorted({_offset(self.at(time)) for time in times})) or "UTC"
 
     def _fields(self, value: Any) -> dict[str, Any]:
         return {
-            each.name: self.cell(each.name, getattr(value, each.name)) for each in fields(value)
+            field.name: self.cell(field.name, getattr(value, field.name)) for field in fields(value)
         }
 
 

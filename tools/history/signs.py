@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import phone
 from calls import ANSWERED
+from commands import asks_for_digit
 from events import (
     CallCompleted,
     CallLegCompleted,
@@ -91,7 +92,7 @@ class Evidence(NamedTuple):
 
     def events(self) -> Iterator[StoredEvent]:
         """Yield the events of all calls but purged ones, of which nothing is left to see."""
-        return (each for call in self.calls for each in call.events if each.body)
+        return (kept for call in self.calls for kept in call.events if kept.body)
 
 
 def meaning_of_to(found: Evidence) -> Iterator[Sign]:
@@ -104,9 +105,9 @@ def meaning_of_to(found: Evidence) -> Iterator[Sign]:
         (False, True): (Outcome.DIFFERS, "a destination"),
         (False, False): (Outcome.SEEN, "not in the list"),
     }
-    for each in found.events():
-        if isinstance(each.event, IncomingCall):
-            number = each.event.dialled
+    for kept in found.events():
+        if isinstance(kept.event, IncomingCall):
+            number = kept.event.dialled
             yield parts[number in dialled, number in destinations]
 
 
@@ -115,55 +116,55 @@ def empty_answer(found: Evidence) -> Iterator[Sign]:
     kinds = (DialCompleted, SpeakCompleted, PlayCompleted)
     calls = (
         [
-            (each, then)
-            for each, then in _followed(call)
-            if isinstance(each.event, kinds) and each.reply == {}
+            (kept, then)
+            for kept, then in _followed(call)
+            if isinstance(kept.event, kinds) and kept.reply == {}
         ]
         for call in found.calls
     )
     after = list(chain.from_iterable(islice(filter(None, calls), LAST_CALLS)))
-    ends = Counter(_is_sudden_end(each, then) for each, then in after if then)
+    ends = Counter(_is_sudden_end(kept, then) for kept, then in after if then)
     is_sign = ends[True] >= max(ends[False], MIN_SUDDEN_ENDS)
-    for each, then in after:
+    for kept, then in after:
         if then is None:
-            yield Outcome.SEEN, f"{each.event.name}, then nothing"
+            yield Outcome.SEEN, f"{kept.event.name}, then nothing"
             continue
         outcome = Outcome.AS_ASSUMED
-        if _is_sudden_end(each, then):
+        if _is_sudden_end(kept, then):
             outcome = Outcome.DIFFERS if is_sign else Outcome.SEEN
-        what = f"{word(then.event.name)} {_distance(_seconds(each, then))}"
-        yield outcome, f"{each.event.name}, then {what}"
+        what = f"{word(then.event.name)} {_distance(_seconds(kept, then))}"
+        yield outcome, f"{kept.event.name}, then {what}"
 
 
-def _is_sudden_end(each: StoredEvent, then: StoredEvent) -> bool:
+def _is_sudden_end(kept: StoredEvent, then: StoredEvent) -> bool:
     is_end = isinstance(then.event, CallCompleted | CallLegCompleted)
-    return is_end and _seconds(each, then) <= SUSPICIOUS_S
+    return is_end and _seconds(kept, then) <= SUSPICIOUS_S
 
 
 def dial_is_reported(found: Evidence) -> Iterator[Sign]:
     """Tell whether `dial_completed` came for each dial that connected two people."""
     connected = [call for call in found.calls if call.is_answered and call.is_dialled]
     came = [
-        any(isinstance(each.event, DialCompleted) for each in call.events) for call in connected
+        any(isinstance(kept.event, DialCompleted) for kept in call.events) for call in connected
     ]
     missing = Outcome.SEEN if any(came) else Outcome.DIFFERS
-    for each in came:
-        yield (Outcome.AS_ASSUMED, "it came") if each else (missing, "connected without it")
+    for is_reported in came:
+        yield (Outcome.AS_ASSUMED, "it came") if is_reported else (missing, "connected without it")
 
 
 def statuses(found: Evidence) -> Iterator[Sign]:
     """Tell the status of each dial."""
-    for each in found.events():
-        if isinstance(each.event, DialCompleted):
-            status = each.event.status
+    for kept in found.events():
+        if isinstance(kept.event, DialCompleted):
+            status = kept.event.status
             yield (Outcome.DIFFERS, "no status") if status is None else (Outcome.SEEN, word(status))
 
 
 def withheld(found: Evidence) -> Iterator[Sign]:
     """Tell how each caller without a number is written."""
-    for each in found.events():
-        if isinstance(each.event, IncomingCall):
-            data, caller = _data(each), each.event.caller
+    for kept in found.events():
+        if isinstance(kept.event, IncomingCall):
+            data, caller = _data(kept), kept.event.caller
             if name := _SPELT.get(str(data.get("from")).strip().removeprefix("+")):
                 yield Outcome.DIFFERS, f"digits that spell {name} on a keypad"
             elif isinstance(caller, NoNumber):
@@ -182,8 +183,8 @@ def leg_end(found: Evidence) -> Iterator[Sign]:
     for call in filter(lambda call: call.is_answered, found.calls):
         followed = [
             then
-            for each, then in _followed(call)
-            if isinstance(each.event, CallLegCompleted) and each.reply.get("method") == "hangup"
+            for kept, then in _followed(call)
+            if isinstance(kept.event, CallLegCompleted) and kept.reply.get("method") == "hangup"
         ]
         for then in followed:
             if then:
@@ -198,48 +199,43 @@ def digit_timeout(found: Evidence) -> Iterator[Sign]:
     """Tell how long TeleSign waited for each digit that nobody pressed."""
     for call in found.calls:
         for asked, then in _followed(call):
-            if _asks_for_digit(asked) and then and _says_no_digit(then):
+            if asks_for_digit(asked.reply) and then and _says_no_digit(then):
                 wait_s = _seconds(asked, then)
                 outcome = Outcome.DIFFERS if wait_s > MAX_WAIT_S else Outcome.AS_ASSUMED
                 yield outcome, f"no key, done {_distance(wait_s)}"
 
 
-def _asks_for_digit(each: StoredEvent) -> bool:
-    params = each.reply.get("params")
-    return isinstance(params, dict) and "collect_digits" in params
-
-
-def _says_no_digit(each: StoredEvent) -> bool:
-    return isinstance(each.event, SpeakCompleted) and not each.event.collected_digits
+def _says_no_digit(kept: StoredEvent) -> bool:
+    return isinstance(kept.event, SpeakCompleted) and not kept.event.collected_digits
 
 
 def layout(found: Evidence) -> Iterator[Sign]:
     """Tell which legs each `call_completed` of a connected call has."""
     for call in filter(lambda call: call.is_answered, found.calls):
-        for each in call.events:
-            if isinstance(each.event, CallCompleted) and each.body:
-                legs = ", ".join(word(leg.direction or "unknown") for leg in each.event.legs)
+        for kept in call.events:
+            if isinstance(kept.event, CallCompleted) and kept.body:
+                legs = ", ".join(word(leg.direction or "unknown") for leg in kept.event.legs)
                 yield (Outcome.AS_ASSUMED, legs) if legs else (Outcome.DIFFERS, "no leg's times")
 
 
 def repeats(found: Evidence) -> Iterator[Sign]:
     """Tell which events came again, byte for byte, and how long after the first time."""
-    for each in found.events():
-        if each.deliveries > 1:
-            apart_s = (each.last_seen - each.first_seen).total_seconds()
-            is_replay = isinstance(each.event, IncomingCall) and apart_s > REPEAT_WINDOW_S
+    for kept in found.events():
+        if kept.deliveries > 1:
+            apart_s = (kept.last_seen - kept.first_seen).total_seconds()
+            is_replay = isinstance(kept.event, IncomingCall) and apart_s > REPEAT_WINDOW_S
             outcome = Outcome.DIFFERS if is_replay else Outcome.SEEN
-            yield outcome, f"{word(each.event.name)}, {_distance(apart_s)}"
+            yield outcome, f"{word(kept.event.name)}, {_distance(apart_s)}"
 
 
 def news(found: Evidence) -> Iterator[Sign]:
     """Tell which events and members have come that this program does not know."""
-    for each in found.events():
-        name = word(each.event.name)
-        if isinstance(each.event, UnknownEvent):
+    for kept in found.events():
+        name = word(kept.event.name)
+        if isinstance(kept.event, UnknownEvent):
             yield Outcome.SEEN, f"the event {name}"
             continue
-        message = decoded(each.body)
+        message = decoded(kept.body)
         if not isinstance(message, dict):
             yield Outcome.SEEN, f"a member nested too deeply in {name}"
             continue
@@ -259,19 +255,20 @@ def _followed(call: Call) -> Iterator[tuple[StoredEvent, StoredEvent | None]]:
     return zip_longest(call.events, call.events[1:])
 
 
-def _data(each: StoredEvent) -> dict[str, Any]:
+def _data(kept: StoredEvent) -> dict[str, Any]:
     """Return the members of an event, as they came."""
-    message = decoded(each.body)
+    message = decoded(kept.body)
     return members_of(message) if isinstance(message, dict) else {}
 
 
-def _seconds(each: StoredEvent, then: StoredEvent) -> float:
-    return (then.first_seen - each.first_seen).total_seconds()
+def _seconds(kept: StoredEvent, then: StoredEvent) -> float:
+    return (then.first_seen - kept.first_seen).total_seconds()
 
 
 def _distance(distance_s: float) -> str:
     """Return a distance as one of a few, so that alike ones can be counted together."""
-    limit = next((each for each in (1, 5, 15, 60, REPEAT_WINDOW_S) if distance_s <= each), None)
+    limits = (1, 5, 15, 60, REPEAT_WINDOW_S)
+    limit = next((limit for limit in limits if distance_s <= limit), None)
     return f"within {limit} s" if limit else f"after more than {REPEAT_WINDOW_S} s"
 
 

@@ -47,7 +47,7 @@ class Answer:
 
 def check(found: Evidence) -> list[tuple[Question, Answer]]:
     """Return every question with what the log has shown of it."""
-    return [(each, answer(each, found)) for each in QUESTIONS]
+    return [(question, answer(question, found)) for question in QUESTIONS]
 
 
 def answer(question: Question, found: Evidence) -> Answer:

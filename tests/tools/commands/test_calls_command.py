@@ -140,16 +140,16 @@ REVEALING = [
 @pytest.fixture
 def revealing(log_url: str, clock: Clock) -> str:
     """The id of a call whose every text holds a number."""
-    bodies = [json.dumps({"reference_id": "revealing", **each}).encode() for each in REVEALING]
+    bodies = [json.dumps({"reference_id": "revealing", **event}).encode() for event in REVEALING]
     deliveries = [Delivery(events.parse(body), body, clock()) for body in bodies]
-    keep(log_url, [row_of(each, Decision(NoAction())) for each in deliveries])
+    keep(log_url, [row_of(delivery, Decision(NoAction())) for delivery in deliveries])
     return "revealing"
 
 
 def decoded(text: str) -> str:
     """Return the digits of a text, whatever is between them, and JSON's escapes undone."""
     text = re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), text)
-    return "".join(str(unicodedata.digit(each)) for each in text if each.isdigit())
+    return "".join(str(unicodedata.digit(char)) for char in text if char.isdigit())
 
 
 @pytest.mark.parametrize("form", ["", "--json", "--csv"])
@@ -495,8 +495,8 @@ def test_simulated_calls_are_shown_where_they_are_asked_for_and_marked(
     deliver(SIMULATED, "incoming_call")
     answer = ask("calls", "--json", *words.split())
     assert ids(answer) == found
-    assert [each["simulated"] for each in json.loads(answer.stdout)] == [
-        each == SIMULATED for each in found
+    assert [call["simulated"] for call in json.loads(answer.stdout)] == [
+        name == SIMULATED for name in found
     ]
 
 
@@ -508,7 +508,7 @@ def test_a_simulated_call_is_marked_in_every_form(deliver: Any, ask: Any) -> Non
     assert row["simulated"] == "true"
 
 
-ALIKE = ["0" * 20 + each for each in ("AAAA11112222", "BBBB11112222", "CCCC_%112222")]
+ALIKE = ["0" * 20 + end for end in ("AAAA11112222", "BBBB11112222", "CCCC_%112222")]
 
 
 @pytest.mark.parametrize(
@@ -527,8 +527,8 @@ ALIKE = ["0" * 20 + each for each in ("AAAA11112222", "BBBB11112222", "CCCC_%112
 def test_a_call_is_named_by_the_end_of_its_reference_id(
     deliver: Any, ask: Any, name: str, found: list[str], said: str
 ) -> None:
-    for each in (*ALIKE, "short"):
-        deliver(each, "incoming_call", "dial_completed_busy")
+    for call in (*ALIKE, "short"):
+        deliver(call, "incoming_call", "dial_completed_busy")
     answer = ask("calls", name, "--json")
     if found:
         assert (answer.returncode, ids(answer)) == (0, found)
@@ -647,7 +647,7 @@ def test_both_times_that_cannot_be_read_are_said(ask: Any) -> None:
     assert (answer.returncode, answer.stdout) == (2, "")
     first, *faults = answer.stderr.splitlines()
     assert first == "calls: fix these first:"
-    assert [each.partition(" wanted")[0] for each in faults] == ["  --since:", "  --until:"]
+    assert [fault.partition(" wanted")[0] for fault in faults] == ["  --since:", "  --until:"]
 
 
 @pytest.mark.parametrize(

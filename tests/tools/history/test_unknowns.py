@@ -259,7 +259,7 @@ CASES: list[tuple[Look, list[Call], Outcome, dict[str, int]]] = [
 def test_a_question_is_answered_from_the_calls(
     look: Look, calls: list[Call], outcome: Outcome, values: dict[str, int]
 ) -> None:
-    (question,) = [each for each in QUESTIONS if each.look is look]
+    (question,) = [question for question in QUESTIONS if question.look is look]
     answer = answer_to(question, found(*calls))
     assert (answer.outcome, answer.values) == (outcome, values)
     assert answer.events == sum(values.values())
@@ -289,8 +289,10 @@ def test_what_no_log_can_tell_is_said_with_how_to_find_out() -> None:
 
 def test_at_most_twelve_values_are_shown_and_all_are_counted() -> None:
     calls = [[event("dial_completed", status=f"s{n}")] for n in range(30)]
-    answers = [answer for each, answer in check(found(*calls)) if each.look is signs.statuses]
-    assert [(each.events, len(each.values)) for each in answers] == [(30, 12)]
+    answers = [
+        answer for question, answer in check(found(*calls)) if question.look is signs.statuses
+    ]
+    assert [(answer.events, len(answer.values)) for answer in answers] == [(30, 12)]
 
 
 texts = st.one_of(

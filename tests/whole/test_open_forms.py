@@ -36,7 +36,8 @@ FORMS: list[tuple[dict[str, Any], Any, tuple[str, str | None, str | None]]] = [
     ({"event": "incoming_call", "data": None}, facts.HANGUP, REFUSED),
     ({"event": "incoming_call"}, facts.HANGUP, REFUSED),
     ({"event": "incoming_call", "data": {}, **NUMBERS}, facts.HANGUP, REFUSED),
-    ({"event": "incoming_call", "data": "x", **NUMBERS}, facts.DIAL, ("in progress", None, "...0123")),
+    ({"event": "incoming_call", "data": "x", **NUMBERS}, facts.DIAL,
+        ("in progress", None, "...0123")),
     ({"event": "dial_completed", "status": "busy"}, facts.HANGUP, LIVE),
 ]  # fmt: skip
 

@@ -162,7 +162,7 @@ def test_talk_counts_for_a_connected_call_alone() -> None:
 
 
 def test_the_id_that_was_sent_with_the_dial_is_in_the_record() -> None:
-    dial = {"method": "dial", "params": facts.DIAL["params"] | {"external_id": "order-1234"}}
+    dial = {"method": "dial", "params": DIAL["params"] | {"external_id": "order-1234"}}
     assert fold([received("incoming_call", 0, dial), END]).external_id == "order-1234"
 
 

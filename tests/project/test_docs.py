@@ -274,7 +274,8 @@ def test_every_command_line_of_the_app_runs(tmp_path: Path) -> None:
     assert {word for line in lines for word in line} >= set(commands())
     for line in lines:
         if line[0] not in {"session", "inspect"}:  # another server, or no end; see their tests
-            ended = run(tmp_path, ROOT / "app.py", *line, **pool)
+            asks = ["--yes"] if line[0] == "forget" else []
+            ended = run(tmp_path, ROOT / "app.py", *line, *asks, **pool)
             assert ended.returncode == 0, (line, ended.stderr)
 
 

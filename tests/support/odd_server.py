@@ -22,7 +22,7 @@ class EarlyLog(CallLog):
         job = Job(delivery, decide)
         with self._lock:
             known = self._memory.state(job.reference_id)
-            self._line.add(job)
+            self._line.put(job)
             self._wake.put(None)
         return known, decide(known)
 

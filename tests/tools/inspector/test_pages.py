@@ -29,6 +29,8 @@ DIAL = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
 TOLD = "2026-03-15 06:48:22"  # when TeleSign says that the call was created
 ODD_ID = "a/b//../?c=d&e#f<b>\"'%41 +~"
 
+REFUSED = ["...0123", "...0177", "", "", ""]
+
 
 @pytest.fixture
 def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
@@ -120,7 +122,15 @@ def test_calls_in_progress_are_listed_first_then_those_that_began_last_and_the_p
     assert table(page) == [
         ["2026-11-24 12:00:12", "...0123", "...0100", "...0111", "0:01", "", "in progress"],
         ["2026-11-24 12:00:08", "", "", "", "", "", "in progress"],
-        ["2026-11-24 12:00:06", "...0123", "...0177", "", "", "", "in progress"],
+        [
+            "2026-11-24 12:00:06",
+            "...0123",
+            "...0177",
+            "",
+            "",
+            "",
+            "in progress, refused: not_listed",
+        ],
         ["2026-11-23 12:00:04", "...0123", "...0100", "...0111", "", "", "end unknown"],
         [TOLD, "...0123", "...0100", "...0111", "0:01", "0:04", "connected simulated"],
         [TOLD, "", "", "...0111", "0:02", "0:04", "connected"],

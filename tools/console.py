@@ -151,14 +151,6 @@ def _pieces(text: str, most: int) -> Iterator[str]:
             yield from chop_cells(part, most)
 
 
-def say(text: str) -> None:
-    """Print a line to standard error; on a terminal on as many as it takes."""
-    out = terminal(sys.stderr)
-    if not out.is_terminal:
-        out.width = sys.maxsize  # for a program, one fault a line
-    print_wrapped(out, text)
-
-
 def print_ladder(console: Console, steps: Iterable[Step]) -> None:
     """Draw a call from top to bottom, a lifeline for each party."""
     shows_lines = console.encoding.startswith("utf")

@@ -11,16 +11,16 @@ from typing import Any
 
 from rich.console import Console
 
-from call_log.store import StoreError
 from config import ConfigError
 from events import CallLeg
 from records import CallRecord, StoredEvent
-from tools import console
+from tools import console, outcome
 from tools.history import conditions, stored, times
 from tools.history.conditions import Condition
 from tools.history.fields import RECORD_FIELDS, View
 from tools.history.steps import arrows, became
 from tools.history.stored import StoredCalls
+from tools.outcome import CommandError
 
 _DEFAULT_LAST = 50
 _MIN_ENDING = 6
@@ -33,27 +33,19 @@ _HEADERS = ("id ends", "caller", "dialled", "wait", "talk", "what became of it")
 _BEGINS_FORMULA = re.compile('(?<![^,;|"\\s])(?=[-=+@\uff0d\uff1d\uff0b\uff20])')
 
 
-class _NotFoundError(Exception):
-    """No call, or more than one, is named; the message says so."""
-
-
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Print one call or the last ones, as a table, JSON or CSV; return the exit status.
 
-    Raises `ConfigError` for what cannot be looked for.
+    Raises `ConfigError` for what cannot be looked for, `CommandError` for a call that is not there.
     """
     settings = stored.settings_of(options.config)
     wanted = _wanted(options, now)
     view = View(full=options.full, zone=times.zone_of(options))
-    try:
-        with stored.reading(settings) as log:
-            if options.reference_id is not None:
-                _show_call(*_find(log, options.reference_id, now), options, view)
-            else:
-                _show_last(log, wanted, options, view, now)
-    except (StoreError, _NotFoundError) as error:
-        console.say(f"calls: {error}")
-        return 1
+    with stored.reading(settings) as log:
+        if options.reference_id is not None:
+            _show_call(*_find(log, options.reference_id, now), options, view)
+        else:
+            _show_last(log, wanted, options, view, now)
     return 0
 
 
@@ -83,7 +75,7 @@ def _wanted(options: argparse.Namespace, now: datetime) -> Condition:
 def _find(log: StoredCalls, name: str, now: datetime) -> tuple[CallRecord, Sequence[StoredEvent]]:
     """Return the call with this reference id, or with the only one that ends like this.
 
-    Raises `_NotFoundError`.
+    Raises `CommandError`.
     """
     if found := log.call(name, now):
         return found
@@ -93,11 +85,11 @@ def _find(log: StoredCalls, name: str, now: datetime) -> tuple[CallRecord, Seque
     if len(alike) > 1:
         more = "give more of the reference id"
         count = log.count(conditions.id_ends_in(name), now)
-        raise _NotFoundError(f"{count:,} calls in the log end in {name!r}: {more}")
+        raise CommandError("several_calls", f"{count:,} calls in the log end in {name!r}: {more}")
     if alike and (found := log.call(alike[0].reference_id, now)):
         return found
     wanted = f"the reference id of a call in the log, or its last {_MIN_ENDING} or more characters"
-    raise _NotFoundError(f"wanted {wanted}, got {name!r}")
+    raise CommandError("no_call", f"wanted {wanted}, got {name!r}")
 
 
 def _show_last(
@@ -117,7 +109,7 @@ def _show_last(
     if more:
         count = log.count(wanted, now)
         hint = f"{count:,} calls pass, the last {limit:,} are shown; a larger --last shows more"
-        console.say(f"calls: {hint}")
+        outcome.say(f"calls: {hint}")
 
 
 def _write_csv(records: Iterable[CallRecord], view: View) -> None:
@@ -148,10 +140,10 @@ def print_table(out: Console, records: Sequence[CallRecord], view: View, now: da
 
 
 def _row(record: CallRecord, when: str, view: View) -> tuple[str, ...]:
-    outcome = became(record, view)
+    end = became(record, view)
     if record.destination is not None:
-        outcome += f": {view.cell('destination', record.destination)}"
-        outcome += f" saw {record.masking_id}" if record.masking_id else ""
+        end += f": {view.cell('destination', record.destination)}"
+        end += f" saw {record.masking_id}" if record.masking_id else ""
     return (
         view.at(record.began).strftime(when),
         console.printable(record.reference_id[-_SHOWN_ENDING:]) + "*" * record.is_simulated,
@@ -159,7 +151,7 @@ def _row(record: CallRecord, when: str, view: View) -> tuple[str, ...]:
         view.cell("dialled", record.dialled) or "",
         times.in_minutes(record.wait_s),
         times.in_minutes(record.talk_s),
-        console.printable(outcome),
+        console.printable(end),
     )
 
 

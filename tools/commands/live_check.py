@@ -9,7 +9,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from call_log.store import StoreError
 from tools import console
 from tools.history import conditions, stored, unknowns
 from tools.history.signs import Call, Evidence, Outcome
@@ -23,15 +22,11 @@ Answered = list[tuple[Question, Answer]]
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Print every question with its answer; return 1 for a `look at this`, or without a log."""
     settings, allow_list = stored.settings_and_list(options.config)
-    try:
-        with stored.reading(settings) as log:
-            newest = log.records(~conditions.SIMULATED, now, unknowns.MAX_CALLS)
-            records = {record.reference_id: record for record in newest}
-            kept = log.events_of(records)
-            calls = [Call(records[events[0].event.reference_id], events) for events in kept]
-    except StoreError as error:
-        console.say(f"live-check: {error}")
-        return 1
+    with stored.reading(settings) as log:
+        newest = log.records(~conditions.SIMULATED, now, unknowns.MAX_CALLS)
+        records = {record.reference_id: record for record in newest}
+        kept = log.events_of(records)
+        calls = [Call(records[events[0].event.reference_id], events) for events in kept]
     answered = unknowns.check(Evidence(calls, allow_list))
     counts = {
         "calls": len(calls),

@@ -13,7 +13,6 @@ from typing import Any
 
 from rich.console import Console
 
-from call_log.store import StoreError
 from config import ConfigError
 from tools import console
 from tools.history import stored, times
@@ -33,18 +32,14 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if since is None or since >= until:
         raise ConfigError([f"--since: wanted a time before now, got {options.since!r}"])
     view = View(zone=times.zone_of(options))
-    try:
-        with stored.reading(settings) as log:
-            found = report(
-                log.outcomes(since, until, now),
-                until=until,
-                with_simulated=options.simulated,
-                day_of=lambda time: view.at(time).date(),
-            )
-            last = log.last_event(with_simulated=options.simulated)
-    except StoreError as error:
-        console.say(f"report: {error}")
-        return 1
+    with stored.reading(settings) as log:
+        found = report(
+            log.outcomes(since, until, now),
+            until=until,
+            with_simulated=options.simulated,
+            day_of=lambda time: view.at(time).date(),
+        )
+        last = log.last_event(with_simulated=options.simulated)
     moments = {"since": since, "until": until, "last_event": last}
     if options.json:
         shown = {name: view.cell(name, moment) for name, moment in moments.items()}

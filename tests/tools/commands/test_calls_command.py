@@ -533,8 +533,8 @@ def test_a_call_is_named_by_the_end_of_its_reference_id(
     if found:
         assert (answer.returncode, ids(answer)) == (0, found)
     else:
-        assert (answer.returncode, answer.stdout) == (1, "")
-        assert answer.stderr.endswith(f"{said}\n")
+        assert (answer.returncode, answer.stderr) == (1, "")
+        assert json.loads(answer.stdout)["message"].endswith(said)
 
 
 def test_telesigns_own_status_and_the_wait_are_in_every_form(deliver: Any, ask: Any) -> None:
@@ -727,3 +727,23 @@ def test_a_log_of_an_older_version_is_read_in_full(
     assert [call["reference_id"] for call in own["last"]] == ["refused", "busy", "answered"]
     assert (own["refusals"], others["last"]) == ({"not_listed": 1}, [])
     assert json.loads(ask("live-check", "--json").stdout)["calls"] == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "error"),
+    [
+        (["nowhere"], 1, "no_call"),
+        (["11112222"], 1, "several_calls"),
+        ([""], 2, "faults"),
+        (["--since", "soon"], 2, "faults"),
+    ],
+)
+def test_an_error_is_json_where_json_was_asked_for(
+    deliver: Any, ask: Any, words: list[str], status: int, error: str
+) -> None:
+    for call in ALIKE:
+        deliver(call, "incoming_call")
+    answer = ask("calls", "--json", *words)
+    assert (answer.returncode, answer.stderr) == (status, "")
+    found = json.loads(answer.stdout)
+    assert (list(found), found["error"]) == (["error", "message"], error)

@@ -49,7 +49,6 @@ class NoNumber:
     digits: str = ""
 
     WITHHELD: ClassVar["NoNumber"]
-    BAD: ClassVar["NoNumber"]
 
     def holds_any(self, numbers: Container[str]) -> bool:
         """Whether the digits contain one of these numbers, wherever it begins."""
@@ -61,7 +60,6 @@ class NoNumber:
 
 
 NoNumber.WITHHELD = NoNumber("withheld")
-NoNumber.BAD = NoNumber("bad")
 
 
 def parse(text: str) -> PhoneNumber:
@@ -71,11 +69,8 @@ def parse(text: str) -> PhoneNumber:
     number. Raises `PhoneError` for anything else: also for the digits of other scripts, a leading
     zero, which no country code has, an extension, a `(0)` or the `.0` of a spreadsheet.
     """
-    if _FORM.fullmatch(text):  # nearly always, and fast
-        return PhoneNumber(text)
     text = text.strip()
-    digits = text.removeprefix("+")
-    if _FORM.fullmatch(digits):
+    if _FORM.fullmatch(digits := text.removeprefix("+")):
         return PhoneNumber(digits)
     number = PhoneNumber(re.sub("[^0-9]", "", text))
     is_grouped = _GROUPED.fullmatch(text) and not _DECIMALS.fullmatch(text)
@@ -101,11 +96,6 @@ def is_valid(number: PhoneNumber) -> bool:
     return found is not None and phonenumbers.is_valid_number(found)
 
 
-def lacks_north_american_1(number: PhoneNumber) -> bool:
-    """Whether these are ten digits that a 1 in front makes a valid North American number."""
-    return len(number) == _NATIONAL_DIGITS and is_valid(PhoneNumber(f"1{number}"))
-
-
 @lru_cache(maxsize=4096)  # takes 20 µs, and the same people call again
 def by_plan(number: PhoneNumber) -> "phonenumbers.PhoneNumber | None":
     """Split a number by the numbering plans; `None` if they would change any of its digits."""
@@ -129,17 +119,17 @@ def read(value: object, *, home_country_code: str = "") -> PhoneNumber | NoNumbe
     if value is None:
         return NoNumber.WITHHELD
     if not isinstance(value, str):
-        return _unreadable(str(value), home_country_code)
-    if home_country_code and (number := _at_home(value.strip(), home_country_code)):
+        return _keep_digits(str(value), home_country_code)
+    if home_country_code and (number := _read_at_home(value.strip(), home_country_code)):
         return number
     try:
         return parse(value)
     except PhoneError:
         has_digits = any(character.isdigit() for character in value)
-        return _unreadable(value, home_country_code) if has_digits else NoNumber.WITHHELD
+        return _keep_digits(value, home_country_code) if has_digits else NoNumber.WITHHELD
 
 
-def _unreadable(text: str, home_country_code: str) -> NoNumber:
+def _keep_digits(text: str, home_country_code: str) -> NoNumber:
     """Return a bad number with its digits, after the home country code.
 
     Leading zeros are left out, but not of a country whose own numbers begin with one.
@@ -159,7 +149,7 @@ def _trunk_prefix(country_code: str) -> str:
     return phonenumbers.ndd_prefix_for_region(region, strip_non_digits=True) or ""
 
 
-def _at_home(text: str, country_code: str) -> PhoneNumber | None:
+def _read_at_home(text: str, country_code: str) -> PhoneNumber | None:
     """Return the number that a text means at home; `None` if that is none, or not clear.
 
     At home a number is written with a trunk zero or `00` in front, or as ten digits.
@@ -186,7 +176,7 @@ def _readings(digits: str, country_code: str) -> set[PhoneNumber]:
         number = phonenumbers.parse(digits, region)
         form = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
         readings.add(form.removeprefix("+"))
-    return {PhoneNumber(each) for each in readings if is_number(each)}
+    return {PhoneNumber(digits) for digits in readings if is_number(digits)}
 
 
 def is_number(value: object) -> bool:
@@ -213,4 +203,4 @@ def mask_digits(text: str) -> str:
     if len(digits) < _MIN_DIGITS:
         return text
     hidden = set(digits[:-_SHOWN_DIGITS])
-    return "".join("*" if place in hidden else each for place, each in enumerate(text))
+    return "".join("*" if place in hidden else text[place] for place in range(len(text)))

@@ -422,13 +422,3 @@ def test_a_number_of_ours_is_found_behind_many_other_digits() -> None:
     found = phone.read(f"sip:{'9' * 30}12025550199@example.com")
     assert isinstance(found, NoNumber)
     assert found.holds_any({"12025550199"})
-
-
-@pytest.mark.parametrize(
-    ("number", "lacks_it"),
-    [("2025550133", True), ("12025550133", False), ("202555013", False), ("4930123456", False)],
-)
-def test_ten_digits_lack_a_1_if_it_makes_them_a_north_american_number(
-    number: str, lacks_it: bool
-) -> None:
-    assert phone.lacks_north_american_1(phone.parse(number)) is lacks_it

@@ -9,11 +9,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-import phone
 from phone import PhoneNumber
 from routing import AllowList, Reason, Route
 from tools.history import conditions, times
 from tools.history.conditions import Condition
+from tools.list_advice.lint import lacks_north_american_1
 
 _SAME_END = 7
 _MAX_VALUES = 30_000  # databases limit the values of a statement
@@ -120,7 +120,7 @@ def _distance(found: Nearest) -> tuple[bool, bool, bool]:
 def _likeness(one: PhoneNumber, other: PhoneNumber) -> Likeness | None:
     if one == other:
         return Likeness.SAME
-    if other == f"1{one}" and phone.lacks_north_american_1(one):
+    if other == f"1{one}" and lacks_north_american_1(one):
         return Likeness.LACKS_1
     if one[-_SAME_END:] == other[-_SAME_END:]:
         return Likeness.SAME_END

@@ -12,7 +12,7 @@ from functools import partial
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from phone import PhoneNumber, by_plan, is_possible, lacks_north_american_1
+from phone import PhoneNumber, by_plan, is_possible, is_valid
 from routing import AllowList, Route
 from tools.list_advice.countries import UNKNOWN, country
 from tools.list_advice.redacted import shown
@@ -62,6 +62,11 @@ def _number_warnings(column: str, number: PhoneNumber, show: _Show) -> Iterator[
         text = f"{column}: as written, {show(number)} is a number in {country(number)}; if it is"
         also = ', and set home_country_code = "1" if it arrives without the 1'
         yield f"{text} North American, write a 1 in front{also if column == 'from' else ''}"
+
+
+def lacks_north_american_1(number: PhoneNumber) -> bool:
+    """Whether these are ten digits that a 1 in front makes a valid North American number."""
+    return len(number) == 10 and is_valid(PhoneNumber(f"1{number}"))
 
 
 def _never_connects(

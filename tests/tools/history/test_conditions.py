@@ -29,7 +29,7 @@ NUMBERS = [
     PhoneNumber("442079460123"),
     PhoneNumber("5550123"),
     NoNumber.WITHHELD,
-    NoNumber.BAD,
+    NoNumber("bad"),
     NoNumber("bad", facts.CALLER),
     NoNumber("bad", "0123"),
     None,

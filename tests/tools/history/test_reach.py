@@ -126,7 +126,7 @@ RECEIVED = record_with(dialled=facts.DIALLED, caller=facts.DRIVER, destination=f
 TO_THEIR_ROW = record_with(dialled=facts.PAIR_NUMBER, caller=NoNumber.WITHHELD)
 OF_OTHERS = record_with(dialled=facts.DIALLED, caller=facts.STRANGER)
 SHOWS_IT = record_with(dialled=facts.DIALLED, masking_id=facts.PAIR_NUMBER)
-CALLS = [MADE, RECEIVED, TO_THEIR_ROW, OF_OTHERS, SHOWS_IT, record_with(dialled=NoNumber.BAD)]
+CALLS = [MADE, RECEIVED, TO_THEIR_ROW, OF_OTHERS, SHOWS_IT, record_with(dialled=NoNumber("bad"))]
 
 
 def test_a_persons_own_calls_are_apart_from_the_others_to_their_virtual_numbers() -> None:

@@ -5,6 +5,7 @@ import pytest
 from helpers import START, read_list
 from phonenumbers import PhoneNumberType
 
+import phone
 from tools.list_advice import lint
 
 
@@ -102,3 +103,13 @@ def test_a_row_for_one_of_our_own_numbers_never_connects() -> None:
         ["from: 12025550102 is one of your own numbers, so this row would loop"],
         [],
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "lacks_it"),
+    [("2025550133", True), ("12025550133", False), ("202555013", False), ("4930123456", False)],
+)
+def test_ten_digits_lack_a_1_if_it_makes_them_a_north_american_number(
+    number: str, lacks_it: bool
+) -> None:
+    assert lint.lacks_north_american_1(phone.parse(number)) is lacks_it

@@ -10,14 +10,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from commands import Command, Wire, asks_for_digit, is_dial
-from events import (
-    CallCompleted,
-    DialCompleted,
-    Event,
-    IncomingCall,
-    PlayCompleted,
-    SpeakCompleted,
-)
+from events import CallCompleted, DialCompleted, Event, IncomingCall, SpeakCompleted
 
 ANY_DIGIT, NO_DIGIT = "any", "none"
 
@@ -104,7 +97,7 @@ class CallState:
                 return replace(self, answered=True, asked=self.asked | {asked})
             case DialCompleted(status=str()):
                 return replace(self, failed=True)
-            case SpeakCompleted(collected_digits=digits) | PlayCompleted(collected_digits=digits):
+            case SpeakCompleted(collected_digits=digits):
                 return replace(self, spoken=True, collected=self.collected or digits)
             case CallCompleted():
                 return replace(self, completed=True)
@@ -131,24 +124,18 @@ class Delivery:
     received: Timestamp
 
 
-class Answer(Protocol):
-    """What is decided on an event."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is decided on an event, as far as it is kept.
 
-    @property
-    def command(self) -> Command:
-        """What TeleSign is to do."""
+    `reason` is why a call is refused, `row_line` the line of the list's row that connects it and
+    `accept_digit` the digit that the command asks for.
+    """
 
-    @property
-    def reason(self) -> str | None:
-        """Why a call is refused, `None` if it is not."""
-
-    @property
-    def row_line(self) -> int | None:
-        """The line of the list's row by which a call is connected."""
-
-    @property
-    def accept_digit(self) -> str | None:
-        """The digit that the command asks for."""
+    command: Command
+    reason: str | None = None
+    row_line: int | None = None
+    accept_digit: str | None = None
 
 
 A = TypeVar("A", bound=Answer)

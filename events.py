@@ -11,18 +11,16 @@ guide "Set Up a Call with Number Masking"; TeleSign/voice_server_demo for what n
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, NoReturn, TypeGuard
+from functools import partial
+from typing import Any, ClassVar
 
 import phone
 from phone import NoNumber, PhoneNumber
 
-_EVENT_NAME = re.compile(r"[ -~]{1,64}")
-_REFERENCE_ID = re.compile(r"[ -~]{1,128}")
 _UNCLEAN = re.compile("[\0\ud800-\udfff]")
-_BOM = b"\xef\xbb\xbf"
 _MAX_NUMBER_LENGTH = 100
 _MAX_SHAPE_LENGTH = 400
 _MAX_SHAPE_DEPTH = 3
@@ -35,6 +33,9 @@ _TYPES = {
     list: "list",
 }
 _TIMES = ("created_on_utc", "answered_on_utc", "ended_on_utc")
+_RECORDING = "audio_recording_file_name"
+
+_Reader = Callable[[object], PhoneNumber | NoNumber]
 
 
 class EventError(Exception):
@@ -45,9 +46,7 @@ class EventError(Exception):
 
     def __init__(self, word: str, cause: str) -> None:
         super().__init__(cause)
-        self.word = word
-        self.cause = cause
-        self.shape = ""
+        self.word, self.cause, self.shape = word, cause, ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +92,8 @@ class SpeakCompleted:
 
 
 @dataclass(frozen=True, slots=True)
-class PlayCompleted:
+class PlayCompleted(SpeakCompleted):
     """Audio was played to its end; read like `speak_completed`. Source: the guide (name only)."""
-
-    reference_id: str
-    collected_digits: str
 
     name: ClassVar = "play_completed"
 
@@ -151,15 +147,8 @@ class UnknownEvent:
     name: str
 
 
-Event = (
-    IncomingCall
-    | DialCompleted
-    | SpeakCompleted
-    | PlayCompleted
-    | CallLegCompleted
-    | CallCompleted
-    | UnknownEvent
-)
+KnownEvent = IncomingCall | DialCompleted | SpeakCompleted | CallLegCompleted | CallCompleted
+Event = KnownEvent | UnknownEvent
 
 
 def parse(body: bytes, *, home_country_code: str = "") -> Event:
@@ -173,7 +162,7 @@ def parse(body: bytes, *, home_country_code: str = "") -> Event:
     """
     message = _load(body)
     try:
-        return _event(message, home_country_code)
+        return _read_event(message, partial(phone.read, home_country_code=home_country_code))
     except EventError as error:
         error.shape = json.dumps(_shape(message))[1:-1][:_MAX_SHAPE_LENGTH]  # in printable ASCII
         raise
@@ -185,15 +174,15 @@ def members_of(message: dict[str, object]) -> dict[str, object]:
     return data if isinstance(data, dict) else message
 
 
-def _event(message: object, home_country_code: str) -> Event:
-    name, reference_id, data = _envelope(message)
+def _read_event(message: object, read: _Reader) -> Event:
+    if not isinstance(message, dict):
+        raise EventError("bad_event", "wanted a JSON object")
+    name, reference_id = _word(message, "event", 64), _word(message, "reference_id", 128)
+    data = members_of(message)
     match name:
         case "incoming_call":
-            return IncomingCall(
-                reference_id,
-                dialled=phone.read(_member(data, "to"), home_country_code=home_country_code),
-                caller=phone.read(_member(data, "from"), home_country_code=home_country_code),
-            )
+            dialled, caller = read(_member(data, "to")), read(_member(data, "from"))
+            return IncomingCall(reference_id, dialled, caller)
         case "dial_completed":
             return DialCompleted(reference_id, _text(data, "status"))
         case "speak_completed":
@@ -203,23 +192,17 @@ def _event(message: object, home_country_code: str) -> Event:
         case "call_leg_completed":
             return CallLegCompleted(reference_id)
         case "call_completed":
-            found = (each for each in _objects(message) if not each.keys().isdisjoint(_TIMES))
-            legs = tuple(_leg(each, home_country_code) for each in found)
-            return CallCompleted(reference_id, legs)
+            return CallCompleted(reference_id, tuple(_find_legs(message, read)))
         case _:
             return UnknownEvent(reference_id, name)
 
 
-def _envelope(message: object) -> tuple[str, str, dict[str, object]]:
-    """Return a message's event name and reference id, both checked, and its members."""
-    if not isinstance(message, dict):
-        raise EventError("bad_event", "wanted a JSON object")
-    name, reference_id = _member(message, "event"), _member(message, "reference_id")
-    if not (isinstance(name, str) and _EVENT_NAME.fullmatch(name)):
-        raise EventError("bad_event", "event: wanted 1 to 64 printable ASCII characters")
-    if not (isinstance(reference_id, str) and _REFERENCE_ID.fullmatch(reference_id)):
-        raise EventError("bad_event", "reference_id: wanted 1 to 128 printable ASCII characters")
-    return name, reference_id, members_of(message)
+def _word(message: dict[str, object], name: str, longest: int) -> str:
+    """Return a member without which a message is no event."""
+    word = _text(message, name) or ""
+    if not (word.isascii() and word.isprintable() and 1 <= len(word) <= longest):
+        raise EventError("bad_event", f"{name}: wanted 1 to {longest} printable ASCII characters")
+    return word
 
 
 def _shape(value: object, depth: int = _MAX_SHAPE_DEPTH) -> str:
@@ -248,40 +231,33 @@ def _text(members: dict[str, object], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _leg(members: dict[str, object], home_country_code: str) -> CallLeg:
-    created, answered, ended = (_time(_member(members, name)) for name in _TIMES)
-    duration = members.get("duration")
-    return CallLeg(
-        _text(members, "direction"),
-        from_number=phone.read(_member(members, "from"), home_country_code=home_country_code),
-        to_number=phone.read(_member(members, "to"), home_country_code=home_country_code),
-        created=created,
-        answered=answered,
-        ended=ended,
-        duration_s=duration if _is_duration(duration) else None,
-        recording=_text(members, "audio_recording_file_name"),
-    )
-
-
-def _is_duration(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def _objects(message: object) -> Iterator[dict[str, object]]:
-    """Yield every object in a message, from the outside in.
+def _find_legs(message: object, read: _Reader) -> Iterator[CallLeg]:
+    """Yield every object in a message that has one of a leg's times, from the outside in.
 
     Without recursion, so that no depth which the JSON decoder reads is too deep here.
     """
     found = [message]
-    for each in found:
-        if isinstance(each, dict):
-            yield each
-            found += each.values()
-        elif isinstance(each, list):
-            found += each
+    for value in found:
+        if isinstance(value, dict):
+            if not value.keys().isdisjoint(_TIMES):
+                yield _read_leg(value, read)
+            found += value.values()
+        elif isinstance(value, list):
+            found += value
 
 
-def _time(value: object) -> datetime | None:
+def _read_leg(members: dict[str, object], read: _Reader) -> CallLeg:
+    created, answered, ended = (_read_time(_member(members, name)) for name in _TIMES)
+    from_number, to_number = read(_member(members, "from")), read(_member(members, "to"))
+    direction, recording = _text(members, "direction"), _text(members, _RECORDING)
+    duration: Any = members.get("duration")
+    duration_s = duration if type(duration) in (int, float) and duration >= 0 else None
+    return CallLeg(
+        direction, from_number, to_number, created, answered, ended, duration_s, recording
+    )
+
+
+def _read_time(value: object) -> datetime | None:
     """Return a time in UTC; one without a zone is UTC, as the members' names say."""
     try:
         time = datetime.fromisoformat(value)  # type: ignore[arg-type]
@@ -292,14 +268,12 @@ def _time(value: object) -> datetime | None:
 
 def _load(body: bytes) -> Any:
     """Decode strict JSON: what two parsers could read differently is refused."""
-    if body.startswith(_BOM):
+    if body.startswith(b"\xef\xbb\xbf"):
         raise EventError("bad_text", "wanted UTF-8 without a byte order mark")
     try:
-        text = body.decode("utf-8")
+        return _DECODER.decode(body.decode())
     except UnicodeDecodeError:
         raise EventError("bad_text", "wanted UTF-8") from None
-    try:
-        return _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise EventError("bad_json", "wanted strict JSON") from None
 
@@ -311,26 +285,16 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > _MAX_NUMBER_LENGTH:
-        raise ValueError("a number too long")
-    return int(digits)
-
-
-def _decimal(digits: str) -> float:
-    number = float(digits)
-    if len(digits) > _MAX_NUMBER_LENGTH or math.isinf(number):
-        raise ValueError("a number too long or too large")
+def _number(digits: str, kind: type[int | float] = float) -> float:
+    """Return a number; `NaN` and `Infinity`, which are not JSON, come here too."""
+    if len(digits) > _MAX_NUMBER_LENGTH or not math.isfinite(number := kind(digits)):
+        raise ValueError("a number that is too long, too large or none")
     return number
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
 
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object,
-    parse_int=_integer,
-    parse_float=_decimal,
-    parse_constant=_no_constant,
+    parse_int=partial(_number, kind=int),
+    parse_float=_number,
+    parse_constant=_number,
 )

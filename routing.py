@@ -13,20 +13,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import calls
-from calls import CallState, Timestamp
-from commands import Command, Dial, Hangup, NoAction, Prompts
-from events import (
-    CallLegCompleted,
-    DialCompleted,
-    Event,
-    IncomingCall,
-    PlayCompleted,
-    SpeakCompleted,
-)
+from calls import Answer, CallState, Timestamp
+from commands import Dial, Hangup, NoAction, Prompts
+from events import CallLegCompleted, DialCompleted, Event, IncomingCall, SpeakCompleted
 from phone import NoNumber, PhoneNumber, redact
 
 REPEAT_WINDOW_S = 120
 """For this long a repeated `incoming_call` is a delivery tried again; later it is a replay."""
+
+_MASKING_ID = "also a masking ID: a person's real number would be shown to others"
+_VIRTUAL_NUMBER = "a virtual number: the call would loop"
 
 
 class Reason(StrEnum):
@@ -134,22 +130,18 @@ class AllowList:
             row = _row(route)
             first = self._rows.setdefault((route.dialled, route.caller), row)
             if first is not row:
-                wanted = "to, from: wanted each pair only once"
-                faults.append(
-                    RowFault(route.line, f"{wanted}, got the same as in line {first[-1]}")
-                )
+                wanted = "wanted each pair only once"
+                message = f"to, from: {wanted}, got the same as in line {first[-1]}"
+                faults.append(RowFault(route.line, message))
         self._listed = {dialled for dialled, _ in self._rows}
-        masking_ids = set() if default_masking_id is None else {default_masking_id}
-        own_numbers = set(masking_ids)
-        for (dialled, _), (destination, masking_id, *_) in self._rows.items():
-            masking_ids.add(masking_id)
-            own_numbers.add(masking_id)
-            if dialled != destination:
-                own_numbers.add(dialled)
+        masking_ids = {masking_id for _, masking_id, *_ in self._rows.values()}
+        if default_masking_id is not None:
+            masking_ids.add(default_masking_id)
+        virtual = (key[0] for key, row in self._rows.items() if key[0] != row[0])
+        self.own_numbers: Set[PhoneNumber] = masking_ids.union(virtual)
         faults += _conflicts(self._rows, masking_ids)
         if faults:
             raise AllowListError(faults)
-        self.own_numbers: Set[PhoneNumber] = own_numbers
 
     def __iter__(self) -> Iterator[Route]:
         return map(_route, self._rows.keys(), self._rows.values())
@@ -218,73 +210,54 @@ def _conflicts(rows: dict[_Key, _Row], masking_ids: Set[PhoneNumber]) -> Iterato
             wanted = f"wanted {redact(dialled)} itself, as in another row with this `to`"
             yield RowFault(line, f"destination: {wanted}, got {redact(destination)}")
         if is_virtual and destination in virtual:
-            got = f"got {redact(destination)}, which is a virtual number: the call would loop"
-            yield RowFault(line, f"destination: wanted a person's number, {got}")
+            yield _want_person(line, "destination", destination, _VIRTUAL_NUMBER)
         elif destination in masking_ids:
-            yield RowFault(line, _shown_to_others("destination", destination))
+            yield _want_person(line, "destination", destination, _MASKING_ID)
         if caller is not None and caller in masking_ids:
-            yield RowFault(line, _shown_to_others("from", caller))
+            yield _want_person(line, "from", caller, _MASKING_ID)
 
 
-def _shown_to_others(column: str, number: PhoneNumber) -> str:
-    return (
-        f"{column}: wanted a person's number, got {redact(number)}, which is also a masking ID:"
-        " a person's real number would be shown to others"
-    )
+def _want_person(line: int, column: str, number: PhoneNumber, what: str) -> RowFault:
+    got = f"got {redact(number)}, which is {what}"
+    return RowFault(line, f"{column}: wanted a person's number, {got}")
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A command; for a refusal also its reason, for a connection its route.
+class Decision(Answer):
+    """An answer with one of our reasons for a refusal, and for a connection its route."""
 
-    `accept_digit` is the one that the command asks for.
-    """
-
-    command: Command
     reason: Reason | None = None
     route: Route | None = None
-    accept_digit: str | None = None
-
-    @property
-    def row_line(self) -> int | None:
-        """The line of the list's row by which a call is connected."""
-        return self.route.line if self.route else None
 
 
-def decide(  # noqa: PLR0912 - a row of the table each
+def decide(
     event: Event, call: CallState, allow_list: AllowList, prompts: Prompts, now: Timestamp
 ) -> Decision:
-    """Answer an event, given the state of its call before it; every event has an answer."""
+    """Answer an event, given the state of its call before it; every event has an answer.
+
+    One that has no row here leaves the call as it is: a live call is never cut by a late or second
+    report, an event that TeleSign may add one day, or for want of a memory.
+    """
     match event:
         case IncomingCall() if call.incoming is None and not call.completed:
             return _connect_or_refuse(event, allow_list, prompts, now)
         case IncomingCall():
             return _repeat(event, call, _connect_or_refuse(event, allow_list, prompts, now), now)
 
-        case DialCompleted(status=None):
-            return Decision(NoAction())
-        case DialCompleted(status=calls.ANSWERED) if call.is_talking:  # they have been greeted
-            return Decision(NoAction())
-        case DialCompleted(status=calls.ANSWERED):
+        case DialCompleted(status=calls.ANSWERED) if not call.is_talking:  # not greeted yet
             return Decision(prompts.greeting, accept_digit=prompts.accept_digit)
-        case DialCompleted() if call.answered or call.completed:  # a late report
-            return Decision(NoAction())
-        case DialCompleted():
+        case DialCompleted(status=str()) if not (call.answered or call.completed):
             return Decision(prompts.unavailable)
 
-        case SpeakCompleted() | PlayCompleted() if call.was_refused or call.dial_failed:
+        case SpeakCompleted() if call.was_refused or call.dial_failed:
             return Decision(Hangup())
-        case SpeakCompleted() | PlayCompleted() if not call.accepts(event.collected_digits):
-            return Decision(Hangup())
-        case SpeakCompleted() | PlayCompleted():
-            return Decision(NoAction())
-
-        case CallLegCompleted() if call.dial_failed:  # a message may be playing
-            return Decision(NoAction())
-        case CallLegCompleted():
+        case SpeakCompleted() if not call.accepts(event.collected_digits):
             return Decision(Hangup())
 
-        case _:  # `call_completed`, and what TeleSign may add one day
+        case CallLegCompleted() if not call.dial_failed:  # else a message may be playing
+            return Decision(Hangup())
+
+        case _:
             return Decision(NoAction())
 
 
@@ -294,7 +267,7 @@ def _connect_or_refuse(
     found = allow_list.find(event.dialled, event.caller, now.utc)
     if isinstance(found, Reason):
         return Decision(prompts.refusal, reason=found)
-    return Decision(found.dial, route=found)
+    return Decision(found.dial, row_line=found.line, route=found)
 
 
 def _repeat(event: IncomingCall, call: CallState, today: Decision, now: Timestamp) -> Decision:

@@ -45,7 +45,7 @@ def test_every_caller_may_take_a_route_for_any_caller() -> None:
     assert (route.destination, route.masking_id) == (facts.DESTINATION, facts.MASKING_ID)
     assert route == find(facts.DIALLED, NoNumber.WITHHELD)
     assert route == find(facts.DIALLED, NoNumber("bad", facts.CALLER))
-    assert route == find(facts.DIALLED, NoNumber.BAD)
+    assert route == find(facts.DIALLED, NoNumber("bad"))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ REFUSING = read_list(facts.ALLOW_LIST, withheld_callers="refuse")
     [
         (facts.DIALLED, NoNumber.WITHHELD, Reason.CALLER_WITHHELD),
         (facts.DIALLED, phone.read("anonymous"), Reason.CALLER_WITHHELD),
-        (facts.DIALLED, NoNumber.BAD, Reason.BAD_NUMBER),
+        (facts.DIALLED, NoNumber("bad"), Reason.BAD_NUMBER),
         (facts.DIALLED, phone.read("sip:jo@example.com"), Reason.CALLER_WITHHELD),
         (facts.DIALLED, phone.read("sip:12025550188@example.com"), Reason.BAD_NUMBER),
         (facts.DIALLED, phone.read("12345"), Reason.BAD_NUMBER),
@@ -157,21 +157,21 @@ def test_a_pair_reaches_each_other_behind_one_number() -> None:
         (facts.PAIR_NUMBER, facts.STRANGER, Reason.CALLER_NOT_LISTED),
         (facts.PAIR_NUMBER, NoNumber.WITHHELD, Reason.CALLER_WITHHELD),
         (EXPIRED, facts.CALLER, Reason.EXPIRED),
-        (NoNumber.BAD, facts.CALLER, Reason.BAD_NUMBER),
+        (NoNumber("bad"), facts.CALLER, Reason.BAD_NUMBER),
         (NoNumber.WITHHELD, facts.CALLER, Reason.BAD_NUMBER),
-        (facts.PAIR_NUMBER, NoNumber.BAD, Reason.BAD_NUMBER),
-        (facts.NOT_LISTED, NoNumber.BAD, Reason.NOT_LISTED),
+        (facts.PAIR_NUMBER, NoNumber("bad"), Reason.BAD_NUMBER),
+        (facts.NOT_LISTED, NoNumber("bad"), Reason.NOT_LISTED),
         (facts.PAIR_NUMBER, NoNumber("bad", facts.RIDER), Reason.BAD_NUMBER),
         (facts.DIALLED, NoNumber("bad", facts.MASKING_ID), Reason.LOOP),
         (facts.DIALLED, NoNumber("bad", f"1{facts.PAIR_NUMBER}10001"), Reason.LOOP),
         (facts.DIALLED, NoNumber("bad", facts.DESTINATION), Reason.CALLER_IS_DESTINATION),
-        (EXPIRED, NoNumber.BAD, Reason.EXPIRED),
+        (EXPIRED, NoNumber("bad"), Reason.EXPIRED),
         (facts.DIALLED, facts.MASKING_ID, Reason.LOOP),
         (facts.DIALLED, facts.DIALLED, Reason.LOOP),
         (facts.DIALLED, facts.PAIR_NUMBER, Reason.LOOP),
         (facts.DIALLED, facts.DESTINATION, Reason.CALLER_IS_DESTINATION),
         (EXPIRED, "12025550112", Reason.EXPIRED),
-        (NoNumber.BAD, facts.MASKING_ID, Reason.BAD_NUMBER),
+        (NoNumber("bad"), facts.MASKING_ID, Reason.BAD_NUMBER),
         (facts.NOT_LISTED, facts.MASKING_ID, Reason.LOOP),
     ],
 )
@@ -242,7 +242,7 @@ def test_a_call_is_connected_along_the_route_of_its_caller(
     dial = Dial(PhoneNumber(destination), pair_number)
     event = IncomingCall(facts.REFERENCE_ID, pair_number, own)
     assert decide(event, UNKNOWN, read_list(PAIRS), Prompts(), NOW) == Decision(
-        dial, route=Route(pair_number, own, dial, line=line)
+        dial, row_line=line, route=Route(pair_number, own, dial, line=line)
     )
 
 
@@ -251,7 +251,7 @@ def test_a_call_is_connected_along_the_route_of_its_caller(
     [
         (PhoneNumber(facts.STRANGER), Reason.CALLER_NOT_LISTED),
         (NoNumber.WITHHELD, Reason.CALLER_WITHHELD),
-        (NoNumber.BAD, Reason.BAD_NUMBER),
+        (NoNumber("bad"), Reason.BAD_NUMBER),
     ],
 )
 def test_a_caller_without_a_route_is_refused_with_the_reason(
@@ -331,7 +331,7 @@ def test_a_look_up_takes_as_many_steps_in_a_long_list_as_in_a_short_one() -> Non
 
 UNREADABLE = [
     NoNumber.WITHHELD,
-    NoNumber.BAD,
+    NoNumber("bad"),
     *(phone.read(text) for text in ("sip:12025550123@example.com", "0012025550123", "12345")),
 ]
 
@@ -343,7 +343,7 @@ def test_an_unreadable_caller_is_the_same_again_and_another_one_conflicts(
 ) -> None:
     """Also when the first delivery is known from the log alone."""
     dialled = PhoneNumber(facts.DIALLED)
-    event, again = (IncomingCall(facts.REFERENCE_ID, dialled, each) for each in (first, second))
+    event, again = (IncomingCall(facts.REFERENCE_ID, dialled, caller) for caller in (first, second))
     answer = decide(event, UNKNOWN, LIST, Prompts(), NOW)
     assert isinstance(answer.command, Dial)
     kept = row_of(Delivery(event, b"", NOW), answer).to_event()
@@ -354,7 +354,7 @@ def test_an_unreadable_caller_is_the_same_again_and_another_one_conflicts(
 
 
 def test_the_log_of_an_earlier_version_is_read() -> None:
-    event = IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.DIALLED), NoNumber.BAD)
+    event = IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.DIALLED), NoNumber("bad"))
     row = row_of(Delivery(event, b"", NOW), Decision(Hangup()))
     assert (row.caller, row._replace(caller="withheld").to_event()) == (
         "bad",

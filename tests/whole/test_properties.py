@@ -31,7 +31,7 @@ from routing import AllowList, AllowListError, Decision, Reason, Route, decide
 numbers = st.sampled_from([PhoneNumber(f"1202555010{digit}") for digit in range(8)])
 no_numbers = [
     NoNumber.WITHHELD,
-    NoNumber.BAD,
+    NoNumber("bad"),
     *(NoNumber("bad", f"1202555010{digit}0001") for digit in range(8)),
 ]
 parties = numbers | st.sampled_from(no_numbers)
@@ -115,7 +115,7 @@ def may_act_on_a_live_call(event: Event, call: CallState, asked: set[str | None]
     `asked` are the digits that its greetings asked for, `None` for a greeting that asked for none.
     """
     match event:
-        case SpeakCompleted(collected_digits=pressed) | PlayCompleted(collected_digits=pressed):
+        case SpeakCompleted(collected_digits=pressed):
             return bool(asked) and not asked & {None, pressed, call.collected}
         case DialCompleted(status="answered"):
             return not call.spoken  # the greeting, for an event that is delivered again

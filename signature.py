@@ -52,17 +52,13 @@ def decode_key(text: str) -> bytes:
 
 def sign(body: bytes, *, key: bytes) -> str:
     """Return the signature that TeleSign sends with this body."""
-    return _signature(body, key).decode()
-
-
-def _signature(body: bytes, key: bytes) -> bytes:
-    digest = _keyed(key).copy()
+    digest = _start_hmac(key).copy()
     digest.update(body)
-    return base64.b64encode(digest.digest())
+    return base64.b64encode(digest.digest()).decode()
 
 
 @cache  # of ten keys at most
-def _keyed(key: bytes) -> hmac.HMAC:
+def _start_hmac(key: bytes) -> hmac.HMAC:
     """Return the HMAC of a key before any body: to copy it is faster than to make it anew.
 
     `hmac.digest` would also release the interpreter to other threads, and wait to get it back.
@@ -84,18 +80,16 @@ def verify(
     absent. An `Authorization` of another scheme, which a proxy may add, is not a signature. Each
     signature has to be that of one of the `keys`; all are compared, each in constant time.
     """
-    signatures = []
-    if authorization is not None and authorization.startswith(_SCHEME):
-        signatures.append(_signature_in(authorization, customer_id))
-    if x_ts_authorization is not None:
-        signatures.append(_signature_in(x_ts_authorization, customer_id))
-    if not signatures:
+    if authorization is not None and not authorization.startswith(_SCHEME):
+        authorization = None
+    headers = [header for header in (authorization, x_ts_authorization) if header is not None]
+    if not headers:
         raise SignatureError("unsigned")
-    expected = [_signature(body, key) for key in keys]
+    signatures = [_signature_in(header, customer_id) for header in headers]
+    expected = [sign(body, key=key).encode() for key in keys]
     for signature in signatures:
         # A list, so that every key is compared: the time does not show which one matches.
-        if not any([hmac.compare_digest(signature, each) for each in expected]):  # noqa: C419
-            headers = authorization or "", x_ts_authorization or ""
+        if not any([hmac.compare_digest(signature, valid) for valid in expected]):  # noqa: C419
             names_us = any(header.startswith(f"{_SCHEME}{customer_id}:") for header in headers)
             raise SignatureError(_WRONG, names_us=names_us)
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-import phone
-from phone import PhoneNumber
+from phone import PhoneNumber, is_number, mask_digits
 
 MAX_CALL_SECONDS = 14_400
 """TeleSign ends every call after four hours. Source: Voice - Actions, `max_call_duration`."""
@@ -24,8 +23,7 @@ MAX_CALL_SECONDS = 14_400
 LANGUAGE_TAG = re.compile(r"[a-z]{2}-[A-Z]{2}")
 """The form of the tags in TeleSign's samples; which languages there are is not documented."""
 
-_DIGIT_TIMEOUT_MS = 10_000
-_INTER_DIGIT_TIMEOUT_MS = 3_000
+_ONE_DIGIT = {"max": 1, "timeout": 10_000, "inter_digit_timeout": 3_000}  # in milliseconds
 
 Wire = dict[str, object]
 
@@ -78,10 +76,8 @@ class Dial(_Command):
 
     def __post_init__(self) -> None:
         for name, number in ("destination", self.destination), ("masking ID", self.masking_id):
-            if not phone.is_number(number):
-                raise ValueError(
-                    f"{name}: wanted 7 to 15 digits, got {phone.mask_digits(number)!r}"
-                )
+            if not is_number(number):
+                raise ValueError(f"{name}: wanted 7 to 15 digits, got {mask_digits(number)!r}")
         if self.masking_id == self.destination:
             raise ValueError("masking ID: wanted a number other than the destination")
         duration_s = self.max_call_duration_s
@@ -112,9 +108,8 @@ class Speak(_Command):
 
     def __post_init__(self) -> None:
         if not is_speakable(self.message):
-            raise ValueError(
-                "message: wanted a text to speak, got none or one with broken characters"
-            )
+            got = "none or one with broken characters"
+            raise ValueError(f"message: wanted a text to speak, got {got}")
         if not LANGUAGE_TAG.fullmatch(self.language):
             raise ValueError(f"language: wanted a tag such as en-US, got {self.language!r}")
 
@@ -122,11 +117,7 @@ class Speak(_Command):
         """Return the command as TeleSign reads it."""
         params: Wire = {"tts": {"message": self.message, "language": self.language}}
         if self.collect_digit:
-            params["collect_digits"] = {
-                "max": 1,
-                "timeout": _DIGIT_TIMEOUT_MS,
-                "inter_digit_timeout": _INTER_DIGIT_TIMEOUT_MS,
-            }
+            params["collect_digits"] = dict(_ONE_DIGIT)
         return {"method": "speak", "params": params}
 
 

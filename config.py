@@ -9,19 +9,13 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
+import commands
 import phone
 import signature
-from commands import (
-    LANGUAGE_TAG,
-    MAX_CALL_SECONDS,
-    Hangup,
-    NoAction,
-    Prompts,
-    Speak,
-    is_speakable,
-)
+from commands import Hangup, NoAction, Prompts, Speak
 from phone import PhoneNumber
 
 PREFIX = "MASKING_"
@@ -32,7 +26,6 @@ HEALTH_PATH = "/health"
 _MAX_KEYS = 10  # so many TeleSign gives out to one account
 
 _Check = Callable[[Any], object]
-Silent = TypeVar("Silent", NoAction, Hangup)
 
 
 class ConfigError(Exception):
@@ -78,22 +71,22 @@ def _whole(default: int | None, low: int, high: int) -> Any:
 
 def _text(default: str, pattern: str, wanted: str, *, shown: bool = True) -> Any:
     def check(text: str) -> str:
-        unwanted = _unwanted(text)
-        if unwanted or not re.fullmatch(pattern, text, re.ASCII):
-            raise ValueError(f"wanted {wanted}{unwanted}")
+        advice = _advise(text)
+        if advice or not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(f"wanted {wanted}{advice}")
         return text
 
     return _setting(default, check, shown=shown)
 
 
-def _unwanted(text: str) -> str:
+def _advise(text: str) -> str:
     """Return what a message adds if an environment file or a paste left something around it."""
     is_clean = text.isprintable() and text == text.strip().strip("\"'")
     return "" if is_clean else ", without spaces, quotes or control characters around it"
 
 
 def _speech(text: str) -> str:
-    if text and not is_speakable(text):
+    if text and not commands.is_speakable(text):
         raise ValueError("wanted a text to speak, or an empty one")
     return text
 
@@ -144,8 +137,8 @@ class Settings:
     call_log: str = _text("sqlite:///calls.db", *_CALL_LOG, shown=False)
     keep_days: int = _whole(30, 1, 36_500)
     caller_id_number: PhoneNumber | None = _setting(None, _number)
-    max_call_duration: int | None = _whole(None, 1, MAX_CALL_SECONDS)
-    language: str = _text("en-US", LANGUAGE_TAG.pattern, "a tag such as en-US")
+    max_call_duration: int | None = _whole(None, 1, commands.MAX_CALL_SECONDS)
+    language: str = _text("en-US", commands.LANGUAGE_TAG.pattern, "a tag such as en-US")
     greeting: str = _setting("Your call is connected.", _speech)
     accept_digit: str = _text("", "[0-9]?", "one digit, 0 to 9, or an empty text")
     refusal_message: str = _setting("", _speech)
@@ -168,20 +161,18 @@ class Settings:
 
 def prompts(settings: Settings) -> Prompts:
     """Return what these settings have spoken in a call."""
-
-    def speak(message: str, otherwise: Silent, *, collect_digit: bool = False) -> Speak | Silent:
-        return Speak(message, settings.language, collect_digit) if message else otherwise
-
-    accept_digit = settings.accept_digit or None
+    speak = partial(Speak, language=settings.language)
+    greeting, digit = settings.greeting, settings.accept_digit
+    refusal, unavailable = settings.refusal_message, settings.unavailable_message
     return Prompts(
-        greeting=speak(settings.greeting, NoAction(), collect_digit=accept_digit is not None),
-        refusal=speak(settings.refusal_message, Hangup()),
-        unavailable=speak(settings.unavailable_message, Hangup()),
-        accept_digit=accept_digit,
+        greeting=speak(greeting, collect_digit=bool(digit)) if greeting else NoAction(),
+        refusal=speak(refusal) if refusal else Hangup(),
+        unavailable=speak(unavailable) if unavailable else Hangup(),
+        accept_digit=digit or None,
     )
 
 
-_FIELDS = {each.name: each.metadata for each in fields(Settings) if each.metadata}
+_FIELDS = {setting.name: setting.metadata for setting in fields(Settings) if setting.metadata}
 NAMES = tuple(_FIELDS)
 
 
@@ -199,9 +190,9 @@ def read(
     values: dict[str, Any] = {}
     for place, name, value in (*_in_file(text, file, faults), *_in_environment(environment)):
         try:
-            values[name] = _checked(name, value)
+            values[name] = _check(name, value)
         except ValueError as error:
-            faults.append(f"{place}: {error}, got {_shown(value)}")
+            faults.append(f"{place}: {error}, got {_show(value)}")
         except KeyError:
             fault = f"unknown setting; wanted one of {', '.join(NAMES)}"
             if name.upper() in (CUSTOMER_ID, API_KEY):
@@ -249,7 +240,7 @@ def _in_environment(environment: Mapping[str, str]) -> _Found:
             yield variable, name, _from_text(_FIELDS[name]["kind"], text) if name else text
 
 
-def _checked(name: str, value: object) -> object:
+def _check(name: str, value: object) -> object:
     """Return the value of a setting. Raises `ValueError`, or `KeyError` if there is none."""
     kind, check = _FIELDS[name]["kind"], _FIELDS[name]["check"]
     if type(value) is not kind:
@@ -262,9 +253,9 @@ def _secrets(
     environment: Mapping[str, str], faults: list[str], *, serving: bool
 ) -> dict[str, object]:
     customer_id, text = environment.get(CUSTOMER_ID, ""), environment.get(API_KEY)
-    unwanted = _unwanted(customer_id)
-    if unwanted or not re.fullmatch("[!-~]*", customer_id):
-        faults.append(f"{CUSTOMER_ID}: wanted the id as TeleSign shows it{unwanted}")
+    advice = _advise(customer_id)
+    if advice or not re.fullmatch("[!-~]*", customer_id):
+        faults.append(f"{CUSTOMER_ID}: wanted the id as TeleSign shows it{advice}")
     if serving and bool(customer_id) != (text is not None):
         faults.append(f"wanted both {CUSTOMER_ID} and {API_KEY}, or neither, got only one")
     keys = _keys(text, faults) if text or (text is not None and serving) else []
@@ -277,11 +268,11 @@ def _keys(text: str, faults: list[str]) -> list[bytes]:
     texts = re.split(", ?", text)
     if len(texts) > _MAX_KEYS:
         faults.append(f"{API_KEY}: wanted 1 to {_MAX_KEYS} keys, got {len(texts)}")
-    for position, each in enumerate(texts, start=1):
+    for position, key in enumerate(texts, start=1):
         try:
-            keys.append(signature.decode_key(each))
+            keys.append(signature.decode_key(key))
         except signature.KeyFormError as error:
-            faults.append(f"{API_KEY}: key {position}: {error}{_unwanted(each)}")
+            faults.append(f"{API_KEY}: key {position}: {error}{_advise(key)}")
     return keys
 
 
@@ -291,14 +282,14 @@ def _real_numbers(settings: Settings) -> list[str]:
     ours += [("virtual_numbers", number) for number in settings.virtual_numbers]
     return [
         f"{name}: wanted a fictional number as long as {API_KEY} is not set, got"
-        f" {phone.redact(each)}; set {CUSTOMER_ID} and {API_KEY}"
-        for name, each in ours
-        if each and not phone.is_fictional(each)
+        f" {phone.redact(number)}; set {CUSTOMER_ID} and {API_KEY}"
+        for name, number in ours
+        if number and not phone.is_fictional(number)
     ]
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     """Return a refused value as text, without what may be a number or a password in a URL."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(_show, value))}]"
     return phone.mask_digits(re.sub(r".*@", "...@", repr(value)))

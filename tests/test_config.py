@@ -1,4 +1,4 @@
-"""The settings: defaults, file, environment, secrets, and every fault told at once."""
+"""The settings: defaults, file, environment, secrets, and every fault reported at once."""
 
 import tomllib
 from dataclasses import fields
@@ -86,7 +86,7 @@ def test_without_file_and_environment_all_is_at_its_default() -> None:
     settings, faults = config.read("", {"PATH": "/bin", "masking_port": "1"})
     assert (values(settings), faults) == (DEFAULTS, [])
     assert (settings.customer_id, settings.api_keys) == ("", ())
-    assert set(config.NAMES) == {each.name for each in fields(Settings)} - {
+    assert set(config.NAMES) == {setting.name for setting in fields(Settings)} - {
         "customer_id",
         "api_keys",
         "only_fictional",
@@ -269,7 +269,7 @@ def test_a_number_in_the_settings_never_grows(text: str) -> None:
     assert "wanted a country code and digits" in fault
 
 
-def test_a_wrong_number_is_told_without_its_digits() -> None:
+def test_a_wrong_number_is_reported_without_its_digits() -> None:
     assert faults_of(MASKING_CALLER_ID_NUMBER="1202555019X") == [
         "MASKING_CALLER_ID_NUMBER: wanted a country code and digits, 7 to 15 in all,"
         " such as 12025550100, got '******5019X'"
@@ -508,7 +508,7 @@ def test_who_only_looks_needs_no_key(environment: dict[str, str]) -> None:
     assert (settings.caller_id_number, faults) == ("18888888888", [])
 
 
-def test_who_only_looks_is_told_of_a_faulty_key_too() -> None:
+def test_a_faulty_key_is_reported_also_when_nothing_is_served() -> None:
     _, faults = config.read("", {"TELESIGN_API_KEY": "secret!"}, serving=False)
     assert faults == [f"TELESIGN_API_KEY: key 1: {KEY_WANTED}"]
 

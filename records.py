@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from calls import ANSWERED, UNKNOWN
-from commands import Wire, asks_for_digit, is_dial
+from calls import ANSWERED, UNKNOWN, CallState
+from commands import Wire, is_dial
 from events import CallCompleted, CallLeg, DialCompleted, Event, IncomingCall
 from phone import NoNumber, PhoneNumber
 
@@ -101,75 +101,51 @@ def fold(events: Sequence[StoredEvent], *, is_old: bool = False) -> CallRecord:
 
     A call without an end is in progress, or `is_old`: its end will never come.
     """
-    incoming = _incoming(events)
-    call = incoming.event if incoming and isinstance(incoming.event, IncomingCall) else None
-    params = (incoming.reply.get("params") if incoming else None) or {}
-    dial = params if incoming and is_dial(incoming.reply) and isinstance(params, dict) else {}
+    call = UNKNOWN
+    for kept in events:
+        call = call.after(kept.event, kept.reply, 0.0, kept.accept_digit)
+    stands = (kept for kept in events if (kept.event, kept.reply) == (call.incoming, call.reply))
+    incoming = next(stands, None)
+    params = call.reply.get("params") if call.reply and is_dial(call.reply) else None
+    dial = params if isinstance(params, dict) else {}
     legs = [leg for kept in events for leg in getattr(kept.event, "legs", ())]
-    statuses = [kept.event.status for kept in events if isinstance(kept.event, DialCompleted)]
-    status = ANSWERED if ANSWERED in statuses else next(filter(None, statuses), None)
-    disposition = _disposition(events, incoming, legs, status, is_old=is_old)
-    began, answered, ended = _times(events, legs)
-    talked = disposition is Disposition.CONNECTED
-    # The first to hang up ends the talk; a goodbye may still be played to the other.
-    talk_ended = min((leg.ended for leg in legs if leg.ended), default=ended)
+    statuses = (kept.event.status for kept in events if isinstance(kept.event, DialCompleted))
+    status = ANSWERED if call.answered else next(filter(None, statuses), None)
+    disposition = _disposition(call, legs, status, is_old=is_old)
+    began, ended, wait_s, talk_s = _times(events, legs)
     return CallRecord(
         reference_id=events[0].event.reference_id,
         disposition=disposition,
         began=began,
-        ended=ended if _has_ended(events) else None,
-        caller=call.caller if call else _number(legs, "inbound", "from_number"),
-        dialled=call.dialled if call else _number(legs, "inbound", "to_number"),
-        destination=dial.get("to") if call else _number(legs, "outbound", "to_number"),
+        ended=ended if call.completed else None,
+        caller=call.incoming.caller if call.incoming else _number(legs, "inbound", "from_number"),
+        dialled=call.incoming.dialled if call.incoming else _number(legs, "inbound", "to_number"),
+        destination=dial.get("to") if call.incoming else _number(legs, "outbound", "to_number"),
         masking_id=dial.get("caller_id_number"),
         row=incoming.row_line if incoming else None,
         external_id=dial.get("external_id"),
         reason=incoming.reason if incoming else None,
         status=status,
-        wait_s=_wait_s(events, began, answered),
-        talk_s=_seconds(answered, talk_ended) if talked else None,
+        wait_s=wait_s,
+        talk_s=talk_s if disposition is Disposition.CONNECTED else None,
     )
 
 
-def _incoming(events: Iterable[StoredEvent]) -> StoredEvent | None:
-    """Return the `incoming_call` whose answer stands: a dial, or else the first."""
-    incoming = [kept for kept in events if isinstance(kept.event, IncomingCall)]
-    return next((kept for kept in incoming if is_dial(kept.reply)), next(iter(incoming), None))
-
-
 def _disposition(
-    events: Sequence[StoredEvent],
-    incoming: StoredEvent | None,
-    legs: Iterable[CallLeg],
-    status: str | None,
-    *,
-    is_old: bool,
+    call: CallState, legs: Iterable[CallLeg], status: str | None, *, is_old: bool
 ) -> Disposition:
-    if not _has_ended(events):
+    if not call.completed:
         return Disposition.UNKNOWN if is_old else Disposition.IN_PROGRESS
-    if incoming is not None and not is_dial(incoming.reply):
+    if call.was_refused:
         return Disposition.REFUSED
-    if status == ANSWERED or any(leg.direction == "outbound" and leg.answered for leg in legs):
-        is_taken = not any(asks_for_digit(kept.reply) for kept in events) or _accepts(events)
-        return Disposition.CONNECTED if is_taken else Disposition.DECLINED
+    if call.answered or any(leg.direction == "outbound" and leg.answered for leg in legs):
+        return Disposition.CONNECTED if call.accepts("") else Disposition.DECLINED
     if status is None:
-        return Disposition.UNKNOWN if incoming is None else Disposition.NO_ANSWER
+        return Disposition.NO_ANSWER if call.incoming else Disposition.UNKNOWN
     word = re.sub("[^a-z]", "", status.lower())
     if word in _NO_ANSWER:
         return Disposition.NO_ANSWER
     return Disposition.BUSY if word in _BUSY else Disposition.FAILED
-
-
-def _has_ended(events: Iterable[StoredEvent]) -> bool:
-    return any(isinstance(kept.event, CallCompleted) for kept in events)
-
-
-def _accepts(events: Iterable[StoredEvent]) -> bool:
-    """Whether the called person pressed what a greeting asked for."""
-    state = UNKNOWN
-    for kept in events:
-        state = state.after(kept.event, kept.reply, 0.0, kept.accept_digit)
-    return state.accepts("")
 
 
 def _number(legs: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber | NoNumber | None:
@@ -177,18 +153,21 @@ def _number(legs: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber |
 
 
 def _times(
-    events: Sequence[StoredEvent], legs: Sequence[CallLeg]
-) -> tuple[datetime, datetime | None, datetime | None]:
-    """Return when the call began, was answered by the called person, and ended."""
-    created = min((leg.created for leg in legs if leg.created), default=None)
+    events: Sequence[StoredEvent], legs: Iterable[CallLeg]
+) -> tuple[datetime, datetime | None, float | None, float | None]:
+    """Return when the call began and ended, and how long the caller waited and both talked."""
+    asked, reported = _first(events, IncomingCall), _first(events, DialCompleted, ANSWERED)
+    created = [leg.created for leg in legs if leg.created]
+    began = min(created, default=asked or min(kept.first_seen for kept in events))
     # The caller's own leg is answered when TeleSign takes the call.
     called = [leg.answered for leg in legs if leg.answered and leg.direction != "inbound"]
-    ended = max((leg.ended for leg in legs if leg.ended), default=None)
-    return (
-        created or _first(events, IncomingCall) or min(kept.first_seen for kept in events),
-        max(called, default=None) or _first(events, DialCompleted, ANSWERED),
-        ended or _first(events, CallCompleted),
-    )
+    answered = max(called, default=reported)
+    ends = [leg.ended for leg in legs if leg.ended]
+    ended = max(ends, default=_first(events, CallCompleted))
+    # The caller waited by our own clock, if both events came.
+    wait_s = _seconds(asked, reported) if asked and reported else _seconds(began, answered)
+    # The first to hang up ends the talk; a goodbye may still be played to the other.
+    return began, ended, wait_s, _seconds(answered, min(ends, default=ended))
 
 
 def _first(
@@ -198,14 +177,6 @@ def _first(
     some = (kept for kept in events if isinstance(kept.event, kind))
     times = [kept.first_seen for kept in some if getattr(kept.event, "status", None) == status]
     return min(times, default=None)
-
-
-def _wait_s(
-    events: Sequence[StoredEvent], began: datetime, answered: datetime | None
-) -> float | None:
-    """Return how long the caller waited for the answer; by our own clock, if both events came."""
-    asked, reported = _first(events, IncomingCall), _first(events, DialCompleted, ANSWERED)
-    return _seconds(asked, reported) if asked and reported else _seconds(began, answered)
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:

@@ -111,8 +111,8 @@ class CallLegCompleted:
 class CallLeg:
     """One leg of a call: the caller's to TeleSign, or TeleSign's to the called person.
 
-    Times are aware UTC; `duration_s` is TeleSign's own (its sample counts from the creation). What
-    is missing or unreadable is `None`. Source: TeleSign/voice_server_demo.
+    Times are aware UTC; what is missing or unreadable is `None`. How long a leg took stays in the
+    body. Source: TeleSign/voice_server_demo.
     """
 
     direction: str | None
@@ -121,7 +121,6 @@ class CallLeg:
     created: datetime | None
     answered: datetime | None
     ended: datetime | None
-    duration_s: float | None
     recording: str | None
 
 
@@ -248,13 +247,9 @@ def _find_legs(message: object, read: _Reader) -> Iterator[CallLeg]:
 
 def _read_leg(members: dict[str, object], read: _Reader) -> CallLeg:
     created, answered, ended = (_read_time(_member(members, name)) for name in _TIMES)
-    from_number, to_number = read(_member(members, "from")), read(_member(members, "to"))
     direction, recording = _text(members, "direction"), _text(members, _RECORDING)
-    duration: Any = members.get("duration")
-    duration_s = duration if type(duration) in (int, float) and duration >= 0 else None
-    return CallLeg(
-        direction, from_number, to_number, created, answered, ended, duration_s, recording
-    )
+    from_number, to_number = read(_member(members, "from")), read(_member(members, "to"))
+    return CallLeg(direction, from_number, to_number, created, answered, ended, recording)
 
 
 def _read_time(value: object) -> datetime | None:

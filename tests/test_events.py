@@ -35,7 +35,6 @@ LEG = CallLeg(
     created=datetime(2026, 3, 15, 6, 48, 22, 151_000, UTC),
     answered=datetime(2026, 3, 15, 6, 48, 24, 151_000, UTC),
     ended=datetime(2026, 3, 15, 6, 48, 28, 151_000, UTC),
-    duration_s=6,
     recording=None,
 )
 
@@ -143,16 +142,6 @@ def test_a_time_that_cannot_be_read_is_none(time: object) -> None:
     assert leg.ended is None
 
 
-@pytest.mark.parametrize(
-    ("duration", "seconds"), [(6, 6), (6.5, 6.5), (0, 0), (-1, None), (True, None), ("6", None)]
-)
-def test_a_duration_is_a_number_that_is_not_negative(
-    duration: object, seconds: float | None
-) -> None:
-    (leg,) = completed({"ended_on_utc": None, "duration": duration})
-    assert leg.duration_s == seconds
-
-
 def test_a_leg_is_read() -> None:
     leg = {
         "direction": "inbound",
@@ -172,7 +161,6 @@ def test_a_leg_is_read() -> None:
             created=datetime(2026, 3, 15, 6, 48, 20, tzinfo=UTC),
             answered=datetime(2026, 3, 15, 6, 48, 24, tzinfo=UTC),
             ended=datetime(2026, 3, 15, 6, 48, 28, tzinfo=UTC),
-            duration_s=8,
             recording="call.wav",
         ),
     )

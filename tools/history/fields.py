@@ -15,7 +15,6 @@ from events import CallLeg
 from phone import NoNumber
 from records import CallRecord, StoredEvent
 
-_MIN_NUMBER_LIKE_S = 1_000_000  # seven digits: more likely a phone number
 _MAX_DEPTH = 100
 _KEYS = ("reference_id", "masking_id", "external_id")
 _ATTRIBUTES = {"simulated": "is_simulated"}
@@ -66,8 +65,6 @@ class View:
                 return [self.cell(name, part) for part in value]
             case str() if not self.full:
                 return _redact(name, value)
-            case int() | float() if name == "duration_s" and value >= _MIN_NUMBER_LIKE_S:
-                return value if self.full else None
             case _:
                 return value
 

@@ -183,7 +183,6 @@ def test_a_redacted_text_keeps_its_shape(revealing: str, ask: Any) -> None:
             "created": "2026-03-15T06:48:22.000Z",
             "answered": None,
             "ended": None,
-            "duration_s": None,
             "recording": recording,
         }
     ]

@@ -24,14 +24,7 @@ _UNCLEAN = re.compile("[\0\ud800-\udfff]")
 _MAX_NUMBER_LENGTH = 100
 _MAX_SHAPE_LENGTH = 400
 _MAX_SHAPE_DEPTH = 3
-_TYPES = {
-    str: "text",
-    int: "number",
-    float: "number",
-    bool: "boolean",
-    dict: "object",
-    list: "list",
-}
+_TYPE = {str: "text", int: "number", float: "number", bool: "boolean", dict: "object", list: "list"}
 _TIMES = ("created_on_utc", "answered_on_utc", "ended_on_utc")
 _RECORDING = "audio_recording_file_name"
 
@@ -211,7 +204,7 @@ def _shape(value: object, depth: int = _MAX_SHAPE_DEPTH) -> str:
         return f"{{{', '.join(named)}}}"
     if isinstance(value, list) and depth:
         return f"[{', '.join(_shape(item, depth - 1) for item in value)}]"
-    return _TYPES.get(type(value), "null")
+    return _TYPE.get(type(value), "null")
 
 
 def _member(members: dict[str, object], name: str) -> object:

@@ -137,9 +137,9 @@ class AllowList:
         masking_ids = {masking_id for _, masking_id, *_ in self._rows.values()}
         if default_masking_id is not None:
             masking_ids.add(default_masking_id)
-        virtual = (key[0] for key, row in self._rows.items() if key[0] != row[0])
-        self.own_numbers: Set[PhoneNumber] = masking_ids.union(virtual)
-        faults += _conflicts(self._rows, masking_ids)
+        virtual = {key[0] for key, row in self._rows.items() if key[0] != row[0]}
+        self.own_numbers: Set[PhoneNumber] = masking_ids | virtual
+        faults += _conflicts(self._rows, masking_ids, virtual)
         if faults:
             raise AllowListError(faults)
 
@@ -194,7 +194,9 @@ def _caller_refusal(caller: PhoneNumber | NoNumber) -> Reason:
     return Reason.BAD_NUMBER if isinstance(caller, NoNumber) else Reason.CALLER_NOT_LISTED
 
 
-def _conflicts(rows: dict[_Key, _Row], masking_ids: Set[PhoneNumber]) -> Iterator[RowFault]:
+def _conflicts(
+    rows: dict[_Key, _Row], masking_ids: Set[PhoneNumber], virtual: Set[PhoneNumber]
+) -> Iterator[RowFault]:
     """Yield a fault for each number of a row whose role excludes another that it has in any row.
 
     A masking ID is shown to others, so it is nobody's real number. A virtual number, which is one
@@ -203,7 +205,6 @@ def _conflicts(rows: dict[_Key, _Row], masking_ids: Set[PhoneNumber]) -> Iterato
     reached_directly = {
         dialled for (dialled, _), (reached, *_) in rows.items() if dialled == reached
     }
-    virtual = {dialled for (dialled, _), (reached, *_) in rows.items() if dialled != reached}
     for (dialled, caller), (destination, *_, line) in rows.items():
         is_virtual = dialled != destination
         if is_virtual and dialled in reached_directly:

@@ -161,8 +161,8 @@ def _read(answer: requests.Response, people: People) -> MaskedSession:
 def _session(message: Any, people: People) -> MaskedSession:
     """Return the session of an answer. Raises `ValueError`, `KeyError` or `TypeError`."""
     data, reference_id = message["session_data"], message["reference_id"]
-    numbers = tuple(phone.parse(data[name]["complete_phone_number"]) for name in _NAMES)
-    masks = [phone.parse(data[name]["masked_id"]) for name in _NAMES]
+    numbers = tuple(phone.parse(str(data[name]["complete_phone_number"])) for name in _NAMES)
+    masks = [phone.parse(str(data[name]["masked_id"])) for name in _NAMES]
     if numbers != people or set(people) & set(masks):
         raise ValueError("wanted the numbers that were sent, and masks that are neither of them")
     if not re.fullmatch("[!-~]{1,128}", reference_id):

@@ -41,7 +41,9 @@ LAYERS = {
     "tools": Layer(CORE | SERVER | {"tools"}, BOTTLE | DATABASES),
     "tools/commands": Layer(CORE | SERVER | {"tools"}, BOTTLE | DATABASES),
     "tools/history": Layer(
-        CORE | {"allow_list", "call_log", "serving.sources", "tools.console", "tools.history"},
+        CORE
+        | {"allow_list", "call_log", "serving.sources", "tools.console", "tools.history"}
+        | {"tools.list_advice"},
         BOTTLE | NET | CLOCKS | THREADS | DATABASES,
     ),
     "tools/list_advice": Layer(

@@ -56,6 +56,12 @@ def test_a_dial_stands_over_any_other_reply_whichever_was_kept_first() -> None:
     assert call.after(INCOMING, Hangup().to_wire(), 1002.0) == call
 
 
+@pytest.mark.parametrize("reply", [DIAL, Hangup()])
+def test_of_two_replies_of_one_kind_the_first_stands(reply: Dial | Hangup) -> None:
+    call = UNKNOWN.after(INCOMING, reply.to_wire(), 1000.0)
+    assert call.after(OTHER, reply.to_wire(), 1001.0) == call
+
+
 ASKS = Speak("Press a key.", collect_digit=True).to_wire()
 FREE = Speak("Your call is connected.").to_wire()
 

@@ -284,6 +284,13 @@ def test_a_route_that_comes_from_no_file_has_line_0() -> None:
     assert caught.value.faults == [RowFault(0, message)]
 
 
+def test_a_list_of_routes_alone_is_open_to_callers_who_withhold_their_number() -> None:
+    dialled = PhoneNumber(facts.DIALLED)
+    dial = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
+    route = Route(dialled, None, dial)
+    assert AllowList([route]).find(dialled, NoNumber.WITHHELD, START) == route
+
+
 def test_a_list_lists_the_numbers_that_can_be_dialled() -> None:
     listed = read_list(PAIRS)
     numbers = facts.PAIR_NUMBER, facts.DIALLED, facts.DESTINATION, facts.RIDER

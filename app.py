@@ -51,7 +51,7 @@ import events
 import signature
 from allow_list.reload import LiveAllowList
 from call_log.store import StoreError
-from calls import CallState, CallStore, Delivery, LogUnavailable, Timestamp
+from calls import CallState, CallStore, Clock, Delivery, LogUnavailable
 from commands import Command, NoAction
 from config import HEALTH_PATH, ConfigError, Settings, prompts
 from events import EventError
@@ -79,7 +79,7 @@ class Handlers:
     allow_list: LiveAllowList
     calls: CallStore
     lines: Lines
-    clock: Callable[[], Timestamp]
+    clock: Clock
 
     def __post_init__(self) -> None:
         self._prompts = prompts(self.settings)
@@ -183,7 +183,7 @@ def create_app(
     calls: CallStore,
     lines: Lines,
     *,
-    clock: Callable[[], Timestamp] = sources.now,
+    clock: Clock = sources.now,
 ) -> Bottle:
     """Return the Bottle app, a WSGI callable, that answers by these settings and this list.
 

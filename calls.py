@@ -26,6 +26,9 @@ class Timestamp:
     monotonic_s: float
 
 
+Clock = Callable[[], Timestamp]
+
+
 @dataclass(frozen=True, slots=True)
 class CallState:
     """What is known of one call.

@@ -249,9 +249,7 @@ def _check(name: str, value: object) -> object:
     return check(value)
 
 
-def _secrets(
-    environment: Mapping[str, str], faults: list[str], *, serving: bool
-) -> dict[str, object]:
+def _secrets(environment: Mapping[str, str], faults: list[str], *, serving: bool) -> dict[str, Any]:
     customer_id, text = environment.get(CUSTOMER_ID, ""), environment.get(API_KEY)
     advice = _advise(customer_id)
     if advice or not re.fullmatch("[!-~]*", customer_id):

@@ -130,9 +130,8 @@ class AllowList:
             row = _row(route)
             first = self._rows.setdefault((route.dialled, route.caller), row)
             if first is not row:
-                wanted = "wanted each pair only once"
-                message = f"to, from: {wanted}, got the same as in line {first[-1]}"
-                faults.append(RowFault(route.line, message))
+                got = f"got the same as in line {first[-1]}"
+                faults.append(RowFault(route.line, f"to, from: wanted each pair only once, {got}"))
         self._listed = {dialled for dialled, _ in self._rows}
         masking_ids = {masking_id for _, masking_id, *_ in self._rows.values()}
         if default_masking_id is not None:
@@ -202,9 +201,7 @@ def _conflicts(
     A masking ID is shown to others, so it is nobody's real number. A virtual number, which is one
     of our own too, is a `to` that reaches another number.
     """
-    reached_directly = {
-        dialled for (dialled, _), (reached, *_) in rows.items() if dialled == reached
-    }
+    reached_directly = {to for (to, _), (reached, *_) in rows.items() if to == reached}
     for (dialled, caller), (destination, *_, line) in rows.items():
         is_virtual = dialled != destination
         if is_virtual and dialled in reached_directly:

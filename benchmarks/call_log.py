@@ -22,8 +22,8 @@ from pathlib import Path
 
 from benchmarks import figures, servers
 from benchmarks.figures import Figure
-from call_log import writer
 from call_log.store import RECORD_COLUMNS, Row, Store
+from call_log.writer import CallLog, store_of
 from serving.sources import now
 
 EVENTS, SYNC_MS = 8_000, 10
@@ -69,7 +69,8 @@ def measure_opening(kept: int = KEPT) -> list[Figure]:
         with tempfile.TemporaryDirectory() as name:
             fill(Path(name) / "calls.db", count)
             started = time.perf_counter()
-            log = writer.open_log(f"sqlite:///{name}/calls.db", print, keep_days=30, clock=now)
+            store = store_of(f"sqlite:///{name}/calls.db")
+            log = CallLog(store, print, keep_days=30, clock=now)
             took = time.perf_counter() - started
             log.close()
         figures.append(Figure(f"{count:,} events kept: the log opened", took * 1000, "ms"))
@@ -110,7 +111,7 @@ def fill(path: Path, count: int) -> None:
 
     The first are kept as a server does. The others are copies of these, made by the database.
     """
-    store = writer.store_of(f"sqlite:///{path}")
+    store = store_of(f"sqlite:///{path}")
     store.open()
     with store.transaction():
         first = [event_row(n) for n in range(min(count, KEPT_ONE_BY_ONE))]

@@ -104,7 +104,7 @@ class PostgresStore(Store):
                 self.execute("CREATE TABLE IF NOT EXISTS call_log (version integer NOT NULL)")
             ((version,),) = self.execute("SELECT max(version) FROM call_log")
             self._check_version(version or 0)
-            if write and self._version < SCHEMA_VERSION:
+            if write and self.version < SCHEMA_VERSION:
                 self._make_tables(_TYPES)
                 self.execute("DELETE FROM call_log")
                 self.execute("INSERT INTO call_log (version) VALUES (?)", [SCHEMA_VERSION])

@@ -8,11 +8,10 @@ after a jump. It is trusted only once it has kept pace with the monotonic clock 
 This file reads no clock of its own.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from call_log.store import Store, microseconds
-from calls import Timestamp
+from calls import Clock, Timestamp
 
 MIN_TRUSTED_S = 600.0
 MAX_DRIFT_S = 2.0
@@ -27,7 +26,7 @@ _MAX_AT_ONCE = 50
 class Purge:
     """Deletes each call of a store `keep_days` after its first event."""
 
-    def __init__(self, store: Store, keep_days: int, clock: Callable[[], Timestamp]) -> None:
+    def __init__(self, store: Store, keep_days: int, clock: Clock) -> None:
         self._store, self._keep, self._clock = store, timedelta(days=keep_days), clock
         self._last = clock()
         self._trusted_at_s = self._last.monotonic_s + MIN_TRUSTED_S

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from call_log.store import NEWER_COLUMNS, Row, Store, StoreError, first_portion, utc
+from call_log.store import NEWER_COLUMNS, Row, Store, StoreError, first_portion
 
 
 def save(store: Store, rows: list[Row], notify: Callable[[str], None]) -> int:
@@ -82,15 +82,9 @@ def _row(line: bytes) -> Row:
     values["sha256"] = bytes.fromhex(values["sha256"])
     values["body"] = base64.b64decode(values["body"], validate=True)
     # Of an older program the newer members are missing.
-    row = Row(
-        *(values.get(name) if name in NEWER_COLUMNS else values[name] for name in Row._fields)
-    )
+    row = Row(**(dict.fromkeys(NEWER_COLUMNS) | values))
     # What would raise at each start once it was in the log raises now.
-    row.to_event()
-    row.wire.keys()
-    row.body.decode()
-    utc(row.first_seen)
-    utc(row.last_seen)
+    row.to_stored().reply.keys()
     return row
 
 

@@ -19,12 +19,7 @@ _START_BUSY_S = 5.0
 _BUSY_MS = 400
 _SCRUB_BUSY_MS = 20
 
-_TYPES = {
-    "id": "INTEGER PRIMARY KEY",
-    "integer": "INTEGER",
-    "bytes": "BLOB",
-    "strict": "STRICT",
-}
+_TYPES = {"id": "INTEGER PRIMARY KEY", "integer": "INTEGER", "bytes": "BLOB", "strict": "STRICT"}
 # One statement, for another server may be making the tables.
 _OWNER = """
 SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema)
@@ -106,8 +101,7 @@ class SqliteStore(Store):
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
         with self.transaction():
-            ((version,),) = connection.execute("PRAGMA user_version")
-            self._check_version(version)  # again: another server may have made the tables
+            self._check_owner(connection)  # again: another server may have made the tables
             self._make_tables(_TYPES)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -170,8 +164,7 @@ class SqliteStore(Store):
         """Run a statement; see `Store.execute`."""
         connection = self._connected()
         with self._errors():
-            rows: list[Any] = connection.execute(sql, values).fetchall()
-        return rows
+            return list(connection.execute(sql, values))
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 from contextlib import AbstractContextManager, suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import lru_cache
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -25,7 +24,7 @@ from calls import Answer, Delivery
 from commands import Wire, asks_for_digit, is_dial
 from events import Event, EventError, IncomingCall
 from phone import NoNumber, PhoneNumber
-from records import MAX_CALL, CallRecord, Disposition, StoredEvent, fold
+from records import MAX_CALL, CallRecord, StoredEvent, fold
 
 Key = tuple[str, str, bytes]
 T = TypeVar("T")
@@ -34,7 +33,7 @@ NEWER_COLUMNS = {"row_line": "integer", "accept_digit": "TEXT"}
 """The columns that logs of version 1 lack, with their types."""
 
 SCHEMA_VERSION = 2
-_parsed = lru_cache(json.loads)  # few replies differ
+_parsed: Callable[[str], Wire] = lru_cache(json.loads)  # few replies differ
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = re.compile(rb'"collected_digits"\s*:\s*"[^"]')
 _PAGE = 500
@@ -87,8 +86,7 @@ class Row(NamedTuple):
     @property
     def wire(self) -> Wire:
         """The reply to the first delivery."""
-        wire: Wire = _parsed(self.reply)
-        return wire
+        return _parsed(self.reply)
 
     def to_event(self) -> Event:
         """Return the event as far as the state of a call, or with the body its record, needs it."""
@@ -97,7 +95,8 @@ class Row(NamedTuple):
                 return events.parse(self.body)
         match self.event:
             case IncomingCall.name:
-                return IncomingCall(self.reference_id, _number(self.dialled), _number(self.caller))
+                dialled, caller = number_of(self.dialled), number_of(self.caller)
+                return IncomingCall(self.reference_id, dialled, caller)
             case events.DialCompleted.name:
                 return events.DialCompleted(self.reference_id, self.status)
             case events.SpeakCompleted.name:
@@ -119,10 +118,10 @@ class Row(NamedTuple):
         """
         return _is_end(self) or (self.accept_digit is None and asks_for_digit(self.wire))
 
-    def to_stored(self, event: Event | None = None) -> StoredEvent:
-        """Return the event, which may be given, with everything that is kept of it."""
+    def to_stored(self) -> StoredEvent:
+        """Return the event with everything that is kept of it."""
         return StoredEvent(
-            event or self.to_event(),
+            self.to_event(),
             self.wire,
             self.reason,
             utc(self.first_seen),
@@ -138,8 +137,7 @@ def _merge(rows: Iterable[Row]) -> list[Row]:
     """Return one row a delivery key, in the order in which the first ones came."""
     merged: dict[Key, Row] = {}
     for row in rows:
-        first = merged.get(row.key)
-        merged[row.key] = first.with_repeat(row) if first else row
+        merged[row.key] = first.with_repeat(row) if (first := merged.get(row.key)) else row
     return list(merged.values())
 
 
@@ -180,8 +178,7 @@ def anonymised(row: Row) -> Row:
 
 def microseconds(time: datetime) -> int:
     """Return a time as the log keeps it."""
-    since = time - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def utc(time: int) -> datetime:
@@ -214,7 +211,8 @@ def _text(number: PhoneNumber | NoNumber) -> str:
     return f"{number.value} {number.digits}".strip() if isinstance(number, NoNumber) else number
 
 
-def _number(text: str | None) -> PhoneNumber | NoNumber:
+def number_of(text: str | None) -> PhoneNumber | NoNumber:
+    """Return a number that is kept as such a text."""
     if text is None:
         return NoNumber.WITHHELD
     return PhoneNumber(text) if text.isdecimal() else NoNumber(*text.split())
@@ -247,6 +245,7 @@ INSERT INTO call_record ({", ".join(RECORD_COLUMNS)}) VALUES %s
 ON CONFLICT (reference_id) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in RECORD_COLUMNS if name != "number")}
 """  # noqa: S608 - our own columns
+_PURGED = "INSERT INTO purged_call (sha256) VALUES %s ON CONFLICT DO NOTHING"
 _COUNT = """
 UPDATE record_counter SET number = CASE WHEN number + ? > ? THEN number + ? ELSE ? END
 RETURNING number
@@ -267,37 +266,7 @@ def _plain(value: Any) -> object:
             return round(value * 1000)
         case NoNumber():
             return _text(value)
-        case StrEnum():
-            return value.value
     return value
-
-
-def record_of(values: Sequence[Any]) -> CallRecord:
-    """Return the record that a row of the table holds."""
-    row = dict(zip(RECORD_COLUMNS, values, strict=True))
-    numbers = (row[name] for name in ("caller", "dialled", "destination"))
-    caller, dialled, destination = (text and _number(text) for text in numbers)
-    return CallRecord(
-        reference_id=row["reference_id"],
-        disposition=Disposition(row["disposition"]),
-        began=utc(row["began"]),
-        ended=None if row["ended"] is None else utc(row["ended"]),
-        caller=caller,
-        dialled=dialled,
-        destination=destination,
-        masking_id=row["masking_id"],
-        row=row["row_line"],
-        external_id=row["external_id"],
-        reason=row["reason"],
-        status=row["status"],
-        wait_s=_seconds(row["wait_ms"]),
-        talk_s=_seconds(row["talk_ms"]),
-        number=row["number"],
-    )
-
-
-def _seconds(time_ms: int | None) -> float | None:
-    return None if time_ms is None else time_ms / 1000
 
 
 class Store(ABC):
@@ -309,7 +278,7 @@ class Store(ABC):
 
     place: str  # to be shown to the operator: without a password
     _connection: Any = None
-    _version = SCHEMA_VERSION
+    version = SCHEMA_VERSION  # of an older log that is only read, its own
 
     @property
     @abstractmethod
@@ -373,21 +342,16 @@ class Store(ABC):
     def execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         """Run a statement with `?` for each value, and return all rows of its answer."""
 
-    @property
-    def has_records(self) -> bool:
-        """Whether there is a table of records; an older log that is only read has none."""
-        return self._version >= SCHEMA_VERSION
-
     def _make_tables(self, types: Mapping[str, str]) -> None:
         """Create what is missing, also of a log that an older program made."""
         for statement in _TABLES.read_text().format_map(types).split(";")[:-1]:
             self.execute(statement)
-        for name, kind in NEWER_COLUMNS.items() if self._version == 1 else ():
+        for name, kind in NEWER_COLUMNS.items() if self.version == 1 else ():
             self.execute(f"ALTER TABLE call_event ADD COLUMN {name} {types.get(kind, kind)}")
-        self._version = SCHEMA_VERSION
+        self.version = SCHEMA_VERSION
 
     def _check_version(self, version: int) -> None:
-        self._version = version
+        self.version = version
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"{self.place}: wanted a call log of version {SCHEMA_VERSION} or older, got"
@@ -406,7 +370,7 @@ class Store(ABC):
     def _columns(self, *, bodies: bool = True) -> str:
         """Return the columns of a `Row`; a log that is only read may lack the newer ones."""
         columns = _COLUMNS if bodies else _WITHOUT_BODY
-        for name in NEWER_COLUMNS if self._version < SCHEMA_VERSION else ():
+        for name in NEWER_COLUMNS if self.version < SCHEMA_VERSION else ():
             columns = columns.replace(name, f"NULL AS {name}")
         return columns
 
@@ -417,17 +381,13 @@ class Store(ABC):
         return {ids[found] for (found,) in self.execute(sql, list(ids))}
 
     def keep(
-        self,
-        rows: Iterable[Row],
-        purged: Collection[str] = (),
-        known: Sequence[Row] | None = None,
-        parsed: Mapping[Key, Event] | None = None,
+        self, rows: Iterable[Row], purged: Collection[str] = (), known: Sequence[Row] | None = None
     ) -> None:
         """Insert rows, of purged calls without personal data; count those that are there already.
 
         A row that is kept again, with nothing new, is counted once. A call that is over is written
         down, and one that was written down before is brought up to date. It saves time to give what
-        is `known` of the calls, all rows without their bodies, and events that are `parsed`.
+        is `known` of the calls: all rows, without their bodies.
         """
         merged = _merge(anonymised(row) if row.reference_id in purged else row for row in rows)
         if not merged:
@@ -435,15 +395,9 @@ class Store(ABC):
         if known is None:
             known = self.rows({row.reference_id for row in merged}, bodies=False)
         self._insert(_KEEP, merged)
-        self._write_down_ended(known, merged, set(purged), parsed or {})
+        self._write_down_ended(known, merged, set(purged))
 
-    def _write_down_ended(
-        self,
-        known: Sequence[Row],
-        new: Sequence[Row],
-        purged: Set[str],
-        parsed: Mapping[Key, Event],
-    ) -> None:
+    def _write_down_ended(self, known: Sequence[Row], new: Sequence[Row], purged: Set[str]) -> None:
         """Write down the calls that have ended; of those of which bodies matter, read all again.
 
         One that began long ago, or in the future, may be written down without an end.
@@ -458,7 +412,7 @@ class Store(ABC):
         again = before & (numbers.keys() | ended)
         calls = self._stored(again)
         for row in _merge(row for row in (*known, *new) if row.reference_id in ended - again):
-            calls.setdefault(row.reference_id, []).append(row.to_stored(parsed.get(row.key)))
+            calls.setdefault(row.reference_id, []).append(row.to_stored())
         self._write_down(calls, numbers)
 
     def _stored(self, reference_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
@@ -511,11 +465,11 @@ class Store(ABC):
             present = time.time_ns() // 1_000 + len(new) - 1
             ((last,),) = self.execute(_COUNT, [len(new), present, len(new), present])
             numbers |= zip(new, range(last - len(new) + 1, last + 1), strict=True)
-        folded = {call: fold(stored, is_old=True) for call, stored in calls.items()}
-        rows = [
-            _record_values(replace(record, number=numbers[call])) for call, record in folded.items()
-        ]
-        self._insert(_WRITE_DOWN, rows)
+        records = (
+            replace(fold(stored, is_old=True), number=numbers[call])
+            for call, stored in calls.items()
+        )
+        self._insert(_WRITE_DOWN, list(map(_record_values, records)))
 
     def _insert(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Insert rows, many in a statement: the driver lets other threads in at each."""
@@ -532,10 +486,8 @@ class Store(ABC):
     def purge(self, reference_ids: Iterable[str]) -> None:
         """Delete everything of some calls but the SHA-256 of each id."""
         ids = sorted(reference_ids)
-        rows = ", ".join(["(?)"] * len(ids))
-        sql = f"INSERT INTO purged_call (sha256) VALUES {rows} ON CONFLICT DO NOTHING"  # noqa: S608
         with self.transaction(ids):
-            self.execute(sql, [fingerprint(each) for each in ids])
+            self._insert(_PURGED, [[fingerprint(each)] for each in ids])
             for table in ("call_event", "call_record"):
                 self.execute(f"DELETE FROM {table} WHERE reference_id IN ({_marks(ids)})", ids)  # noqa: S608
 

@@ -57,11 +57,6 @@ class Job:
         """The call's."""
         return self.delivery.event.reference_id
 
-    @property
-    def is_decided(self) -> bool:
-        """Whether there is a decision, or an error in its place."""
-        return self.row is not None or self.error is not None
-
     def decide_by(self, state: CallState) -> None:
         """Decide by the state of the call; never raises. A later decision replaces this one."""
         self.state, self.error, self.row = state, None, None

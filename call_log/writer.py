@@ -31,12 +31,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from call_log import saved
-from call_log.memory import MAX_STATES, InMemoryCalls, States
+from call_log.memory import MAX_STATES, States
 from call_log.purge import Purge
 from call_log.sqlite import SqliteStore
 from call_log.store import Row, Store, StoreError, microseconds, utc
 from call_log.waiting import Job, WaitingLine
-from calls import PURGED, UNKNOWN, A, CallState, CallStore, Delivery, LogUnavailable, Timestamp
+from calls import PURGED, UNKNOWN, A, CallState, Clock, Delivery, LogUnavailable, Timestamp
 from events import CallCompleted, IncomingCall, UnknownEvent
 
 _MAX_WAIT_S = 0.5
@@ -58,12 +58,7 @@ class CallLog:
     """
 
     def __init__(
-        self,
-        store: Store,
-        notify: Callable[[str], None],
-        *,
-        keep_days: int,
-        clock: Callable[[], Timestamp],
+        self, store: Store, notify: Callable[[str], None], *, keep_days: int, clock: Clock
     ) -> None:
         self._store, self._notify, self._clock = store, notify, clock
         # Read and written by the requests and the writer, all with the lock held: the line and its
@@ -168,7 +163,7 @@ class CallLog:
         """
         if job.is_answered:
             return
-        if not job.is_decided:
+        if job.row is None and job.error is None:
             state = self._memory.state(job.reference_id)
             job.decide_by(state)
             self._memory.put(job.reference_id, job.state_after(state))
@@ -182,7 +177,7 @@ class CallLog:
 
     def _run(self) -> None:
         """Keep what comes, and try again until it is kept."""
-        while not self._may_stop():
+        while self._close_by is None or (len(self._line) and time.monotonic() < self._close_by):
             try:
                 self._turn()
             except Exception as error:  # noqa: BLE001 - without this thread nothing is kept
@@ -191,14 +186,13 @@ class CallLog:
                 time.sleep(_TICK_S)
         self._store.close()
 
-    def _may_stop(self) -> bool:
-        return self._close_by is not None and (
-            not len(self._line) or time.monotonic() > self._close_by
-        )
-
     def _turn(self) -> None:
-        """Do once all there is to do."""
-        batch = self._hold_oldest()
+        """Do once all there is to do; wait a moment for it."""
+        with suppress(Empty):
+            self._wake.get(timeout=0 if len(self._line) else _TICK_S)
+            _yield_processor()  # to those about to come: the more share a sync the better
+        with self._lock:
+            batch = self._line.hold()
         try:
             self._keep_whole(batch)
         finally:
@@ -210,14 +204,6 @@ class CallLog:
             self._notify("the call log has recovered, all events that were held are kept")
         if time.monotonic() >= self._tidy_at_s:
             self._tidy()
-
-    def _hold_oldest(self) -> list[Job]:
-        """Return the jobs to be kept next; wait a moment for one if there is none."""
-        with suppress(Empty):
-            self._wake.get(timeout=0 if len(self._line) else _TICK_S)
-            _yield_processor()  # to those about to come: the more share a sync the better
-        with self._lock:
-            return self._line.hold()
 
     def _keep_whole(self, batch: Sequence[Job]) -> None:
         """Keep a batch, at once again after a quick failure such as a lost connection."""
@@ -244,9 +230,8 @@ class CallLog:
         self._is_waited_for = self._is_waited_for or self._line.is_short
         if self._is_well or not self._is_waited_for:
             return False
-        has_recovered = not any(job.is_answered for job in self._line)
-        self._is_well = self._is_well or has_recovered
-        return has_recovered
+        self._is_well = not any(job.is_answered for job in self._line)
+        return self._is_well
 
     def _tidy(self) -> None:
         """Purge a few old calls, and write down a few whose end never came."""
@@ -321,8 +306,7 @@ class CallLog:
                 with self._lock:
                     self._decide(batch, states)
                     rows = [job.row for job in batch if job.row is not None]
-                    parsed = {job.row.key: job.delivery.event for job in batch if job.row}
-                self._store.keep(rows, purged, known, parsed)
+                self._store.keep(rows, purged, known)
             if not self._store.is_replaced():
                 return
             self._reconnect()
@@ -349,16 +333,12 @@ class CallLog:
             if not job.is_answered:
                 job.decide_by(state)
             if isinstance(event, IncomingCall) and state.incoming is None:
-                self._begin(call, job.delivery.received.monotonic_s)
+                self._began[call] = job.delivery.received.monotonic_s
+                if len(self._began) > MAX_STATES:
+                    self._began.popitem(last=False)
             states[call] = job.state_after(state)
             if call not in answered_since:
                 self._memory.put(call, states[call])
-
-    def _begin(self, reference_id: str, seen_s: float) -> None:
-        """Note when a call began whose first event this process keeps."""
-        self._began[reference_id] = seen_s
-        if len(self._began) > MAX_STATES:
-            self._began.popitem(last=False)
 
 
 def _seen_s(row: Row, now: Timestamp) -> float:
@@ -374,18 +354,6 @@ def _seen_s(row: Row, now: Timestamp) -> float:
 def _cause(error: Exception) -> str:
     """Return what may be logged of an error: others than ours may quote somebody's number."""
     return str(error) if isinstance(error, StoreError) else type(error).__name__
-
-
-def open_log(
-    url: str, notify: Callable[[str], None], *, keep_days: int, clock: Callable[[], Timestamp]
-) -> CallStore:
-    """Return the store of calls that a URL names; an empty URL keeps nothing on disk.
-
-    Raises `StoreError` if there is a log that cannot be used.
-    """
-    if not url:
-        return InMemoryCalls()
-    return CallLog(store_of(url), notify, keep_days=keep_days, clock=clock)
 
 
 def store_of(url: str) -> Store:

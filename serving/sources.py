@@ -12,7 +12,8 @@ from pathlib import Path
 import config
 from allow_list import reader
 from allow_list.reload import LiveAllowList
-from call_log import writer
+from call_log.memory import InMemoryCalls
+from call_log.writer import CallLog, store_of
 from calls import CallStore, Timestamp
 from config import ConfigError, Settings
 from routing import AllowListError
@@ -65,5 +66,11 @@ def load(
 
 
 def open_log(settings: Settings, notify: Callable[[str], None]) -> CallStore:
-    """Open the call log of these settings. Raises `StoreError` if it cannot be used."""
-    return writer.open_log(settings.call_log, notify, keep_days=settings.keep_days, clock=now)
+    """Open the call log of these settings; an empty one keeps nothing on disk.
+
+    Raises `StoreError` if there is a log that cannot be used.
+    """
+    if not settings.call_log:
+        return InMemoryCalls()
+    store = store_of(settings.call_log)
+    return CallLog(store, notify, keep_days=settings.keep_days, clock=now)

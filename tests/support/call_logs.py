@@ -18,13 +18,14 @@ import events
 from app import create_app
 from call_log import store as tables
 from call_log import writer
-from call_log.store import RECORD_COLUMNS, Row, Store, StoreError, record_of
+from call_log.store import RECORD_COLUMNS, Row, Store, StoreError
 from call_log.writer import CallLog
 from calls import CallState, Delivery
 from commands import Dial
 from phone import PhoneNumber
 from records import CallRecord
 from routing import Decision
+from tools.history import stored
 
 Opener = Callable[..., CallLog]
 
@@ -188,7 +189,7 @@ def written_down(url: str) -> list[CallRecord]:
     store.open(write=False)
     try:
         sql = f"SELECT {', '.join(RECORD_COLUMNS)} FROM call_record ORDER BY number"
-        return [record_of(values) for values in store.execute(sql)]
+        return [stored.record_of(values) for values in store.execute(sql)]
     finally:
         store.close()
 

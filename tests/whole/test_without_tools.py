@@ -19,7 +19,7 @@ from processes import ServerProcess
 from call_log import writer
 from serving.start import VERSION
 
-MAX_LINES = 3_300
+MAX_LINES = 3_100
 OTHERS = ("tests", "benchmarks", "tools", "simulator.py", ".*", "mutants", "__pycache__", "*.db*")
 
 

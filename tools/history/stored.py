@@ -14,9 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from call_log import writer
-from call_log.store import RECORD_COLUMNS, Store, StoreError, microseconds, record_of, utc
+from call_log.store import (
+    RECORD_COLUMNS,
+    SCHEMA_VERSION,
+    Store,
+    StoreError,
+    microseconds,
+    number_of,
+    utc,
+)
 from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
-from records import MAX_CALL, SIMULATED, CallRecord, StoredEvent, fold
+from records import MAX_CALL, SIMULATED, CallRecord, Disposition, StoredEvent, fold
 from routing import AllowList
 from serving.sources import load, read_settings
 from tools.history import conditions
@@ -76,6 +84,8 @@ class StoredCalls:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        # An older log that is only read has no table of them.
+        self._has_records = store.version >= SCHEMA_VERSION
         self._unended: list[CallRecord] | None = None
 
     def records(
@@ -108,14 +118,14 @@ class StoredCalls:
     def unended(self, now: datetime) -> list[CallRecord]:
         """Return the record of each call that was not written down when this was first asked."""
         if self._unended is None:
-            sql = _UNENDED if self.store.has_records else _ALL
+            sql = _UNENDED if self._has_records else _ALL
             ids = dict.fromkeys(reference_id for (reference_id,) in self.store.execute(sql))
             self._unended = [_fold(events, now) for _, events in self._kept(ids)]
         return self._unended
 
     def _execute(self, sql: str, values: Sequence[object]) -> list[Any]:
         """Run a query on the table of records, of which an older log has none."""
-        return self.store.execute(sql, values) if self.store.has_records else []
+        return self.store.execute(sql, values) if self._has_records else []
 
     def _written_down(self, wanted: Condition, limit: int | None) -> Iterator[CallRecord]:
         sql = f"SELECT {_COLUMNS} FROM call_record WHERE {wanted.sql} ORDER BY began DESC"  # noqa: S608
@@ -199,3 +209,31 @@ def calls_where(store: Store, passes: Callable[[str], bool]) -> set[str]:
             if any(map(passes, (dialled or "", caller or "", reply, bytes(body).decode()))):
                 found.add(call)
     return found
+
+
+def record_of(values: Sequence[Any]) -> CallRecord:
+    """Return the record that a row of the table holds."""
+    row = dict(zip(RECORD_COLUMNS, values, strict=True))
+    numbers = (row[name] for name in ("caller", "dialled", "destination"))
+    caller, dialled, destination = (text and number_of(text) for text in numbers)
+    return CallRecord(
+        reference_id=row["reference_id"],
+        disposition=Disposition(row["disposition"]),
+        began=utc(row["began"]),
+        ended=None if row["ended"] is None else utc(row["ended"]),
+        caller=caller,
+        dialled=dialled,
+        destination=destination,
+        masking_id=row["masking_id"],
+        row=row["row_line"],
+        external_id=row["external_id"],
+        reason=row["reason"],
+        status=row["status"],
+        wait_s=_seconds(row["wait_ms"]),
+        talk_s=_seconds(row["talk_ms"]),
+        number=row["number"],
+    )
+
+
+def _seconds(time_ms: int | None) -> float | None:
+    return None if time_ms is None else time_ms / 1000

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from bottle import HTTPError, HTTPResponse, template
 
 from allow_list.stamp import stamp_of
-from calls import Timestamp
+from calls import Clock
 from config import Settings
 from events import IncomingCall
 from records import CallRecord, Disposition
@@ -29,7 +29,6 @@ from tools.inspector.shown import Shown
 from tools.list_advice.explained import explained
 from tools.list_advice.nearest_cause import nearest_cause
 
-Clock = Callable[[], Timestamp]
 Served = Callable[[], tuple[str, str]]
 """Says whether the server serves this list: a word for the colour, and a sentence. At once."""
 

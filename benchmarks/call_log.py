@@ -32,7 +32,8 @@ EVENT_NAMES = ("incoming_call", "dial_completed", "speak_completed", "call_compl
 ASKED = 5
 KEPT_ONE_BY_ONE = 20_000
 EVERY = 300_000_000  # microseconds from one call to the next
-MASKING_ID = "12025550199"
+MASKING_ID, CALLER = "12025550199", "12025550142"
+RATE = 50
 SHIM = servers.ROOT / "tests" / "support" / "faulty_disk.c"
 
 
@@ -104,6 +105,37 @@ def measure_reading(kept: int = KEPT) -> list[Figure]:
             )
             for what, at_most, words in asked
         ]
+
+
+def measure_forgetting(kept: int = KEPT) -> list[Figure]:
+    """Return the slowest answer while `forget` searches and rewrites a log of so many events."""
+    with tempfile.TemporaryDirectory() as name:
+        log = Path(name) / "calls.db"
+        fill(log, kept)
+        size_mb = log.stat().st_size / 1e6
+        environment = {**servers.PRODUCT.environment, "MASKING_CALL_LOG": f"sqlite:///{log}"}
+        variant = dataclasses.replace(servers.PRODUCT, environment=environment)
+        with servers.run(variant) as server:
+            forget = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, str(servers.ROOT / "app.py"), "forget", "--yes", CALLER],
+                cwd=name,
+                env={"PATH": os.environ["PATH"]},
+                stdout=subprocess.DEVNULL,
+            )
+            seen = [servers.load_of(server.port, RATE, rate=RATE)]
+            while forget.poll() is None:
+                seen.append(servers.load_of(server.port, RATE, rate=RATE))
+        if forget.returncode:
+            raise RuntimeError(f"forget ended with status {forget.returncode}")
+    what = f"{kept:,} events kept, {size_mb:.0f} MB, while `forget` deletes one call in a hundred"
+    return [
+        Figure(
+            f"{what}: the slowest answer", max(load.longest_ms for load in seen), "ms", at_most=550
+        ),
+        Figure(
+            f"{what}: wrong or missing answers", sum(load.errors for load in seen), "", at_most=0
+        ),
+    ]
 
 
 def fill(path: Path, count: int) -> None:
@@ -186,4 +218,8 @@ def seconds_of(folder: Path, *words: str) -> float:
 
 
 if __name__ == "__main__":
-    print(figures.table([*slow_syncs(), *measure_reading(), *measure_opening()]))
+    print(
+        figures.table(
+            [*slow_syncs(), *measure_reading(), *measure_opening(), *measure_forgetting()]
+        )
+    )

@@ -32,6 +32,7 @@ ALONE: Sequence[Callable[[], list[Figure]]] = (
     call_log.slow_syncs,
     call_log.measure_reading,
     call_log.measure_opening,
+    call_log.measure_forgetting,
     open_loop.measure,
     lifetime.start,
     lifetime.memory,

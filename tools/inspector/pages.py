@@ -135,7 +135,8 @@ class Pages:
         if isinstance(found, Route):
             return f"The list has changed since: line {found.line} would connect this call now."
         changed = "" if found == reason else f"The list has changed since, and now says {found}: "
-        cause = nearest_cause(event.dialled, event.caller, found, allow_list)
+        full = self._shown.full
+        cause = nearest_cause(event.dialled, event.caller, found, allow_list, full=full)
         return self._shown.sentence(f"{changed}{cause}")
 
     def _list(self) -> AllowList:
@@ -173,7 +174,8 @@ class Pages:
         except AllowListError:
             raise redirect("routes", {}) from None
         caller, dialled = (form.get(name, "") for name in ("from", "to"))
-        found = explained(caller, dialled, self._settings, allow_list, self._clock())
+        now, full = self._clock(), self._shown.full
+        found = explained(caller, dialled, self._settings, allow_list, now, full=full)
         raise redirect("routes", {"answer": self._answers.keep(found)})
 
     def report(self, query: Mapping[str, str]) -> str:

@@ -675,6 +675,18 @@ def test_a_call_that_has_not_happened_is_explained(inspector: Any) -> None:
     )
 
 
+def test_in_full_a_refusal_names_the_numbers_asked_for_in_full_and_no_other(
+    log_url: str, allow_list: Path, clock: Clock
+) -> None:
+    inspector = admitted(inspector_of(log_url, allow_list, clock, full=True))
+    asked = {"from": facts.STRANGER, "to": facts.PAIR_NUMBER}
+    answer = texts(inspector.post("/routes", asked).follow().html.select(".answer"))[0]
+    assert (
+        f"{facts.PAIR_NUMBER} is listed, but only for ...0123 (line 3) and ...0145 (line 4)."
+        in answer
+    )
+
+
 def test_an_answer_that_is_not_known_is_not_shown(inspector: Any) -> None:
     assert inspector.get("/routes?answer=x").html.select(".answer") == []
 

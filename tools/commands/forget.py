@@ -16,11 +16,12 @@ from datetime import datetime
 
 import phone
 from call_log import saved, writer
-from call_log.store import Store, StoreError, utc
+from call_log.store import Store, utc
 from config import ConfigError, Settings
 from tools import console
 from tools.history import stored
 from tools.history.search import Held, held
+from tools.outcome import CommandError, say
 
 _MAX_CALLS_AT_ONCE = 50
 _MAX_ERASE_S = 5.0
@@ -49,35 +50,26 @@ def run(options: argparse.Namespace, _: datetime) -> int:
     settings = stored.settings_of(options.config)
     rows, is_ours = _rows_of(options)
     if is_ours and not options.virtual:
-        _report(
+        raise CommandError(
+            "our_number",
             f"{options.number} is a virtual number or masking ID of yours, so it is in the calls of"
-            " all who called by way of it; --virtual deletes them"
+            " all who called by way of it; --virtual deletes them",
         )
-        return 1
+    with stored.reading(settings):  # raises if there is no log, where `open` would make one
+        store = writer.store_of(settings.call_log)
+    store.open()
     try:
-        with stored.reading(settings):  # raises if there is no log, where `open` would make one
-            store = writer.store_of(settings.call_log)
-        store.open()
-        try:
-            # The events that a stopped server left in a file may hold the number too.
-            saved.take_in(store, _report)
-            outcome = _forget(store, options, settings, rows)
-        finally:
-            store.close()
-    except StoreError as error:
-        _report(str(error))
-        return 1
-    if outcome is None:
-        return 1
+        # The events that a stopped server left in a file may hold the number too.
+        saved.take_in(store, _report)
+        outcome = _forget(store, options, settings, rows)
+    finally:
+        store.close()
     _print(outcome, options)
     return 0 if outcome.deleted and not outcome.files else 1
 
 
 def _report(text: str) -> None:
-    out = console.terminal(sys.stderr)
-    if not out.is_terminal:
-        out.width = sys.maxsize  # for a program, one message a line
-    console.print_wrapped(out, f"forget: {text}")
+    say(f"forget: {text}")
 
 
 def _rows_of(options: argparse.Namespace) -> tuple[list[int], bool]:
@@ -96,8 +88,8 @@ def _rows_of(options: argparse.Namespace) -> tuple[list[int], bool]:
 
 def _forget(
     store: Store, options: argparse.Namespace, settings: Settings, rows: list[int]
-) -> _Outcome | None:
-    """Say what is deleted, and purge it once that is confirmed; `None` if it is not."""
+) -> _Outcome:
+    """Say what is deleted, and purge it once that is confirmed."""
     holds = held(options.number, settings.home_country_code)
     least = Held.PERHAPS if options.also else Held.SURELY
 
@@ -105,8 +97,8 @@ def _forget(
         return holds(text) >= least
 
     found = stored.calls_where(store, passes)
-    if found and not _is_confirmed(store, found, rows, options):
-        return None
+    if found and not options.yes:
+        _confirm(store, found, rows, options.number)
     count = _purge(store, passes, found)
     if count and not _erase_deleted(store):
         _report("the log is in use, so a copy may still be in the file; run it again")
@@ -114,27 +106,19 @@ def _forget(
     return _Outcome(count, perhaps, rows, _unread_files(store))
 
 
-def _is_confirmed(
-    store: Store, found: set[str], rows: list[int], options: argparse.Namespace
-) -> bool:
-    """Say what would be deleted; return whether it may be."""
-    if options.yes:
-        return True
-    out = console.terminal(sys.stderr)
+def _confirm(store: Store, found: set[str], rows: list[int], number: str) -> None:
+    """Say what would be deleted, and ask. Raises `CommandError` without a yes."""
     first, last = (f"{utc(time):%Y-%m-%d %H:%M UTC}" for time in _times(store, found))
-    shown = phone.redact(options.number)
-    text = f"{_calls(len(found))} with {shown}, from {first} to {last}, will be deleted."
-    console.print_wrapped(out, text)
+    shown = phone.redact(number)
+    say(f"{_calls(len(found))} with {shown}, from {first} to {last}, will be deleted.")
     if rows:
-        console.print_wrapped(out, f"{shown} stays in the allow-list: {_lines(rows)}.")
-    if not sys.stdin.isatty():
-        _report("nothing was deleted: wanted --yes, as there is nobody to ask")
-        return False
-    out.print("Delete them? [y/N] ", end="")
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
-        return True
-    _report("nothing was deleted")
-    return False
+        say(f"{shown} stays in the allow-list: {_lines(rows)}.")
+    if sys.stdin is None or not sys.stdin.isatty():
+        message = "nothing was deleted: wanted --yes, as there is nobody to ask"
+        raise CommandError("not_confirmed", message)
+    console.terminal(sys.stderr).print("Delete them? [y/N] ", end="")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CommandError("not_confirmed", "nothing was deleted")
 
 
 def _times(store: Store, found: set[str]) -> tuple[int, int]:

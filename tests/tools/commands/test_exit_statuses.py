@@ -34,9 +34,13 @@ SESSION = ("session", A, B, "--validity", "2")
 
 
 def page() -> set[tuple[int, str]]:
-    """Return each status of the page with its word, if it has one."""
-    found = re.findall(r"^\| ([0-9]+) \| (?:`(\w+)`)? *\|", PAGE, re.MULTILINE)
-    return {(int(status), word) for status, word in found}
+    """Return each status of the page with each of its words, or none."""
+    found = re.findall(r"^\| ([0-9]+) \| ([^|]*)\|", PAGE, re.MULTILINE)
+    return {
+        (int(status), word)
+        for status, cell in found
+        for word in re.findall(r"`(\w+)`", cell) or [""]
+    }
 
 
 Run = Callable[..., Ended]
@@ -75,8 +79,10 @@ def test_every_word_in_the_code_is_on_the_page() -> None:
         for text in texts
         for word, name in re.findall(r'\(\s*"([a-z_]+)",[^)]*?Status\.([A-Z_]+)', text, re.DOTALL)
     }
+    words = {word for text in texts for word in re.findall(r'CommandError\(\s*"([a-z_]+)"', text)}
     assert statuses
     assert statuses <= page()
+    assert words <= {word for _, word in page()}
 
 
 @pytest.mark.parametrize(

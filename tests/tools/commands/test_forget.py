@@ -226,6 +226,24 @@ def test_what_would_be_deleted_is_said_and_without_a_yes_nothing_is(
     assert kept(log_url) == {"one", "two"}
 
 
+@pytest.mark.usefixtures("listed")
+def test_a_program_is_told_as_json_why_nothing_is_deleted(
+    deliver: Any, ask: Any, log_url: str
+) -> None:
+    deliver("one", "incoming_call")
+    unconfirmed = ask("forget", facts.CALLER, "--json")
+    assert (unconfirmed.returncode, json.loads(unconfirmed.stdout)) == (
+        1,
+        {
+            "error": "not_confirmed",
+            "message": "nothing was deleted: wanted --yes, as there is nobody to ask",
+        },
+    )
+    ours = ask("forget", facts.DIALLED, "--yes", "--json")
+    assert (ours.returncode, json.loads(ours.stdout)["error"], ours.stderr) == (1, "our_number", "")
+    assert kept(log_url) == {"one"}
+
+
 @pytest.mark.parametrize(("said", "left"), [("y\n", set()), ("n\n", {"one"}), ("", {"one"})])
 def test_a_person_is_asked(
     deliver: Any, ask: Any, log_url: str, monkeypatch: pytest.MonkeyPatch, said: str, left: set[str]

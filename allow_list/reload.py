@@ -42,7 +42,7 @@ class LiveAllowList:
         self._read_stamp = self._last_stamp = stamp_of(path)
         self._still_at_s = self._unread_since_s = 0.0
         self._fault, self._place, self._try_again = "", "", False
-        self._reload_requested = threading.Event()
+        self._is_requested = False
         self.current, self._served = read(), self._read_stamp
 
     @property
@@ -66,15 +66,20 @@ class LiveAllowList:
 
         def keep_checking() -> None:
             while True:
-                requested = self._reload_requested.wait(_CHECK_EVERY_S)
-                self._reload_requested.clear()
+                time.sleep(_CHECK_EVERY_S)
+                if requested := self._is_requested:
+                    self._is_requested = False
                 self.check(notify, requested=requested)
 
         threading.Thread(target=keep_checking, name="allow-list", daemon=True).start()
 
     def request_reload(self) -> None:
-        """Have the file read soon, even if it does not seem to have changed; for any thread."""
-        self._reload_requested.set()
+        """Have the file read soon, even if it does not seem to have changed.
+
+        For any thread and for signal handlers, of which one may interrupt another: an assignment
+        takes no lock, so none waits for a lock that the one below it holds.
+        """
+        self._is_requested = True
 
     def check(self, notify: _Notify, *, requested: bool) -> None:
         """Read the file if it has changed and stands still, or if requested.

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -495,3 +496,20 @@ def test_threads_switch_often_only_while_the_list_is_read(tmp_path: Path) -> Non
         listed.check(lambda _: None, requested=True)
         assert sys.getswitchinterval() == usual
     assert during[1:] == [pytest.approx(0.0001)] * 2
+
+
+def test_a_request_by_a_signal_that_interrupts_another_waits_for_nothing(checked: Checked) -> None:
+    """At each of its steps a request is interrupted by the next one, as by a second signal."""
+
+    def interrupt(*_: object) -> Any:
+        checked.live.request_reload()
+        return interrupt
+
+    def request() -> None:
+        sys.settrace(interrupt)
+        checked.live.request_reload()
+
+    thread = threading.Thread(target=request, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()

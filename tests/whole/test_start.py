@@ -331,20 +331,28 @@ def test_no_hangup_ends_the_server_from_its_first_moment_on_and_the_list_is_curr
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stderr is not None
-        assert eventually(lambda: ignores_hangup(process.pid), 20)
-        listening = threading.Thread(target=process.stderr.readline)
-        listening.start()
-        (tmp_path / "new.csv").write_text(facts.ALLOW_LIST)
-        (tmp_path / "new.csv").replace(tmp_path / "allowlist.csv")
-        while listening.is_alive():
-            process.send_signal(signal.SIGHUP)
-            time.sleep(0.001)
-        text = "".join(process.stderr.readline() for _ in range(6))
-        (url,) = re.findall(r"health +(http://.+/)health", text)
-        assert eventually(lambda: requests.get(f"{url}health", timeout=10).json()["routes"] == 4)
-        process.terminate()
-        assert process.wait(timeout=10) == 0
+        stderr = process.stderr
+        assert stderr is not None
+        try:
+            assert eventually(lambda: ignores_hangup(process.pid), 20)
+            said: list[str] = []
+            listening = threading.Thread(
+                target=lambda: said.extend(stderr.readline() for _ in range(7))
+            )
+            listening.start()
+            (tmp_path / "new.csv").write_text(facts.ALLOW_LIST)
+            (tmp_path / "new.csv").replace(tmp_path / "allowlist.csv")
+            while listening.is_alive():
+                process.send_signal(signal.SIGHUP)
+                time.sleep(0.001)
+            urls = re.findall(r"health +(http://.+/)health", "".join(said))
+            assert len(urls) == 1, said
+            health = f"{urls[0]}health"
+            assert eventually(lambda: requests.get(health, timeout=10).json()["routes"] == 4)
+            process.terminate()
+            assert process.wait(timeout=10) == 0
+        finally:
+            process.kill()  # no longer there, unless something failed
 
 
 @pytest.mark.parametrize(("before", "ends"), [((), True), (("nohup",), False)])

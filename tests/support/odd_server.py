@@ -15,6 +15,7 @@ from call_log.sqlite import SqliteStore
 from call_log.waiting import Job
 from call_log.writer import CallLog
 from calls import A, CallState, Delivery
+from serving import sources
 
 
 class EarlyLog(CallLog):
@@ -33,9 +34,10 @@ class UnsyncedStore(SqliteStore):
         self.execute("PRAGMA synchronous = OFF")
 
 
-ours: Any = writer
 if os.environ["ODD"] == "early":
-    ours.CallLog = EarlyLog
+    opening: Any = sources
+    opening.CallLog = EarlyLog
 else:
-    ours.SqliteStore = UnsyncedStore
+    stores: Any = writer
+    stores.SqliteStore = UnsyncedStore
 sys.exit(app.main())

@@ -194,9 +194,9 @@ def place_of(record: CallRecord) -> tuple[int, int]:
     runs, so that no two calls stand at one place.
     """
     number = record.number
-    return microseconds(record.began), (
-        -abs(hash(record.reference_id)) >> 8
-    ) if number is None else number
+    if number is None:
+        number = -abs(hash(record.reference_id)) >> 8
+    return microseconds(record.began), number
 
 
 def calls_where(store: Store, passes: Callable[[str], bool]) -> set[str]:

@@ -57,6 +57,12 @@ class CallState:
         return self.reply is not None and not is_dial(self.reply)
 
     @property
+    def dial(self) -> Wire:
+        """The parameters of our dial, as they went over the wire; empty without one."""
+        params = self.reply.get("params") if self.reply and is_dial(self.reply) else None
+        return params if isinstance(params, dict) else {}
+
+    @property
     def dial_failed(self) -> bool:
         """Whether the called person was not reached."""
         return self.failed and not self.answered

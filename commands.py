@@ -11,17 +11,38 @@ and the guide "Set Up a Call with Number Masking", whose form (no `jsonrpc` memb
 import json
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from phone import PhoneNumber, is_number, mask_digits
 
 MAX_CALL_SECONDS = 14_400
 """TeleSign ends every call after four hours. Source: Voice - Actions, `max_call_duration`."""
 
-LANGUAGE_TAG = re.compile(r"[a-z]{2}-[A-Z]{2}")
+
+class Form(NamedTuple):
+    """How a member of a command is written, and that in words."""
+
+    pattern: str
+    wanted: str
+
+    def check(self, text: str) -> str:
+        """Return the text. Raises `ValueError` for one in another form."""
+        if re.fullmatch(self.pattern, text):
+            return text
+        raise ValueError(f"wanted {self.wanted}")
+
+
+LANGUAGE = Form("[a-z]{2}-[A-Z]{2}", "a tag such as en-US")
 """The form of the tags in TeleSign's samples; which languages there are is not documented."""
+
+EXTERNAL_ID = Form(r"[ -+\--~]{1,64}", "1 to 64 printable ASCII characters without commas")
+"""TeleSign documents a string; the limits are ours."""
+
+SEND_DTMF = Form("[0-9A-D*#w]{1,32}", "1 to 32 of the keys 0-9 A-D * #, or w for a pause")
+"""Source: Voice - Actions, `send_dtmf`; how many TeleSign takes is not documented."""
 
 _ONE_DIGIT = {"max": 1, "timeout": 10_000, "inter_digit_timeout": 3_000}  # in milliseconds
 
@@ -65,12 +86,16 @@ class Dial(_Command):
     """Call the destination and bridge it with the caller. Source: Voice - Actions, `dial`.
 
     The called person sees `masking_id`, which is never the destination itself. The call ends after
-    `max_call_duration_s` seconds, 1 to 14400; `None` leaves it to TeleSign's own limit.
+    `max_call_duration_s` seconds, 1 to 14400; `None` leaves it to TeleSign's own limit. Once the
+    called side has answered, TeleSign presses `send_dtmf`: `0-9 A-D * #`, and `w` for a pause of
+    half a second. `external_id` is your own id of the call, which later events bear too.
     """
 
     destination: PhoneNumber
     masking_id: PhoneNumber
     max_call_duration_s: int | None = None
+    send_dtmf: str | None = None
+    external_id: str | None = None
 
     name: ClassVar = "dial"
 
@@ -83,12 +108,19 @@ class Dial(_Command):
         duration_s = self.max_call_duration_s
         if duration_s is not None and not 1 <= duration_s <= MAX_CALL_SECONDS:
             raise ValueError(f"duration: wanted 1 to {MAX_CALL_SECONDS} s, got {duration_s}")
+        for name, form in ("send_dtmf", SEND_DTMF), ("external_id", EXTERNAL_ID):
+            text = getattr(self, name)
+            if text is not None and not re.fullmatch(form.pattern, text):
+                raise ValueError(f"{name}: wanted {form.wanted}, got {mask_digits(text)!r}")
 
     def to_wire(self) -> Wire:
         """Return the command as TeleSign reads it, with the duration as a text."""
         params: Wire = {"to": self.destination, "caller_id_number": self.masking_id}
         if self.max_call_duration_s is not None:
             params["max_call_duration"] = str(self.max_call_duration_s)
+        for name in "send_dtmf", "external_id":
+            if (text := getattr(self, name)) is not None:
+                params[name] = text
         return {"method": "dial", "params": params}
 
 
@@ -110,8 +142,8 @@ class Speak(_Command):
         if not is_speakable(self.message):
             got = "none or one with broken characters"
             raise ValueError(f"message: wanted a text to speak, got {got}")
-        if not LANGUAGE_TAG.fullmatch(self.language):
-            raise ValueError(f"language: wanted a tag such as en-US, got {self.language!r}")
+        if not re.fullmatch(LANGUAGE.pattern, self.language):
+            raise ValueError(f"language: wanted {LANGUAGE.wanted}, got {self.language!r}")
 
     def to_wire(self) -> Wire:
         """Return the command as TeleSign reads it."""
@@ -159,10 +191,19 @@ class Prompts:
     """What is spoken to callers and called persons: `config.prompts` makes it from the settings.
 
     `routing.decide` says when. `accept_digit` is the key by which the called person takes the call;
-    `None` asks for none.
+    `None` asks for none. `refusals` are by reason; what is not among them is answered `refusal`.
     """
 
     greeting: Speak | NoAction = NoAction()
     refusal: Speak | Hangup = Hangup()
     unavailable: Speak | Hangup = Hangup()
     accept_digit: str | None = None
+    language: str = "en-US"
+    refusals: Mapping[str, Speak] = field(default_factory=dict)
+
+    def greet(self, message: str | None, language: str | None) -> Speak | NoAction:
+        """Return the greeting, with what is given in place of its message and its language."""
+        usual = self.greeting
+        if isinstance(usual, NoAction):  # so no digit is asked for either
+            return Speak(message, language or self.language) if message else usual
+        return replace(usual, message=message or usual.message, language=language or usual.language)

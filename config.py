@@ -17,6 +17,7 @@ import phone
 import signature
 from commands import Hangup, NoAction, Prompts, Speak
 from phone import PhoneNumber
+from routing import Reason
 
 PREFIX = "MASKING_"
 CUSTOMER_ID = "TELESIGN_CUSTOMER_ID"
@@ -116,6 +117,7 @@ _CALL_LOG = (
     r"(sqlite:///|postgres(ql)?://)(?![ \"']).+|",
     "sqlite:/// and the path of a file, postgresql:// and a server, or an empty text for none",
 )
+_SPAN = "(0|[1-9][0-9]{0,3})[mhd]", "minutes, hours or days such as 90m, 2h or 7d, or 0m for none"
 _COUNTRY_CODE = "([1-9][0-9]{0,2})?", "1 to 3 digits such as 1, or an empty text"
 _CARRY_ON = r"\{\}|\[\{\}\]", '"{}" or "[{}]"'
 _WITHHELD = "connect|refuse", '"connect" or "refuse"'
@@ -138,16 +140,21 @@ class Settings:
     keep_days: int = _whole(30, 1, 36_500)
     caller_id_number: PhoneNumber | None = _setting(None, _number)
     max_call_duration: int | None = _whole(None, 1, commands.MAX_CALL_SECONDS)
-    language: str = _text("en-US", commands.LANGUAGE_TAG.pattern, "a tag such as en-US")
+    language: str = _text("en-US", *commands.LANGUAGE)
     greeting: str = _setting("Your call is connected.", _speech)
     accept_digit: str = _text("", "[0-9]?", "one digit, 0 to 9, or an empty text")
     refusal_message: str = _setting("", _speech)
+    refusal_message_expired: str = _setting("", _speech)
+    refusal_message_caller_not_listed: str = _setting("", _speech)
+    refusal_message_caller_withheld: str = _setting("", _speech)
+    refusal_message_not_listed: str = _setting("", _speech)
     unavailable_message: str = _setting("", _speech)
     home_country_code: str = _text("", *_COUNTRY_CODE)
     carry_on: str = _text("{}", *_CARRY_ON)
     withheld_callers: str = _text("connect", *_WITHHELD)
     threads: int = _whole(16, 1, 256)
     virtual_numbers: tuple[PhoneNumber, ...] = _setting((), _numbers, kind=list)
+    pair_rest: str = _text("2h", *_SPAN)
     api_url: str = _text("https://rest-ww.telesign.com", *_API_URL)
     customer_id: str = field(default="", repr=False)
     api_keys: tuple[bytes, ...] = field(default=(), repr=False)
@@ -162,6 +169,7 @@ class Settings:
 def prompts(settings: Settings) -> Prompts:
     """Return what these settings have spoken in a call."""
     speak = partial(Speak, language=settings.language)
+    refusals = {reason: getattr(settings, f"refusal_message_{reason}", "") for reason in Reason}
     greeting, digit = settings.greeting, settings.accept_digit
     refusal, unavailable = settings.refusal_message, settings.unavailable_message
     return Prompts(
@@ -169,6 +177,8 @@ def prompts(settings: Settings) -> Prompts:
         refusal=speak(refusal) if refusal else Hangup(),
         unavailable=speak(unavailable) if unavailable else Hangup(),
         accept_digit=digit or None,
+        language=settings.language,
+        refusals={reason: speak(text) for reason, text in refusals.items() if text},
     )
 
 
@@ -220,8 +230,13 @@ def _in_file(text: str, file: str, faults: list[str]) -> _Found:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         faults.append(f"{file}: wanted TOML, got an error: {error}")
         return
-    for name, value in table.items():
-        yield f"{file}:{_line_of(name, text)}: {phone.mask_digits(name)}", name, value
+    for key, value in table.items():
+        place = f"{file}:{_line_of(key, text)}: {phone.mask_digits(key)}"
+        if key == "refusal_messages" and isinstance(value, dict):
+            for reason, message in value.items():
+                yield f"{place}.{phone.mask_digits(reason)}", f"refusal_message_{reason}", message
+        else:
+            yield place, key, value
 
 
 def _line_of(key: str, text: str) -> int:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, ClassVar
@@ -43,14 +43,24 @@ class EventError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class IncomingCall:
+class _Event:
+    """What all events have. TeleSign echoes the `external_id` of a dial from the next one on.
+
+    It is the same event without it. Source: Voice - Events.
+    """
+
+    reference_id: str
+    external_id: str | None = field(default=None, kw_only=True, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingCall(_Event):
     """A call reached TeleSign on one of our numbers. Source: Voice - Events, `incoming_call`.
 
     `dialled` is what the caller dialled: by the guide the number that they want to reach, by the
     reference our virtual number. The allow-list serves both.
     """
 
-    reference_id: str
     dialled: PhoneNumber | NoNumber
     caller: PhoneNumber | NoNumber
 
@@ -58,27 +68,25 @@ class IncomingCall:
 
 
 @dataclass(frozen=True, slots=True)
-class DialCompleted:
+class DialCompleted(_Event):
     """The called person answered, or the dial failed. Source: Voice - Events, `dial_completed`.
 
     The one `status` that is known is `answered`; every other text is a failure. `None` if the event
     has no text there.
     """
 
-    reference_id: str
     status: str | None
 
     name: ClassVar = "dial_completed"
 
 
 @dataclass(frozen=True, slots=True)
-class SpeakCompleted:
+class SpeakCompleted(_Event):
     """A message was spoken to its end. Source: TeleSign/voice_server_demo, `speak_completed`.
 
     `collected_digits` are the keys that were pressed; empty if none were.
     """
 
-    reference_id: str
     collected_digits: str
 
     name: ClassVar = "speak_completed"
@@ -92,10 +100,8 @@ class PlayCompleted(SpeakCompleted):
 
 
 @dataclass(frozen=True, slots=True)
-class CallLegCompleted:
+class CallLegCompleted(_Event):
     """One leg ended while the call goes on. Source: TeleSign/voice_server_demo (name and use)."""
-
-    reference_id: str
 
     name: ClassVar = "call_leg_completed"
 
@@ -118,24 +124,22 @@ class CallLeg:
 
 
 @dataclass(frozen=True, slots=True)
-class CallCompleted:
+class CallCompleted(_Event):
     """The whole call is over. Source: the guide; TeleSign/voice_server_demo for its members.
 
     The guide says that both legs of a bridged call are reported, but no page shows in which layout.
     So every object in the message that has one of a leg's times, however deep, is taken for a leg.
     """
 
-    reference_id: str
     legs: tuple[CallLeg, ...] = ()
 
     name: ClassVar = "call_completed"
 
 
 @dataclass(frozen=True, slots=True)
-class UnknownEvent:
+class UnknownEvent(_Event):
     """An event that TeleSign has added since this was written; `name` is TeleSign's."""
 
-    reference_id: str
     name: str
 
 
@@ -154,10 +158,12 @@ def parse(body: bytes, *, home_country_code: str = "") -> Event:
     """
     message = _load(body)
     try:
-        return _read_event(message, partial(phone.read, home_country_code=home_country_code))
+        event = _read_event(message, partial(phone.read, home_country_code=home_country_code))
     except EventError as error:
         error.shape = json.dumps(_shape(message))[1:-1][:_MAX_SHAPE_LENGTH]  # in printable ASCII
         raise
+    external_id = message.get("external_id")
+    return replace(event, external_id=external_id) if _is_word(external_id, 128) else event
 
 
 def members_of(message: dict[str, object]) -> dict[str, object]:
@@ -192,9 +198,15 @@ def _read_event(message: object, read: _Reader) -> Event:
 def _word(message: dict[str, object], name: str, longest: int) -> str:
     """Return a member without which a message is no event."""
     word = _text(message, name) or ""
-    if not (word.isascii() and word.isprintable() and 1 <= len(word) <= longest):
+    if not _is_word(word, longest):
         raise EventError("bad_event", f"{name}: wanted 1 to {longest} printable ASCII characters")
     return word
+
+
+def _is_word(value: object, longest: int) -> bool:
+    if not isinstance(value, str):
+        return False
+    return value.isascii() and value.isprintable() and 1 <= len(value) <= longest
 
 
 def _shape(value: object, depth: int = _MAX_SHAPE_DEPTH) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from calls import ANSWERED, UNKNOWN, CallState
-from commands import Wire, is_dial
+from commands import Wire
 from events import CallCompleted, CallLeg, DialCompleted, Event, IncomingCall
 from phone import NoNumber, PhoneNumber
 
@@ -69,9 +70,9 @@ class CallRecord:
     `status` is TeleSign's word for the dial: `answered` if any report says so, else that of the
     first failure. `wait_s` counts from the `incoming_call` to the answer; `talk_s`, of a connected
     call, from there to the end of the leg that ended first. Without an `incoming_call` the numbers
-    are those of the legs. `masking_id` is only ever that of our `dial`, `row` the line of the
-    list's row that connected the call. `number` grows from each record to the next that is written
-    down; a call in progress has none yet.
+    are those of the legs, and `external_id` is the one that TeleSign echoes. `masking_id` is only
+    ever that of our `dial`, `row` the line of the list's row that connected the call. `number`
+    grows from each record to the next that is written down; a call in progress has none yet.
     """
 
     reference_id: str
@@ -106,8 +107,7 @@ def fold(events: Sequence[StoredEvent], *, is_old: bool = False) -> CallRecord:
         call = call.after(kept.event, kept.reply, 0.0, kept.accept_digit)
     stands = (kept for kept in events if (kept.event, kept.reply) == (call.incoming, call.reply))
     incoming = next(stands, None)
-    params = call.reply.get("params") if call.reply and is_dial(call.reply) else None
-    dial = params if isinstance(params, dict) else {}
+    dial: dict[str, Any] = call.dial
     legs = [leg for kept in events for leg in getattr(kept.event, "legs", ())]
     statuses = (kept.event.status for kept in events if isinstance(kept.event, DialCompleted))
     status = ANSWERED if call.answered else next(filter(None, statuses), None)
@@ -123,7 +123,7 @@ def fold(events: Sequence[StoredEvent], *, is_old: bool = False) -> CallRecord:
         destination=dial.get("to") if call.incoming else _number(legs, "outbound", "to_number"),
         masking_id=dial.get("caller_id_number"),
         row=incoming.row_line if incoming else None,
-        external_id=dial.get("external_id"),
+        external_id=dial.get("external_id") if call.incoming else _echoed(events),
         reason=incoming.reason if incoming else None,
         status=status,
         wait_s=wait_s,
@@ -146,6 +146,10 @@ def _disposition(
     if word in _NO_ANSWER:
         return Disposition.NO_ANSWER
     return Disposition.BUSY if word in _BUSY else Disposition.FAILED
+
+
+def _echoed(events: Iterable[StoredEvent]) -> str | None:
+    return next((found for kept in events if (found := kept.event.external_id)), None)
 
 
 def _number(legs: Iterable[CallLeg], direction: str, role: str) -> PhoneNumber | NoNumber | None:

@@ -44,7 +44,8 @@ class Route:
     """One row of the allow-list: a caller who dials `dialled` is connected by `dial`.
 
     `caller` is `None` for any caller. From `expires` on, an aware time, the route connects nobody.
-    `line` is the row's line in its file.
+    `line` is the row's line in its file. The called person hears `greeting` in this `language`;
+    `None` leaves it to the settings.
     """
 
     dialled: PhoneNumber
@@ -52,6 +53,8 @@ class Route:
     dial: Dial
     expires: datetime | None = None
     line: int = 0
+    greeting: str | None = None
+    language: str | None = None
 
     @property
     def destination(self) -> PhoneNumber:
@@ -91,18 +94,23 @@ class AllowListError(Exception):
 # Plain tuples of numbers, times and lines: the garbage collector stops looking at such after the
 # first time. A million routes as objects would be looked at again and again, while callers wait.
 _Key = tuple[PhoneNumber, PhoneNumber | None]
-_Row = tuple[PhoneNumber, PhoneNumber, int | None, datetime | None, int]
+_Texts = tuple[str | None, str | None, str | None, str | None]
+_Row = tuple[PhoneNumber, PhoneNumber, int | None, datetime | None, _Texts, int]
+_NO_TEXTS: _Texts = (None, None, None, None)  # shared by the rows that have none, which are most
 
 
 def _row(route: Route) -> _Row:
     dial = route.dial
-    duration_s = dial.max_call_duration_s
-    return dial.destination, dial.masking_id, duration_s, route.expires, route.line
+    texts = dial.send_dtmf, dial.external_id, route.greeting, route.language
+    numbers = dial.destination, dial.masking_id
+    shared = _NO_TEXTS if texts == _NO_TEXTS else texts
+    return *numbers, dial.max_call_duration_s, route.expires, shared, route.line
 
 
 def _route(key: _Key, row: _Row) -> Route:
-    destination, masking_id, duration_s, expires, line = row
-    return Route(*key, Dial(destination, masking_id, duration_s), expires, line)
+    destination, masking_id, duration_s, expires, (keys, external_id, *spoken), line = row
+    dial = Dial(destination, masking_id, duration_s, keys, external_id)
+    return Route(*key, dial, expires, line, *spoken)
 
 
 _cached_route = lru_cache(maxsize=4096)(_route)  # to build one takes longer than to decide
@@ -178,6 +186,18 @@ class AllowList:
             return Reason.CALLER_IS_DESTINATION
         return route
 
+    def greeting_of(self, call: CallState) -> tuple[str | None, str | None]:
+        """Return what the row of a call that was dialled says and in which language, if it does.
+
+        That row counts whatever its `expires` says by now, as long as it dials the same person.
+        """
+        if call.incoming is not None:
+            for caller in call.incoming.caller, None:
+                row = self._rows.get((call.incoming.dialled, caller))  # type: ignore[arg-type]
+                if row is not None and row[0] == call.dial.get("to"):
+                    return row[4][2:]
+        return None, None
+
 
 def _is_one_of(caller: PhoneNumber | NoNumber, numbers: Set[PhoneNumber]) -> bool:
     """Whether the caller has one of these numbers, also within a SIP address or after a `00`."""
@@ -243,7 +263,8 @@ def decide(
             return _repeat(event, call, _connect_or_refuse(event, allow_list, prompts, now), now)
 
         case DialCompleted(status=calls.ANSWERED) if not call.is_talking:  # not greeted yet
-            return Decision(prompts.greeting, accept_digit=prompts.accept_digit)
+            greeting = prompts.greet(*allow_list.greeting_of(call))
+            return Decision(greeting, accept_digit=prompts.accept_digit)
         case DialCompleted(status=str()) if not (call.answered or call.completed):
             return Decision(prompts.unavailable)
 
@@ -264,7 +285,7 @@ def _connect_or_refuse(
 ) -> Decision:
     found = allow_list.find(event.dialled, event.caller, now.utc)
     if isinstance(found, Reason):
-        return Decision(prompts.refusal, reason=found)
+        return Decision(prompts.refusals.get(found, prompts.refusal), reason=found)
     return Decision(found.dial, row_line=found.line, route=found)
 
 

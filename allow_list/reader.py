@@ -13,7 +13,7 @@ from typing import Any
 import phone
 from allow_list import cells
 from allow_list.rows import COLUMNS, NO_LINE_END, RowError, header, rows
-from commands import Dial
+from commands import EXTERNAL_ID, LANGUAGE, SEND_DTMF, Dial
 from config import Settings
 from routing import AllowList, AllowListError, Route, RowFault
 
@@ -91,6 +91,8 @@ def _readers(columns: list[str], home: str) -> _Readers:
     number = partial(cells.number, home_country_code=home)
     known: _Readers = dict.fromkeys(("to", "from", "destination", "caller_id_number"), number)
     known |= {"max_call_duration": cells.duration_s, "expires": cells.expires, "note": str}
+    known |= {"greeting": cells.greeting, "language": LANGUAGE.check}
+    known |= {"external_id": EXTERNAL_ID.check, "send_dtmf": SEND_DTMF.check}
     return {column: known.get(column, cells.nothing) for column in columns}
 
 
@@ -125,11 +127,13 @@ def _route(values: dict[str, Any], settings: Settings, line: int) -> Route:
             " neither, and the destination is `to` itself"
         )
     duration_s = values.get("max_call_duration", settings.max_call_duration)
+    found = values.get
     try:
-        dial = Dial(destination, masking_id, duration_s)
+        dial = Dial(destination, masking_id, duration_s, found("send_dtmf"), found("external_id"))
     except ValueError as error:
         raise RowError(f"caller_id_number: {error}") from None
-    return Route(dialled, values.get("from"), dial, values.get("expires"), line)
+    spoken = found("greeting"), found("language")
+    return Route(dialled, found("from"), dial, found("expires"), line, *spoken)
 
 
 def _check_for_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> Iterator[Route]:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator
 import phone
 from routing import RowFault
 
-COLUMNS = ("to", "from", "destination", "caller_id_number", "max_call_duration", "expires", "note")
+_NUMBERS = ("to", "from", "destination", "caller_id_number")
+_TEXTS = ("greeting", "language", "external_id", "send_dtmf")
+COLUMNS = (*_NUMBERS, "max_call_duration", "expires", "note", *_TEXTS)
 NO_LINE_END = "wanted a line end after the last row, got none: the file may be incomplete"
 _FORMULA_ERROR = re.compile(r"#(N/A|REF!|VALUE!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!|ERROR!)")
 _OPEN_QUOTE = "unexpected end of data"  # the words of Python's csv module

@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from allow_list import reader
-from allow_list.rows import COLUMNS
 from benchmarks import figures, machine
 from benchmarks.figures import Figure
 from benchmarks.servers import ROOT
@@ -46,8 +45,8 @@ class LoadCost:
 
 
 def lines(rows: int) -> Iterator[str]:
-    """Yield a list whose rows use every column but `from`."""
-    yield ",".join(COLUMNS)
+    """Yield a list whose rows use the columns that most lists have."""
+    yield "to,from,destination,caller_id_number,max_call_duration,expires,note"
     for row in range(rows):
         dialled, destination = FIRST_DIALLED + row, FIRST_DESTINATION + row
         yield f"{dialled},,{destination},,3600,2099-01-31T18:00:00Z,a note"

@@ -35,7 +35,7 @@ NEWER_COLUMNS = {"row_line": "integer", "accept_digit": "TEXT"}
 SCHEMA_VERSION = 2
 _parsed: Callable[[str], Wire] = lru_cache(json.loads)  # few replies differ
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DIGITS = re.compile(rb'"collected_digits"\s*:\s*"[^"]')
+_ONLY_IN_BODY = re.compile(rb'"(external_id|collected_digits)"\s*:\s*"[^"]')
 _PAGE = 500
 _MAX_CALL = MAX_CALL // timedelta(microseconds=1)
 MAX_PORTION, MAX_PORTION_BYTES = 200, 2**20
@@ -90,13 +90,13 @@ class Row(NamedTuple):
 
     def to_event(self) -> Event:
         """Return the event as far as the state of a call, or with the body its record, needs it."""
-        if self.body and (_is_end(self) or (not self.status and _DIGITS.search(self.body))):
+        if self.event == IncomingCall.name:  # with its numbers as they were parsed then
+            dialled, caller = number_of(self.dialled), number_of(self.caller)
+            return IncomingCall(self.reference_id, dialled, caller)
+        if self.body and (_is_end(self) or _ONLY_IN_BODY.search(self.body)):
             with suppress(EventError):  # an older program may have taken what this one would not
                 return events.parse(self.body)
         match self.event:
-            case IncomingCall.name:
-                dialled, caller = number_of(self.dialled), number_of(self.caller)
-                return IncomingCall(self.reference_id, dialled, caller)
             case events.DialCompleted.name:
                 return events.DialCompleted(self.reference_id, self.status)
             case events.SpeakCompleted.name:
@@ -404,8 +404,11 @@ class Store(ABC):
         """
         now = new[-1].first_seen
         recent = range(now - _MAX_CALL // 2, now + 1)
+        incoming = {row.reference_id for row in (*known, *new) if row.event == IncomingCall.name}
         before = {
-            row.reference_id for row in known if row.needs_body or row.first_seen not in recent
+            row.reference_id
+            for row in known
+            if row.needs_body or row.first_seen not in recent or row.reference_id not in incoming
         } - purged
         ended = {row.reference_id for row in new if _is_end(row)} - purged
         numbers = self._numbers(before | ended)

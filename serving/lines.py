@@ -94,8 +94,16 @@ def _event_members(event: Event, call: CallState, decision: Decision, seconds: f
         members |= {"caller": _redact(incoming.caller), "dialled": _redact(incoming.dialled)}
     if isinstance(event, DialCompleted) and event.status is not None:
         members["status"] = phone.mask_digits(event.status)[:_MAX_STATUS_LENGTH]
+    if external_id := _external_id(event, call, decision):
+        members["external_id"] = external_id
     reason = {} if decision.reason is None else {"reason": decision.reason}
     return members | {"reply": decision.command.name, **reason, "ms": round(seconds * 1000, 2)}
+
+
+def _external_id(event: Event, call: CallState, decision: Decision) -> object:
+    """Return the id of the dial, of which an event that comes first may be the echo."""
+    ours = getattr(decision.command, "external_id", None) or call.dial.get("external_id")
+    return ours or event.external_id
 
 
 def _redact(number: PhoneNumber | NoNumber) -> str:
@@ -123,7 +131,8 @@ def _text(members: _Members) -> str:
         case {"event": event, "reference_id": call, "reply": reply, "ms": ms}:
             numbers = f"{members['caller']}->{members['dialled']}" if "caller" in members else ""
             status = json.dumps(members["status"]) if "status" in members else ""
-            parts = reply, members.get("reason"), f"{ms:.1f} ms", call[-6:], status
+            ids = call[-6:], status, members.get("external_id")
+            parts = reply, members.get("reason"), f"{ms:.1f} ms", *ids
             return f"{event:<14} {numbers:<16} {' '.join(filter(None, parts))}"
         case {"rejected": word, "cause": cause, "more_before": more}:
             got = f"; got {members['shape']}" if "shape" in members else ""

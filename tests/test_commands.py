@@ -5,9 +5,13 @@ from typing import Any
 import facts
 import pytest
 
-from commands import Dial, Hangup, NoAction, Speak, is_speakable
+from commands import Dial, Hangup, NoAction, Prompts, Speak, is_speakable
 from phone import PhoneNumber
 
+KEYS_WANTED = "send_dtmf: wanted 1 to 32 of the keys 0-9 A-D * #, or w for a pause, got "
+NO_KEYS = "", "a", "E", "1,2", "1 2", "w" * 33, "1\n"
+ID_WANTED = "external_id: wanted 1 to 64 printable ASCII characters without commas, got "
+NO_IDS = "", "a,b", "x" * 65, "\u00e9", "a\n", "a\0", "\x7f"
 DESTINATION, MASKING_ID = PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)
 
 
@@ -25,6 +29,27 @@ def test_a_full_dial_has_its_duration_as_text() -> None:
             "to": "12025550111",
             "caller_id_number": "12025550199",
             "max_call_duration": "600",
+        },
+    }
+
+
+def test_a_dial_may_press_keys_and_bear_an_id() -> None:
+    assert Dial(DESTINATION, MASKING_ID, send_dtmf="ww6458#").to_wire() == {
+        "method": "dial",
+        "params": {
+            "to": "12025550111",
+            "caller_id_number": "12025550199",
+            "send_dtmf": "ww6458#",
+        },
+    }
+    assert Dial(DESTINATION, MASKING_ID, 600, "0", "order 1234").to_wire() == {
+        "method": "dial",
+        "params": {
+            "to": "12025550111",
+            "caller_id_number": "12025550199",
+            "max_call_duration": "600",
+            "send_dtmf": "0",
+            "external_id": "order 1234",
         },
     }
 
@@ -70,6 +95,9 @@ def test_a_call_lasts_1_to_14400_seconds_or_as_long_as_telesign_lets_it(
         ((DESTINATION, DESTINATION), "masking ID: wanted a number other than the destination"),
         ((DESTINATION, MASKING_ID, 0), "duration: wanted 1 to 14400 s, got 0"),
         ((DESTINATION, MASKING_ID, 14401), "duration: wanted 1 to 14400 s, got 14401"),
+        *(((DESTINATION, MASKING_ID, 1, keys), KEYS_WANTED + repr(keys)) for keys in NO_KEYS),
+        *(((DESTINATION, MASKING_ID, 1, "1", text), ID_WANTED + repr(text)) for text in NO_IDS),
+        ((DESTINATION, MASKING_ID, 1, "x1234567"), f"{KEYS_WANTED}'x***4567'"),
     ],
 )
 def test_a_dial_that_telesign_would_reject_cannot_be_built(
@@ -106,3 +134,33 @@ def test_a_speak_that_telesign_would_reject_cannot_be_built(
 
 def test_text_of_any_script_is_speakable() -> None:
     assert is_speakable("Grüße, 你好 😀")
+
+
+ALL_KEYS = "0123456789ABCD*#w"
+
+
+def test_every_key_and_every_printable_character_but_a_comma_is_taken() -> None:
+    printable = "".join(map(chr, range(32, 127))).replace(",", "")
+    for text in printable[:64], printable[64:]:
+        dial = Dial(DESTINATION, MASKING_ID, None, ALL_KEYS, text)
+        assert (dial.send_dtmf, dial.external_id) == (ALL_KEYS, text)
+
+
+@pytest.mark.parametrize(
+    ("usual", "message", "language", "spoken"),
+    [
+        (Speak("Hi"), None, None, Speak("Hi")),
+        (Speak("Hi"), "Your driver", None, Speak("Your driver")),
+        (Speak("Hi"), None, "de-DE", Speak("Hi", "de-DE")),
+        (Speak("Hi", "fr-FR"), "Your driver", None, Speak("Your driver", "fr-FR")),
+        (Speak("1", "fr-FR", collect_digit=True), "Press 1", "en-GB",
+         Speak("Press 1", "en-GB", collect_digit=True)),
+        (NoAction(), None, "de-DE", NoAction()),
+        (NoAction(), "Your driver", None, Speak("Your driver", "fr-FR")),
+        (NoAction(), "Ihr Fahrer", "de-DE", Speak("Ihr Fahrer", "de-DE")),
+    ],
+)  # fmt: skip
+def test_a_greeting_is_that_of_the_row_and_otherwise_the_usual_one(
+    usual: Speak | NoAction, message: str | None, language: str | None, spoken: Speak | NoAction
+) -> None:
+    assert Prompts(usual, language="fr-FR").greet(message, language) == spoken

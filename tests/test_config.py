@@ -12,7 +12,9 @@ from helpers import ROOT
 import config
 import phone
 import signature
+from commands import Speak
 from config import Settings
+from routing import Reason
 from serving.sources import read_settings
 
 KEY = signature.decode_key(facts.API_KEY)
@@ -32,12 +34,17 @@ DEFAULTS = {
     "greeting": "Your call is connected.",
     "accept_digit": "",
     "refusal_message": "",
+    "refusal_message_expired": "",
+    "refusal_message_caller_not_listed": "",
+    "refusal_message_caller_withheld": "",
+    "refusal_message_not_listed": "",
     "unavailable_message": "",
     "home_country_code": "",
     "carry_on": "{}",
     "withheld_callers": "connect",
     "threads": 16,
     "virtual_numbers": (),
+    "pair_rest": "2h",
     "api_url": "https://rest-ww.telesign.com",
 }
 
@@ -55,12 +62,17 @@ OTHERS: dict[str, Any] = {
     "greeting": "Hello.",
     "accept_digit": "5",
     "refusal_message": "No.",
+    "refusal_message_expired": "Over.",
+    "refusal_message_caller_not_listed": "Not you.",
+    "refusal_message_caller_withheld": "Show your number.",
+    "refusal_message_not_listed": "Nobody.",
     "unavailable_message": "Away.",
     "home_country_code": "44",
     "carry_on": "[{}]",
     "withheld_callers": "refuse",
     "threads": 4,
     "virtual_numbers": ("12025550160", "12025550161"),
+    "pair_rest": "0m",
     "api_url": "http://127.0.0.1:9000",
 }
 
@@ -93,13 +105,19 @@ def test_without_file_and_environment_all_is_at_its_default() -> None:
     }
 
 
+IN_TABLE = "refusal_message_"
+
+
 def as_toml(settings: dict[str, Any]) -> str:
     def shown(value: object) -> str:
         if isinstance(value, tuple):
             return str(list(value))
         return str(value).lower() if isinstance(value, bool) else repr(value)
 
-    return "".join(f"{name} = {shown(value)}\n" for name, value in settings.items())
+    table = {name: value for name, value in settings.items() if name.startswith(IN_TABLE)}
+    plain = [f"{name} = {shown(settings[name])}" for name in settings.keys() - table.keys()]
+    inner = [f"{name.removeprefix(IN_TABLE)} = {shown(table[name])}" for name in table]
+    return "\n".join([*plain, "[refusal_messages]", *inner])
 
 
 def test_every_setting_may_come_from_the_file(tmp_path: Path) -> None:
@@ -129,15 +147,42 @@ def test_the_sample_shows_every_setting_at_its_default() -> None:
         "\n".join(
             line.removeprefix("# ")
             for line in text.splitlines()
-            if " = " in line and line[0] == "#"
+            if (" = " in line and line[0] == "#") or line.startswith("# [")
         )
     )
-    assert list(shown) == list(DEFAULTS)
-    assert shown == DEFAULTS | {
+    refusals = shown.pop("refusal_messages")
+    assert {f"{IN_TABLE}{reason}": text for reason, text in refusals.items()} == {
+        name: "" for name in DEFAULTS if name.startswith(IN_TABLE)
+    }
+    assert list(shown) == [name for name in DEFAULTS if not name.startswith(IN_TABLE)]
+    assert shown == {name: DEFAULTS[name] for name in shown} | {
         "caller_id_number": "",
         "max_call_duration": 3600,
         "virtual_numbers": [],
     }
+
+
+def test_a_table_of_refusal_messages_has_only_reasons_and_texts(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('port = 9000\n\n[refusal_messages]\nexpired = 1\nlate = "x"\n')
+    wanted = f"unknown setting; wanted one of {', '.join(config.NAMES)}"
+    assert faults_in(path) == [
+        f"{path}:3: refusal_messages.expired: wanted a text in quotes, got 1",
+        f"{path}:3: refusal_messages.late: {wanted}",
+    ]
+
+
+def test_a_reason_without_a_text_of_its_own_gets_the_general_one() -> None:
+    environment = {
+        "MASKING_REFUSAL_MESSAGE": "No.",
+        "MASKING_REFUSAL_MESSAGE_EXPIRED": "Over.",
+        "MASKING_LANGUAGE": "en-GB",
+    }
+    found = config.prompts(config.read("", environment)[0])
+    assert (found.refusal, found.refusals) == (
+        Speak("No.", "en-GB"),
+        {Reason.EXPIRED: Speak("Over.", "en-GB")},
+    )
 
 
 PATH_WANTED = (

@@ -230,7 +230,7 @@ def test_a_status_that_is_no_text_is_none(status: object) -> None:
 
 
 def test_unknown_members_are_passed_over() -> None:
-    body = message(external_id="x", jsonrpc="2.0", data={"to": facts.DIALLED, "extra": [{}]})
+    body = message(jsonrpc="2.0", data={"to": facts.DIALLED, "extra": [{}]})
     assert events.parse(body) == IncomingCall(ID, DIALLED, NoNumber.WITHHELD)
 
 
@@ -244,6 +244,20 @@ def test_unknown_members_are_passed_over() -> None:
 def test_the_longest_and_shortest_names_are_accepted(members: dict[str, str]) -> None:
     event = events.parse(message(**members))
     assert event == UnknownEvent(members["reference_id"], members["event"])
+
+
+@pytest.mark.parametrize(
+    "name", ["incoming_call", "dial_completed", "speak_completed", "call_completed", "new_event"]
+)
+def test_the_external_id_that_telesign_echoes_is_read_and_makes_no_other_event(name: str) -> None:
+    event = events.parse(message(event=name, external_id="order 1234"))
+    assert event.external_id == "order 1234"
+    assert event == events.parse(message(event=name))
+
+
+@pytest.mark.parametrize("value", [None, 7, "", {}, "a\0", "\ud800", "é", "x" * 129, ["order"]])
+def test_an_external_id_that_is_none_of_ours_is_passed_over(value: object) -> None:
+    assert events.parse(message(external_id=value)).external_id is None
 
 
 NAME = "event: wanted 1 to 64 printable ASCII characters"

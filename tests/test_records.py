@@ -166,6 +166,12 @@ def test_the_id_that_was_sent_with_the_dial_is_in_the_record() -> None:
     assert fold([received("incoming_call", 0, dial), END]).external_id == "order-1234"
 
 
+def test_without_our_dial_the_record_has_the_id_that_telesign_echoes() -> None:
+    echoed = replace(END, event=replace(END.event, external_id="order-5"))
+    assert fold([ANSWERED, echoed]).external_id == "order-5"
+    assert fold([INCOMING, echoed]).external_id is None
+
+
 def test_of_several_answers_to_a_call_the_record_has_the_dial() -> None:
     """Another server may have refused it, and written that first."""
     call = fold([REFUSED, replace(INCOMING, row_line=3), END])

@@ -12,7 +12,7 @@ import phone
 from call_log.store import row_of
 from calls import UNKNOWN, Delivery, Timestamp
 from commands import Command, Dial, Hangup, NoAction, Prompts
-from events import DialCompleted, Event, IncomingCall, PlayCompleted, SpeakCompleted
+from events import DialCompleted, Event, IncomingCall, PlayCompleted, SpeakCompleted, parse
 from phone import NoNumber, PhoneNumber
 from routing import (
     AllowList,
@@ -366,4 +366,15 @@ def test_the_log_of_an_earlier_version_is_read() -> None:
     assert (row.caller, row._replace(caller="withheld").to_event()) == (
         "bad",
         IncomingCall(facts.REFERENCE_ID, PhoneNumber(facts.DIALLED), NoNumber.WITHHELD),
+    )
+
+
+def test_an_incoming_call_of_the_log_has_its_numbers_as_they_were_read_at_home() -> None:
+    """Whatever else its body holds: that is not read again, without the home country code."""
+    body = b"""{"event": "incoming_call", "reference_id": "one", "external_id": "order-5",
+        "data": {"to": "12025550100", "from": "2025550123", "collected_digits": "1"}}"""
+    event = parse(body, home_country_code="1")
+    kept = row_of(Delivery(event, body, NOW), Decision(Hangup())).to_event()
+    assert (
+        kept == event == IncomingCall("one", PhoneNumber("12025550100"), PhoneNumber("12025550123"))
     )

@@ -118,6 +118,8 @@ def _add_calls(parser: ArgumentParser) -> None:
     add("--last", type=arguments.whole_number(_MAX_LAST), metavar="N", help=many)
     number = "only calls that hold this number, or one that ends in these digits (four or more)"
     add("--number", type=arguments.number_or_end, help=f"{number}, in whatever role")
+    own = "only calls of this trip or order: the `external_id` of their row"
+    add("--external-id", metavar="ID", help=own)
     live = "only calls that have no end yet and were not refused"
     add("--live", action="store_true", help=live)
     add("--since", metavar="TIME", help=f"only calls from this time on: {_TIMES} (default: UTC)")

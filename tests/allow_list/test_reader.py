@@ -15,6 +15,7 @@ from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
 
 HEADER = "to,from,destination,caller_id_number,max_call_duration,expires,note"
+ALL = f"{HEADER},greeting,language,external_id,send_dtmf"
 A, B, C, D = (PhoneNumber(f"1202555010{n}") for n in "1234")
 
 
@@ -33,6 +34,16 @@ def test_a_full_row_is_a_route_with_everything() -> None:
     row = f"{A},{B},{C},{D},600,2027-01-31T18:00:00Z,a note"
     expires = datetime(2027, 1, 31, 18, tzinfo=UTC)
     assert routes_of(HEADER, row) == [Route(A, B, Dial(C, D, 600), expires, line=2)]
+
+
+def test_a_row_may_say_who_calls_which_order_it_is_and_what_to_press() -> None:
+    row = f'{A},{B},{C},{D},600,,a note,"Your driver, order 12",es-ES,order 12,w6458#'
+    dial = Dial(C, D, 600, send_dtmf="w6458#", external_id="order 12")
+    greeting = "Your driver, order 12"
+    assert routes_of(ALL, row, f"{A},,{C},,,,,,,,") == [
+        Route(A, B, dial, line=2, greeting=greeting, language="es-ES"),
+        Route(A, None, Dial(C, A), line=3),
+    ]
 
 
 def test_empty_cells_mean_any_caller_to_itself_and_the_settings() -> None:
@@ -90,9 +101,9 @@ WANTED_NUMBER = "wanted a country code and digits, 7 to 15 in all, such as 12025
 @pytest.mark.parametrize(
     ("rows", "line", "message"),
     [
-        ([], 0, f"wanted a header line ({HEADER}), got none"),
-        (["# only this"], 0, f"wanted a header line ({HEADER}), got none"),
-        (["to,form", f"{A},{B}"], 1, f"unknown column 'form': wanted {HEADER.replace(',', ', ')}"),
+        ([], 0, f"wanted a header line ({ALL}), got none"),
+        (["# only this"], 0, f"wanted a header line ({ALL}), got none"),
+        (["to,form", f"{A},{B}"], 1, f"unknown column 'form': wanted {ALL.replace(',', ', ')}"),
         (
             ["# above", 'to,"from', f"{A},{B}"],
             2,
@@ -169,6 +180,20 @@ def test_a_number_with_two_roles_that_exclude_each_other_is_a_fault(
 ) -> None:
     header = "to,from,destination,caller_id_number"
     assert faults_of(header, *rows) == [(line, message)]
+
+
+def test_what_a_row_says_is_checked_as_the_settings_and_the_commands_are() -> None:
+    header = "to,destination,greeting,language,external_id,send_dtmf"
+    ids = "wanted 1 to 64 printable ASCII characters without commas"
+    keys = "wanted 1 to 32 of the keys 0-9 A-D * #, or w for a pause"
+    assert faults_of(header, f'{A},{B},a\0,english,"1,2",12x', f"{C},{B},,,{'x' * 65},é") == [
+        (
+            2,
+            "greeting: wanted a text to speak, got 'a\\x00'; language: wanted a tag such as en-US,"
+            f" got 'english'; external_id: {ids}, got '1,2'; send_dtmf: {keys}, got '12x'",
+        ),
+        (3, f"external_id: {ids}, got '{'x' * 65}'; send_dtmf: {keys}, got 'é'"),
+    ]
 
 
 def test_all_faults_of_a_row_are_listed() -> None:

@@ -6,6 +6,7 @@ from allow_list.rows import RowError, header, rows
 from routing import RowFault
 
 COLUMNS = "to, from, destination, caller_id_number, max_call_duration, expires, note"
+COLUMNS += ", greeting, language, external_id, send_dtmf"
 
 
 def rows_of(*lines: str) -> tuple[list[tuple[int, list[str]]], list[RowFault]]:

@@ -75,9 +75,12 @@ class AnyDeliveries(RuleBasedStateMachine):
         name=st.sampled_from(NAMES),
         call=st.sampled_from("abc"),
         copies=st.integers(1, 3),
+        echoed=st.sampled_from(["", "order-1", "order-2"]),
     )
-    def deliver(self, server: int, name: str, call: str, copies: int) -> None:
+    def deliver(self, server: int, name: str, call: str, copies: int, echoed: str) -> None:
         body = payload(name).replace(facts.REFERENCE_ID.encode(), call.encode())
+        if echoed:
+            body = body.replace(b"{", b'{"external_id": "%s", ' % echoed.encode(), 1)
         key = (call, json.loads(body)["event"], sha256(body).digest())
         for _ in range(copies):
             self.clock.sleep(0.001)  # no two deliveries come at the very same time

@@ -67,6 +67,20 @@ def test_a_call_is_written_down_with_its_end(opened: Opener, log_url: str, clock
 
 
 @EACH_DATABASE
+@pytest.mark.parametrize("end_first", [False, True])
+def test_of_a_call_that_we_did_not_dial_the_record_has_the_id_that_any_event_echoes(
+    opened: Opener, log_url: str, clock: Clock, *, end_first: bool
+) -> None:
+    log = opened()
+    echoed = ANSWERED.replace(b'"data"', b'"external_id": "order-5", "data"')
+    for body in (COMPLETED, echoed) if end_first else (echoed, COMPLETED):
+        deliver(log, body, clock)
+    (record,) = written_down(log_url)
+    assert (record.external_id, record.disposition) == ("order-5", Disposition.CONNECTED)
+    assert_records_are_folds(log_url)
+
+
+@EACH_DATABASE
 def test_what_comes_after_the_end_brings_the_record_up_to_date_and_keeps_its_number(
     opened: Opener, log_url: str, clock: Clock
 ) -> None:

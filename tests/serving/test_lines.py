@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import facts
@@ -23,7 +24,8 @@ from routing import Decision, Reason
 from serving.lines import _ALARM, ERROR, MAX_WAITING_LINES, Lines, write_stderr
 
 NUMBER = "12025550123"
-DIAL = Decision(Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID)))
+OWN_DIAL = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))
+DIAL = Decision(OWN_DIAL)
 NO_ACTION = Decision(NoAction())
 HANGUP = Decision(Hangup())
 
@@ -63,6 +65,24 @@ def texts(write: Callable[[Lines], None]) -> list[str]:
 
 
 # What a line says
+
+
+def test_the_external_id_of_a_call_is_in_each_of_its_lines() -> None:
+    """Also of one that a row without an id connects, if TeleSign says one."""
+    own = replace(OWN_DIAL, external_id="order 12")
+    call = replace(call_of(INCOMING), reply=own.to_wire())
+    echoed = replace(END, external_id="order 13")
+
+    def log(lines: Lines) -> None:
+        lines.event(INCOMING, UNKNOWN, Decision(own), 0.0)
+        lines.event(END, call, NO_ACTION, 0.0)
+        lines.event(echoed, call, NO_ACTION, 0.0)
+        lines.event(echoed, call_of(INCOMING), NO_ACTION, 0.0)
+        lines.event(END, call_of(INCOMING), NO_ACTION, 0.0)
+
+    found = [json.loads(line).get("external_id") for line in output(log, readable=False)]
+    assert found == ["order 12", "order 12", "order 12", "order 13", None]
+    assert texts(log)[0] == "incoming_call  ...0123->...0100 dial 0.0 ms 04f58a order 12"
 
 
 def test_every_event_is_one_line_with_redacted_numbers(

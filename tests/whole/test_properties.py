@@ -38,6 +38,11 @@ parties = numbers | st.sampled_from(no_numbers)
 ids = st.sampled_from(["one", "two"])
 digits = st.sampled_from(["", "1", "2"])
 expiries = st.none() | st.integers(-200, 200).map(lambda s: START + timedelta(seconds=s))
+keys = st.none() | st.text("0123456789ABCD*#w", min_size=1, max_size=32)
+# Numbers too: what a row says may never become a number that is called or shown.
+external_ids = st.none() | numbers | st.text(" order-1234", min_size=1, max_size=64)
+greetings = st.none() | numbers | st.just("Your driver is calling. Press 1 or 2.")
+languages = st.none() | st.just("de-DE")
 events = st.one_of(
     st.builds(IncomingCall, ids, parties, parties),
     st.builds(DialCompleted, ids, st.sampled_from([None, "", "answered", "busy"])),
@@ -59,8 +64,12 @@ scripts = st.builds(
     lambda greeted, **others: Prompts(**greeted, **others),
     screening,
     refusal=st.just(Hangup()) | st.just(Speak("No")),
+    refusals=st.just({}) | st.just({Reason.EXPIRED: Speak("Over")}),
     unavailable=st.just(Hangup()) | st.just(Speak("Away")),
 )
+
+
+SPOKEN = {"Hello", "Press 1.", "Press 2.", "No", "Over", "Away"}
 
 
 @st.composite
@@ -68,8 +77,10 @@ def routes(draw: st.DrawFn) -> Route:
     destination, masking_id = draw(
         st.tuples(numbers, numbers).filter(lambda pair: pair[0] != pair[1])
     )
-    dial = Dial(destination, masking_id, draw(st.none() | st.integers(1, 14400)))
-    return Route(draw(numbers), draw(st.none() | numbers), dial, draw(expiries))
+    own = {"send_dtmf": draw(keys), "external_id": draw(external_ids)}
+    dial = Dial(destination, masking_id, draw(st.none() | st.integers(1, 14400)), **own)
+    key = draw(numbers), draw(st.none() | numbers)
+    return Route(*key, dial, draw(expiries), 0, draw(greetings), draw(languages))
 
 
 @st.composite
@@ -107,6 +118,9 @@ def check(event: Event, decision: Decision, allow_list: AllowList) -> None:
         assert not isinstance(command, NoAction)
     else:
         assert decision == Decision(command, accept_digit=decision.accept_digit)
+        assert not isinstance(command, Speak) or command.message in SPOKEN | {
+            route.greeting for route in allow_list
+        }
 
 
 def may_act_on_a_live_call(event: Event, call: CallState, asked: set[str | None]) -> bool:

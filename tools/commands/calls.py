@@ -59,6 +59,8 @@ def _wanted(options: argparse.Namespace, now: datetime) -> Condition:
         "--disposition": options.disposition
         and conditions.is_equal("disposition", options.disposition),
         "--reason": options.reason and conditions.is_equal("reason", options.reason),
+        "--external-id": options.external_id
+        and conditions.is_equal("external_id", options.external_id),
         "--live": options.live and conditions.is_live(),
     }
     given = [condition for condition in asked.values() if condition]
@@ -144,6 +146,7 @@ def _row(record: CallRecord, when: str, view: View) -> tuple[str, ...]:
     if record.destination is not None:
         end += f": {view.cell('destination', record.destination)}"
         end += f" saw {record.masking_id}" if record.masking_id else ""
+    end += f", {record.external_id}" if record.external_id else ""
     return (
         view.at(record.began).strftime(when),
         console.printable(record.reference_id[-_SHOWN_ENDING:]) + "*" * record.is_simulated,

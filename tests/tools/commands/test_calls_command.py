@@ -11,10 +11,10 @@ from typing import Any
 
 import facts
 import pytest
-from call_logs import DIAL, all_rows, delivering
+from call_logs import DIAL, Servers, all_rows, delivering
 from command_line import deliver_some_calls, ids, of
 from databases import EACH_DATABASE, log_in_sqlite
-from helpers import Clock, PrintedLines
+from helpers import Clock, PrintedLines, post
 from old_logs import make_old_log
 from zones import machine_in, needs_tzset
 
@@ -340,6 +340,23 @@ def test_a_refused_call_is_not_live_though_its_end_is_to_come(deliver: Any, ask:
     assert ids(ask("calls", "--json", "--live")) == ["talks"]
     in_progress = ids(ask("calls", "--json", "--disposition", "in progress"))
     assert in_progress == ["refused", "talks"]
+
+
+def test_the_calls_of_an_order_are_found_by_its_id_also_while_they_last(
+    deliver: Any, ask: Any, servers: Servers
+) -> None:
+    deliver("without", "incoming_call", "call_completed")
+    listed = f"to,destination,external_id\n{facts.DIALLED},{facts.DESTINATION},trip 1\n"
+    app = servers.start(listed)
+    post(app, of("over", "incoming_call"))
+    post(app, of("over", "call_completed"))
+    servers.clock.sleep(1)
+    post(app, of("live", "incoming_call"))
+    for words, found in {"trip 1": ["live", "over"], "trip": [], "TRIP 1": []}.items():
+        assert ids(ask("calls", "--json", "--external-id", words)) == found
+    shown = ask("calls", "--external-id", "trip 1", "--last", "1").stdout
+    assert " ".join(shown.split()[-5:]) == "...0111 saw 12025550100, trip 1"
+    assert "external id    trip 1\n" in ask("calls", "live").stdout
 
 
 def test_a_number_in_a_body_alone_is_not_looked_for(deliver: Any, ask: Any) -> None:

@@ -18,9 +18,10 @@ from serving.sources import load, read_settings
 from tools import console, live_list
 from tools.list_advice import countries, lint
 from tools.list_advice.redacted import shown
+from tools.list_advice.words import in_words, said
 from tools.live_list import Served
 
-_HEADERS = ("line", "who calls", "dials", "reaches", "who sees", "in", "until (UTC)")
+_HEADERS = ("line", "who calls", "dials", "reaches", "who sees", "in", "until (UTC)", "says")
 _NUMBERS = ("from", "to", "destination", "caller_id_number")
 
 
@@ -60,7 +61,7 @@ def _found(
     rows, warnings, hidden = [], [], options.json or not console.terminal().is_terminal
     for route in track(allow_list, "checking", len(allow_list), transient=True, disable=hidden):
         rows.append(_row(route, allow_list, full=options.full))
-        found = lint.warnings(route, allow_list, now, full=options.full)
+        found = lint.warnings(route, allow_list, now, settings.accept_digit, full=options.full)
         warnings += [f"line {route.line}: {text}" for text in found]
     if not rows:
         warnings.append("the allow-list has no rows: every call is refused")
@@ -89,6 +90,7 @@ def _row(route: Route, allow_list: AllowList, *, full: bool) -> dict[str, Any]:
         **dict(zip(_NUMBERS, cells, strict=True)),
         "country": found[0] if len(set(found)) == 1 else " ".join(found),
         "expires": f"{route.expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if route.expires else None,
+        **said(route, full=full),
     }
 
 
@@ -106,7 +108,9 @@ def _plain(found: _Found) -> dict[str, Any]:
 
 def _print(found: _Found) -> None:
     out = console.terminal()
-    console.print_table(out, _HEADERS, [_cells(row) for row in found.rows])
+    rows = [_cells(row) for row in found.rows]
+    used = len(_HEADERS) if any(row[-1] for row in rows) else len(_HEADERS) - 1
+    console.print_table(out, _HEADERS[:used], [row[:used] for row in rows])
     out.print()
     for text in found.warnings:
         console.print_wrapped(out, text, "yellow")
@@ -133,4 +137,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         *(row[name] or "anyone" for name in _NUMBERS),
         row["country"],
         until,
+        in_words(row),
     )

@@ -28,6 +28,7 @@ from tools.inspector.questions import Question, is_missing
 from tools.inspector.shown import Shown
 from tools.list_advice.explained import explained
 from tools.list_advice.nearest_cause import nearest_cause
+from tools.list_advice.words import in_words, said
 
 Served = Callable[[], tuple[str, str]]
 """Says whether the server serves this list: a word for the colour, and a sentence. At once."""
@@ -36,7 +37,7 @@ NO_CALL = "The log holds no such call: it may have been purged."
 
 _VIEWS = [str(Path(__file__).parent / "views")]
 _ROUTES = 100
-_FILTERS = ("number", "whole", "disposition", "reason", "since", "until")
+_FILTERS = ("number", "whole", "disposition", "reason", "external_id", "since", "until")
 
 
 def redirect(path: str, values: Mapping[str, str]) -> HTTPResponse:
@@ -154,7 +155,8 @@ class Pages:
             count = len(allow_list)
             for route in islice(allow_list, begin, begin + _ROUTES):
                 row = PersonRow(route, refusal_of(route, allow_list, now.utc))
-                rows.append((route, state(row, now.utc)))
+                says = in_words(said(route, full=self._shown.full))
+                rows.append((route, state(row, now.utc), says))
         except AllowListError as error:
             faults = [fault.at(self._settings.allow_list) for fault in error.faults]
         return self.page(

@@ -70,7 +70,8 @@ def question(query: Mapping[str, str], numbers: Kept[str], now: datetime, shown:
     filters = _Filters(query)
     number = filters.number(numbers, shown)
     wanted = conditions.holds(number) if number else conditions.ANY
-    for name, convert in (("disposition", Disposition), ("reason", Reason)):
+    choices = ("disposition", Disposition), ("reason", Reason), ("external_id", str)
+    for name, convert in choices:
         if word := filters.read(name, convert):
             wanted &= conditions.is_equal(name, word)
     since, until = filters.bounds(now)

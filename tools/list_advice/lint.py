@@ -5,14 +5,16 @@ are shown to, and rows that can never connect. People's numbers are shown by the
 unless they are asked for in full. No I/O.
 """
 
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from phone import PhoneNumber, by_plan, is_possible, is_valid
+from phone import PhoneError, PhoneNumber, by_plan, is_possible, is_valid, parse
 from routing import AllowList, Route
 from tools.list_advice.countries import UNKNOWN, country
 from tools.list_advice.redacted import shown
@@ -27,9 +29,17 @@ _COSTLY = {
 
 
 def warnings(
-    route: Route, allow_list: AllowList, now: datetime, *, full: bool = False
+    route: Route,
+    allow_list: AllowList,
+    now: datetime,
+    accept_digit: str = "",
+    *,
+    full: bool = False,
 ) -> Iterator[str]:
-    """Yield each doubtful thing in a row that has no fault, the column first."""
+    """Yield each doubtful thing in a row that has no fault, the column first.
+
+    `accept_digit` is the setting, by which a greeting has to ask for a digit.
+    """
     show = partial(shown, allow_list=allow_list, full=full)
     for column, number in _numbers(route):
         yield from _number_warnings(column, number, show)
@@ -41,7 +51,27 @@ def warnings(
         yield f"caller_id_number: the destination is in {called}, but the masking ID is in {seen}"
     if not allow_list.lists(route.masking_id):
         yield f"caller_id_number: nobody can call {route.masking_id} back: no row has it as `to`"
+    yield from _said_warnings(route, accept_digit)
     yield from _never_connects(route, allow_list, now, show)
+
+
+def _said_warnings(route: Route, accept_digit: str) -> Iterator[str]:
+    asks = f"(?<![0-9]){accept_digit}(?![0-9])"
+    if route.greeting and not re.search(asks, route.greeting):
+        yield f"greeting: accept_digit is {accept_digit}, but this greeting does not ask for it"
+    if _looks_like_number(route):
+        yield "external_id: looks like a telephone number, and ids are shown whole everywhere"
+
+
+def _looks_like_number(route: Route) -> bool:
+    """Whether the id is a valid number, or holds the number of a person of this row."""
+    text = route.dial.external_id or ""
+    if any(number and number in text for number in (route.caller, route.destination)):
+        return True
+    with suppress(PhoneError):
+        number = parse(text)
+        return is_valid(number) or lacks_north_american_1(number)
+    return False
 
 
 def _numbers(route: Route) -> Iterator[tuple[str, PhoneNumber]]:

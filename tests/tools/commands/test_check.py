@@ -74,6 +74,10 @@ def test_check_tells_a_program_the_same(ask: Any) -> None:
                 "caller_id_number": "12025550100",
                 "country": "US",
                 "expires": None,
+                "greeting": None,
+                "language": None,
+                "external_id": None,
+                "send_dtmf": None,
             }
         ],
         "warnings": [],
@@ -86,6 +90,82 @@ def test_check_tells_a_program_the_same(ask: Any) -> None:
     code, out, _ = ask("check", "--json", "--strict", "--full")
     found = json.loads(out)
     assert (code, found["rows"][1]["from"], len(found["warnings"])) == (1, "12025550123", 2)
+
+
+SAYING = """\
+to,destination,greeting,language,external_id,send_dtmf
+12025550100,12025550111,Press 1,es-ES,,
+12025550101,12025550145,,de-DE,,
+12025550102,12025550112,,,trip-1,ww6458#
+12025550103,12025550113,,,,
+"""
+SAID = """\
+line  who calls  dials        reaches  who sees     in  until (UTC)  says
+----  ---------  -----------  -------  -----------  --  -----------  ---------------------------
+2     anyone     12025550100  ...0111  12025550100  US               hears "Press 1" in es-ES
+3     anyone     12025550101  ...0145  12025550101  US               hears the greeting in de-DE
+4     anyone     12025550102  ...0112  12025550102  US               id trip-1, keys ww6458#
+5     anyone     12025550103  ...0113  12025550103  US
+"""
+
+
+def test_check_shows_what_each_row_says(ask: Any) -> None:
+    code, out, _ = ask("check", text=SAYING)
+    assert (code, out.partition("\n\n")[0] + "\n") == (0, SAID)
+    code, out, _ = ask("check", "--json", text=SAYING)
+    columns = "greeting", "language", "external_id", "send_dtmf"
+    assert [[row[column] for column in columns] for row in json.loads(out)["rows"]] == [
+        ["Press 1", "es-ES", None, None],
+        [None, "de-DE", None, None],
+        [None, None, "trip-1", "ww6458#"],
+        [None, None, None, None],
+    ]
+
+
+def test_check_shows_a_number_in_a_greeting_only_in_full(ask: Any) -> None:
+    row = "12025550100,12025550111,Call 12025550142"
+    for words, shown in {"": "Call *******0142", "--full": "Call 12025550142"}.items():
+        text = f"to,destination,greeting\n{row}\n"
+        _, out, _ = ask("check", "--json", *words.split(), text=text)
+        assert json.loads(out)["rows"][0]["greeting"] == shown
+
+
+@pytest.mark.parametrize(
+    ("accept_digit", "warnings"),
+    [
+        ("", []),
+        ("1", []),
+        ("2", ["line 2: greeting: accept_digit is 2, but this greeting does not ask for it"]),
+    ],
+)
+def test_check_warns_of_a_greeting_that_does_not_ask_for_the_digit(
+    ask: Any, accept_digit: str, warnings: list[str]
+) -> None:
+    settings = {"MASKING_ACCEPT_DIGIT": accept_digit}
+    _, out, _ = ask("check", "--json", text=SAYING, **settings)
+    assert json.loads(out)["warnings"] == warnings
+
+
+@pytest.mark.parametrize(
+    ("external_id", "is_warned_of"),
+    [
+        ("trip-1", False),
+        ("20261130-17", False),
+        ("1234567", False),
+        ("12025550142", True),
+        ("+1 (202) 555-0142", True),
+        ("2025550142", True),
+        ("order 12025550111", True),
+        ("ride-12025550123", True),
+    ],
+)
+def test_check_warns_of_an_id_that_looks_like_a_telephone_number(
+    ask: Any, external_id: str, *, is_warned_of: bool
+) -> None:
+    row = f"12025550100,12025550123,12025550111,{external_id}"
+    _, out, _ = ask("check", "--json", text=f"to,from,destination,external_id\n{row}\n")
+    warning = "external_id: looks like a telephone number, and ids are shown whole everywhere"
+    assert json.loads(out)["warnings"] == [f"line 2: {warning}"] * is_warned_of
 
 
 ONE_ROW = "to,destination\n12025550100,12025550111\n"

@@ -276,6 +276,7 @@ def test_the_form_keeps_the_filters(inspector: Any) -> None:
         "number": "0123",
         "disposition": "failed",
         "reason": "expired",
+        "external_id": "ride-17",
         "since": "2026-11-23T18:00:00",
         "until": "2026-11-24",
     }
@@ -513,7 +514,7 @@ def test_a_refusal_is_shown_with_its_nearest_cause(
     assert cause(inspector) == [nearest, "This call was seen before."]
 
 
-def test_the_page_of_a_call_says_which_row_connected_it_as_the_list_was(
+def test_the_page_of_a_call_says_which_row_connected_it_as_the_list_was_and_its_order(
     inspector: Any, log_url: str, clock: Clock
 ) -> None:
     body = of("one", "incoming_call")
@@ -524,8 +525,23 @@ def test_the_page_of_a_call_says_which_row_connected_it_as_the_list_was(
     store.open()
     store.keep([row_of(delivery, Decision(DIAL))._replace(row_line=7, reply=reply)])
     store.close()
-    row = "The row line 7 of the list as it was, external_id ride-17"
-    assert row in texts(inspector.get("/call?id=one").html.select(".saw div"))
+    said = texts(inspector.get("/call?id=one").html.select(".saw div"))
+    assert said[2:] == [
+        "The row line 7 of the list as it was",
+        "The order ride-17 its external_id",
+    ]
+    assert "ride-17" in main(inspector.get("/?external_id=ride-17"))
+    assert ids(inspector.get("/?external_id=ride")) == []
+
+
+def test_the_page_of_the_list_shows_what_each_row_says(inspector: Any, allow_list: Path) -> None:
+    allow_list.write_text(
+        "to,destination,greeting,language,external_id,send_dtmf\n"
+        f"{facts.DIALLED},{facts.DESTINATION},Your driver,es-ES,trip-1,w1\n"
+        f"{facts.PAIR_NUMBER},{facts.DRIVER},,,,\n"
+    )
+    said = texts(inspector.get("/routes").html.select("small"))
+    assert said == ['hears "Your driver" in es-ES, id trip-1, keys w1']
 
 
 def test_only_the_page_of_a_call_in_progress_renews_itself(

@@ -36,11 +36,10 @@
 </div>
 % if call.row is not None:
 <div><dt>The row</dt><dd>line {{call.row}}</dd>
-<dd class="note">of the list as it was\\
-% if call.external_id:
-, external_id {{values["external_id"]}}\\
+<dd class="note">of the list as it was</dd></div>
 % end
-</dd></div>
+% if call.external_id:
+<div><dt>The order</dt><dd>{{values["external_id"]}}</dd><dd class="note">its external_id</dd></div>
 % end
 % if call.wait_s is not None:
 <div><dt>Wait</dt><dd>{{minutes(call.wait_s)}}</dd><dd class="note">until the answer</dd></div>

@@ -29,6 +29,7 @@
 % end
 </select></label>
 % end
+<label>Order<input name="external_id" value="{{asked.values.get("external_id", "")}}" placeholder="its external_id" autocomplete="off"></label>
 <label>Since<input name="since" value="{{asked.values.get("since", "")}}" placeholder="today, 2h, 2026-11-23" autocomplete="off"></label>
 <label>Until<input name="until" value="{{asked.values.get("until", "")}}" placeholder="yesterday, 2026-11-24" autocomplete="off"></label>
 <div class="buttons"><button>Filter</button>
@@ -69,6 +70,9 @@
 <td><span class="outcome {{call.disposition.replace(" ", "-")}}">{{became(call, shown.view)}}</span>
 % if call.is_simulated:
 <span class="simulated">simulated</span>
+% end
+% if call.external_id:
+<small>{{call.external_id}}</small>
 % end
 </td>
 </tr>

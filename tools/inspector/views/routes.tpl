@@ -39,9 +39,13 @@
 <thead><tr role="row"><th role="columnheader" scope="col" class="number wide">Line</th><th role="columnheader" scope="col">Caller</th><th role="columnheader" scope="col">Dials</th><th role="columnheader" scope="col">Reaches</th>
 <th role="columnheader" scope="col">Who sees</th><th role="columnheader" scope="col">State</th></tr></thead>
 <tbody>
-% for route, state in rows:
+% for route, state, says in rows:
 <tr role="row"><td role="cell" class="number wide">{{route.line}}</td><td role="cell">{{shown.number(route.caller) or "anyone"}}</td><td role="cell">{{shown.number(route.dialled)}}</td>
-<td role="cell">{{shown.number(route.destination)}}</td><td role="cell">{{route.masking_id}}</td>
+<td role="cell">{{shown.number(route.destination)}}
+% if says:
+<small>{{says}}</small>
+% end
+</td><td role="cell">{{route.masking_id}}</td>
 <td role="cell"><span class="state {{state.split()[0].strip(",")}}">{{state}}</span></td></tr>
 % end
 </tbody>

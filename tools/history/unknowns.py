@@ -151,6 +151,11 @@ QUESTIONS = (
         "listen to a message with `&` in it",
     ),
     Question(
+        "whether TeleSign presses `send_dtmf` before or while it speaks the greeting",
+        "it presses up to 32 keys once the called side has answered",
+        "call a number behind a switchboard and listen",
+    ),
+    Question(
         "whether the masking ID is always what the display shows",
         "it is",
         "look at the display of the phone that rings",

@@ -190,7 +190,8 @@ def _serve_api(options: argparse.Namespace) -> int:
 def _play(options: argparse.Namespace) -> int:
     """Play on the server that is found or started, which is printed first."""
     chosen, skips, out = _scenarios(options), "all" in options.scenarios, console.terminal()
-    chooser = Chooser(_list_reader(options.config), options.to, options.caller, skips=skips)
+    read, numbers = _list_reader(options.config), (options.to, options.caller)
+    chooser = Chooser(read, *numbers, skips=skips, is_served=not options.url)
     with _server(options, chosen) as server:
         if not options.json:
             console.print_wrapped(out, f"server: {server.url}{server.note}", "dim")

@@ -18,6 +18,7 @@ from scripted_server import scripted_server, well_but
 from terminals import in_a_terminal
 
 import simulator
+from tools import main
 from tools.simulation.scenarios import SCENARIOS
 
 NOWHERE = "http://127.0.0.1:9/"
@@ -190,6 +191,95 @@ def test_on_an_own_list_the_numbers_are_chosen_from_it_and_what_it_cannot_show_i
     sent = [json.loads(exchange["sent"])["data"] for exchange in results[1]["exchanges"]]
     assert sent[0] == {"to": "442079460001", "from": "493023125001"}
     assert {"to": "442079460001", "from": "493023125002"} in sent
+
+
+EVERY_COLUMN = """\
+to,from,destination,caller_id_number,max_call_duration,expires,note,\
+greeting,language,external_id,send_dtmf
+442079460002,,493023125003,,600,,a note,"Your driver, Kim, is calling.",,trip 442079460009,ww6458#
+442079460001,493023125001,493023125002,,,2099-01-31T18:00:00Z,,,es-ES,trip 1,
+442079460001,493023125002,493023125001,,,,,"Su conductor, Kim",es-ES,trip 2,ww442079460009
+442079460003,,493023125003,,,2020-01-31T18:00:00Z,,Late,,trip 3,
+"""
+
+
+def test_every_scenario_plays_what_a_row_says_on_a_server_that_is_started(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(EVERY_COLUMN)
+    code, out, err = simulate(tmp_path, "all")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"{len(SCENARIOS)} passed"
+    assert re.findall("4420794|4930231", out) == []
+    words = " ".join(re.sub("[^a-zA-Z0-9.,:>(]+", " ", out).split())
+    for drawn in (
+        "presses ww6458 (send dtmf",
+        "says: Your driver, Kim, is calling.",
+        "external id : trip ...0009",
+        "presses ww...0009 (send dtmf",
+        "says: Su conductor, Kim",
+    ):
+        assert drawn in words
+
+
+def test_load_plays_what_a_row_says(tmp_path: Path) -> None:
+    (tmp_path / "allowlist.csv").write_text(EVERY_COLUMN)
+    code, out, err = simulate(tmp_path, "--calls", "3", "--rate", "100")
+    assert (code, err) == (0, "")
+    assert "3 x connected: neither person saw the other's number" in out
+
+
+def test_a_call_whose_row_says_everything_is_played_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a server that runs with this list."""
+    with ServerProcess(tmp_path, facts.KEYS, EVERY_COLUMN) as server:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("MASKING_PORT", str(server.port))
+        code, out = run(capsys, "connected", "--json", "--full")
+        assert server.stop() == 0
+    (result,) = json.loads(out)
+    assert (code, result["verdict"]) == (0, "connected: neither person saw the other's number")
+    answers = [json.loads(exchange["answer"]) for exchange in result["exchanges"]]
+    tts = {"message": "Your driver, Kim, is calling.", "language": "en-US"}
+    assert answers[:2] == [
+        {
+            "method": "dial",
+            "params": {
+                "to": "493023125003",
+                "caller_id_number": "442079460002",
+                "max_call_duration": "600",
+                "send_dtmf": "ww6458#",
+                "external_id": "trip 442079460009",
+            },
+        },
+        {"method": "speak", "params": {"tts": tts}},
+    ]
+    sent = [json.loads(exchange["sent"]) for exchange in result["exchanges"]]
+    assert {(event["event"], event.get("external_id")) for event in sent} == {
+        ("incoming_call", None),
+        ("dial_completed", "trip 442079460009"),
+        ("speak_completed", "trip 442079460009"),
+        ("call_completed", "trip 442079460009"),
+    }
+    kept = main.main(["calls", "--simulated", "--json", "--external-id", "trip 442079460009"])
+    (record,) = json.loads(capsys.readouterr().out)
+    assert (kept, record["external_id"]) == (0, "trip 442079460009")
+
+
+def test_a_row_that_the_server_does_not_have_fails_the_call_unless_the_server_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ServerProcess(tmp_path, facts.KEYS) as server:
+        own = "to,destination,external_id\n12025550100,12025550111,trip 1\n"
+        (tmp_path / "own.csv").write_text(own)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("MASKING_PORT", str(server.port))
+        monkeypatch.setenv("MASKING_ALLOW_LIST", "own.csv")
+        code, out = run(capsys, "connected")
+        wanted = "FAILED: external_id: wanted 'trip 1', as in the list, got nothing"
+        assert (code, wanted in out) == (1, True)
+        both = ("--from", facts.CALLER, "--to", facts.DIALLED)
+        assert run(capsys, "connected", *both)[0] == 0
+        assert run(capsys, "connected", "--url", server.url)[0] == 0
 
 
 def test_without_a_row_that_connects_no_load_is_played(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import requests
 import signature
 from tools import http_client
 from tools.console import CALLED, CALLER, SERVER, TELESIGN, Arrow, Note, Step
+from tools.simulation.own_list import OwnList
 from tools.simulation.validator import Answer, Json, Reply, read_reply
 
 SIMULATED = "SIMULATED"
@@ -28,6 +29,7 @@ MAX_WAIT_S = 30
 
 # Of a call that both people talked on, the called person's leg begins when the phone there rings.
 _INBOUND_S, _OUTBOUND_S, _RINGING_S = 9, 6, 2
+_BY_SETTINGS = {"greeting", "language"}  # of a row that leaves them empty, whatever they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,10 @@ def new_reference_id() -> str:
 class SimulatedCall:
     """One call that TeleSign carries: posts its events and checks what they are answered.
 
-    Every method that posts raises `Failure` if the answer is wrong, which `read` decides. `bridged`
-    says whether both people are on the line. `steps` are for drawing, `exchanges` are what went
-    over the wire.
+    Every method that posts raises `Failure` if the answer is wrong, which `read` decides; with an
+    `own_list`, also if it is not what the row of this call says. `dial` are the parameters of the
+    dial that TeleSign was answered. `bridged` says whether both people are on the line. `steps` are
+    for drawing, `exchanges` are what went over the wire.
     """
 
     session: requests.Session
@@ -106,11 +109,17 @@ class SimulatedCall:
     caller: str
     digit: str = "1"
     read: Callable[[str, object, Answer], Reply] = read_reply
-    destination: str = ""
+    own_list: OwnList | None = None
+    dial: Json = field(default_factory=dict)
     bridged: bool = False
     reference_id: str = field(default_factory=new_reference_id)
     steps: list[Step] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def destination(self) -> str:
+        """Whom TeleSign was told to call; empty before."""
+        return str(self.dial.get("to", ""))
 
     # What happens, one step each
 
@@ -132,16 +141,17 @@ class SimulatedCall:
             caller = self.caller or '""'
             to_do = f"python app.py explain --from {caller} --to {self.to}"
             raise Failure(f"wanted dial, got {reply.name}", to_do)
-        self.destination = reply.params["to"]
-        shown = reply.params["caller_id_number"]
+        self.dial = reply.params
         self.steps.append(Arrow(TELESIGN, CALLED, f"rings {self.destination}"))
-        self.steps.append(Note(CALLED, f"sees {shown}", "bold"))
+        self.steps.append(Note(CALLED, f"sees {self.dial['caller_id_number']}", "bold"))
+        given = ("external_id", "send_dtmf")
+        self._must_be_as_listed({name: self.dial.get(name, "") for name in given})
         return reply
 
     def call_back(self) -> str:
         """Begin a new call, from the person who was called; return the first caller's number."""
         first, self.caller = self.caller, self.destination
-        self.bridged, self.reference_id = False, new_reference_id()
+        self.dial, self.bridged, self.reference_id = {}, False, new_reference_id()
         self.steps.append(Note(TELESIGN, "the other way round", "dim"))
         return first
 
@@ -151,11 +161,17 @@ class SimulatedCall:
         if status == "answered":
             self.steps.append(Arrow(CALLED, TELESIGN, "answers"))
             self.bridged = True
+            if keys := self.dial.get("send_dtmf"):
+                self.steps.append(Arrow(TELESIGN, CALLED, f"presses {keys} (send_dtmf)"))
+                assumed = "the keys are pressed before anything is spoken"
         else:
             self.steps.append(Note(CALLED, status.replace("_", " ")))
             assumed = f"a failed dial has the status {status!r}"
         data = {"to": self.destination, "from": self.to, "status": status}
-        return self.report("dial_completed", data, assumed=assumed)
+        reply = self.report("dial_completed", data, assumed=assumed)
+        if status == "answered":
+            self._must_greet_as_listed(reply)
+        return reply
 
     def play_message(self, reply: Reply, *, digits: str | None = None) -> Reply:
         """Play a message to its end; if it collects digits, press these (default: `digit`)."""
@@ -211,12 +227,31 @@ class SimulatedCall:
         if reply.method != "hangup":
             raise Failure(f"wanted hangup, got {reply.name}")
 
+    def _must_greet_as_listed(self, reply: Reply) -> None:
+        """Fail unless the called person hears what the row says, in its language."""
+        spoken = reply.params.get("tts", {})
+        said = {"greeting": spoken.get("message", "")}
+        if spoken:
+            said["language"] = spoken.get("language", "")
+        self._must_be_as_listed(said)
+
+    def _must_be_as_listed(self, said: Json) -> None:
+        """Fail if the list is known, and has something else in these columns of the call's row."""
+        row = self.own_list.find(self.to, self.caller) if self.own_list else None
+        for column, got in said.items():
+            wanted = getattr(row, column, got)
+            if got != wanted and (wanted or column not in _BY_SETTINGS):
+                one, other = (repr(text) if text else "nothing" for text in (wanted, got))
+                raise Failure(f"{column}: wanted {one}, as in the list, got {other}")
+
     # How it goes over the wire
 
     def report(self, event: str, data: Json, *, assumed: str = "") -> Reply:
-        """Post an event of this call."""
-        message = {"event": event, "reference_id": self.reference_id, "data": data}
-        return self.post(message, event, assumed=assumed)
+        """Post an event of this call; from the dial on, it bears the id that the dial gave it."""
+        message: Json = {"event": event, "reference_id": self.reference_id}
+        if event != "incoming_call" and "external_id" in self.dial:
+            message["external_id"] = self.dial["external_id"]
+        return self.post(message | {"data": data}, event, assumed=assumed)
 
     def post(self, message: Json, event: str, *, assumed: str = "") -> Reply:
         """Post any message, and read the answer as the answer to `event`."""

@@ -1,8 +1,8 @@
 """Chooses whom to call from the allow-list of this folder, so that people play their own list.
 
-The list is read from its documentation, docs/allow-list.md, and not by the server's code: what a
-row allows is read twice, and the two readings have to agree. Rows that cannot be read are left out;
-the server names their faults.
+The list is read from its documentation, docs/allow-list.md and docs/rows.md, and not by the
+server's code: what a row allows and says is read twice, and the two readings have to agree. Rows
+that cannot be read are left out; the server names their faults.
 """
 
 import csv
@@ -20,6 +20,7 @@ from typing import NamedTuple
 RIDER, STRANGER, UNLISTED = "12025550123", "12025550188", "12025550177"
 
 _COLUMNS = ("to", "from", "destination", "caller_id_number")
+_TEXTS = ("greeting", "language", "external_id", "send_dtmf")
 _FICTIONAL = [f"12025550{number}" for number in range(100, 200)]
 _SOON = timedelta(minutes=1)  # a row that expires during a call connects nobody
 
@@ -43,10 +44,14 @@ class Need(Enum):
 
 
 class Row(NamedTuple):
-    """What a row says of the callers whom it is for."""
+    """What a row says of the callers whom it is for; what it leaves open is an empty text."""
 
     destination: str
     expires: datetime | None
+    greeting: str = ""
+    language: str = ""
+    external_id: str = ""
+    send_dtmf: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,10 @@ class OwnList:
         found = self._candidates(need, to, caller)
         return next((numbers for numbers in found if self._fits(need, *numbers)), None)
 
+    def find(self, to: str, caller: str) -> Row | None:
+        """Return the row that counts: that of this very caller, else that for any caller."""
+        return self.rows.get((to, caller)) or self.rows.get((to, ""))
+
     def _candidates(self, need: Need, to: str | None, caller: str | None) -> Iterator[Numbers]:
         keys: Iterable[Numbers] = self.rows
         if need is Need.NOT_LISTED:
@@ -92,7 +101,7 @@ class OwnList:
         return (number, self.stranger) if self.stranger else (number,)
 
     def _fits(self, need: Need, to: str, caller: str) -> bool:
-        row = self._find(to, caller)
+        row = self.find(to, caller)
         match need:
             case Need.CONNECTED:
                 return self._destination(to, caller) != ""
@@ -105,13 +114,9 @@ class OwnList:
                 return to not in self.listed
         return row is None and to in self.listed
 
-    def _find(self, to: str, caller: str) -> Row | None:
-        """Return the row that counts: that of this very caller, else that for any caller."""
-        return self.rows.get((to, caller)) or self.rows.get((to, ""))
-
     def _destination(self, to: str, caller: str) -> str:
         """Return whom a caller reaches; an empty text if nobody."""
-        row = self._find(to, caller)
+        row = self.find(to, caller)
         if row is None or caller == row.destination or caller in self.own_numbers:
             return ""
         is_valid = row.expires is None or row.expires > self.now + _SOON
@@ -127,7 +132,9 @@ def read(path: Path, masking_id: str = "") -> OwnList:
                 numbers = tuple(_digits(cells.get(column, "")) for column in _COLUMNS)
                 to, caller, destination, mask = numbers
                 with suppress(ValueError):
-                    rows[to, caller] = Row(destination or to, _time(cells.get("expires", "")))
+                    expires = _time(cells.get("expires", ""))
+                    texts = (cells.get(column, "") for column in _TEXTS)
+                    rows[to, caller] = Row(destination or to, expires, *texts)
                 own_numbers.add(mask)
                 if destination not in {"", to}:
                     own_numbers.add(to)

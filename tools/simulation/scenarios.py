@@ -36,7 +36,7 @@ class Scenario:
     """A call to play: what happens in one sentence, and its numbers in the sample list.
 
     `need` is what another list has to hold; `None` if any numbers will do. A call that is screened
-    needs a server with `accept_digit`.
+    needs a server with `accept_digit`. `own_list` is the list that the server has, if it is known.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Scenario:
     to: str = DESK
     caller: str = RIDER
     screened: bool = False
+    own_list: OwnList | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,15 @@ class Chooser:
     """Gives scenarios their numbers: those that were given, and otherwise fitting ones of the list.
 
     `read_list` is called only if the list is needed. With `skips`, numbers that were given are
-    played only in scenarios that they fit; otherwise in each.
+    played only in scenarios that they fit; otherwise in each. `is_served` says that the server has
+    this list, so that what it answers can be compared with the rows.
     """
 
     read_list: Callable[[], OwnList]
     to: str | None = None
     caller: str | None = None
     skips: bool = False
+    is_served: bool = False
 
     def choose(self, scenario: Scenario) -> Scenario:
         """Return a scenario with its numbers. Raises `Unplayable`, and what `read_list` raises."""
@@ -74,6 +77,7 @@ class Chooser:
             scenario,
             to=found_to if to is None else to,
             caller=found_caller if caller is None else caller,
+            own_list=self.read_list() if need and self.is_served else None,
         )
 
     def _find(self, need: Need) -> Numbers | None:

@@ -52,6 +52,8 @@ _MEMBERS: dict[str, dict[str, _Rule]] = {
         "to!": _NUMBER,
         "caller_id_number!": _NUMBER,
         "max_call_duration": ("a string of 1 to 14400 seconds", _is_duration),
+        "send_dtmf": ("a string of the keys 0-9 A-D * # and w", _string("[0-9A-D*#w]+")),
+        "external_id": ("a string that is not empty", _string(".+")),
     },
     "speak": {"tts!": _OBJECT, "collect_digits": _OBJECT},
     "speak.tts": {"message!": _TEXT, "language": _TEXT},

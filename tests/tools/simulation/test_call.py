@@ -3,16 +3,18 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
+from unittest.mock import ANY
 
 import facts
 import pytest
 import requests
 from raw_servers import hang_up, raw_server, say_nothing, saying
-from scripted_server import scripted_server, well_but
+from scripted_server import incoming_calls, scripted_server, well_but
 
 import signature
 from tools import http_client
-from tools.console import CALLER, SERVER, TELESIGN, Arrow, Note
+from tools.console import CALLED, CALLER, SERVER, TELESIGN, Arrow, Note, Step
 from tools.simulation.call import Failure, Signer, SimulatedCall, new_reference_id
 from tools.simulation.validator import read_rejection
 
@@ -138,6 +140,111 @@ def test_an_answer_that_is_no_command_is_drawn_with_a_question_mark(
     drawn = call.steps[-1]
     assert isinstance(drawn, Arrow)
     assert (drawn.label.startswith("1 ? "), drawn.style) == (True, "red")
+
+
+# What the dial asks for besides
+
+HELLO = {"method": "speak", "params": {"tts": {"message": "Hello"}}}
+
+
+def dial(to: str = facts.DESTINATION, **params: str) -> dict[str, Any]:
+    return {"method": "dial", "params": {"to": to, "caller_id_number": facts.MASKING_ID, **params}}
+
+
+def sent(call: SimulatedCall) -> list[dict[str, Any]]:
+    return [json.loads(exchange.sent) for exchange in call.exchanges]
+
+
+def seen(call: SimulatedCall) -> list[Step]:
+    """Return what people see and hear of a call."""
+    return [
+        step
+        for step in call.steps
+        if isinstance(step, Note) or SERVER not in (step.sender, step.receiver)
+    ]
+
+
+def test_every_event_after_the_dial_bears_the_id_of_the_dial(session: requests.Session) -> None:
+    answers = {"incoming_call": dial(external_id="trip 1"), "dial_completed": HELLO}
+    with scripted_server(well_but(**answers)) as url:
+        call = call_to(url, session)
+        call.ring()
+        call.report_incoming()
+        call.play_message(call.complete_dial("answered"))
+        call.end_leg()
+        call.report("call_quality_reported", {"score": 4})
+        call.end()
+        call.report_incoming()
+    legs = {"to": facts.DESTINATION, "from": facts.DIALLED}
+    incoming = {
+        "event": "incoming_call",
+        "reference_id": call.reference_id,
+        "data": {"to": facts.DIALLED, "from": facts.CALLER},
+    }
+    later = [
+        ("dial_completed", {**legs, "status": "answered"}),
+        ("speak_completed", {"status": "speak_successful"}),
+        ("call_leg_completed", legs),
+        ("call_quality_reported", {"score": 4}),
+        ("call_completed", ANY),
+    ]
+    known = {"reference_id": call.reference_id, "external_id": "trip 1"}
+    events = [{"event": name, **known, "data": data} for name, data in later]
+    assert sent(call) == [incoming, incoming, *events, incoming]
+    assert list(sent(call)[2]) == ["event", "reference_id", "external_id", "data"]
+
+
+def test_a_call_back_has_no_id_until_its_own_dial(session: requests.Session) -> None:
+    dials = dial(external_id="trip 1"), dial(facts.CALLER, external_id="trip 2"), facts.HANGUP
+    with scripted_server(incoming_calls(*dials)) as url:
+        call = call_to(url, session)
+        for _ in range(2):
+            call.ring()
+            call.end()
+            call.call_back()
+        call.dial_in()
+        call.end()
+    assert [message.get("external_id") for message in sent(call)] == [
+        None, "trip 1", None, "trip 2", None, None,
+    ]  # fmt: skip
+
+
+def test_the_keys_are_pressed_after_the_answer_and_before_the_greeting(
+    session: requests.Session,
+) -> None:
+    answers = {"incoming_call": dial(send_dtmf="ww6458#"), "dial_completed": HELLO}
+    with scripted_server(well_but(**answers)) as url:
+        call = call_to(url, session)
+        call.connect()
+    assert seen(call) == [
+        Note(CALLER, f"dials and sees {facts.DIALLED}"),
+        Arrow(TELESIGN, CALLED, f"rings {facts.DESTINATION}"),
+        Note(CALLED, f"sees {facts.MASKING_ID}", "bold"),
+        Arrow(CALLED, TELESIGN, "answers"),
+        Arrow(TELESIGN, CALLED, "presses ww6458# (send_dtmf)"),
+        Arrow(TELESIGN, CALLED, "says: Hello"),
+        Arrow(CALLER, CALLED, "they talk", "bold", both_ways=True),
+    ]
+    assert [exchange.assumed for exchange in call.exchanges] == [
+        "",
+        "the keys are pressed before anything is spoken",
+        "{} is taken here",
+    ]
+    assert all("external_id" not in message for message in sent(call))
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"), [({"send_dtmf": "6458"}, "busy"), ({"external_id": "6458"}, "answered")]
+)
+def test_no_key_is_pressed_where_nobody_answers_or_none_is_asked_for(
+    asked: dict[str, str], status: str, session: requests.Session
+) -> None:
+    with scripted_server(well_but(incoming_call=dial(**asked))) as url:
+        call = call_to(url, session)
+        call.ring()
+        call.complete_dial(status)
+    assert "presses" not in str(call.steps)
+    assert "keys" not in call.exchanges[1].assumed
 
 
 # No answer

@@ -1,6 +1,8 @@
 """The numbers of each call are chosen from a list, as its documentation reads it."""
 
+import csv
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 import facts
@@ -13,7 +15,16 @@ import phone
 from phone import PhoneNumber
 from routing import AllowListError, Reason, Route
 from tools.simulation import own_list
-from tools.simulation.own_list import RIDER, STRANGER, UNLISTED, ListError, Need, OwnList, read
+from tools.simulation.own_list import (
+    RIDER,
+    STRANGER,
+    UNLISTED,
+    ListError,
+    Need,
+    OwnList,
+    Row,
+    read,
+)
 from tools.simulation.scenarios import SCENARIOS
 
 A, B, C, X, Y = "493023125001", "493023125002", "493023125003", "442079460001", "442079460002"
@@ -106,6 +117,21 @@ def test_a_list_is_read_as_spreadsheets_save_it(tmp_path: Path) -> None:
     assert read(path).choose(Need.CONNECTED) == ("12025550160", B)
 
 
+def test_a_row_says_what_its_columns_hold_in_any_order(tmp_path: Path) -> None:
+    header = "send_dtmf,greeting,to,external_id,from,language"
+    rows = listing(
+        tmp_path,
+        f'ww6458#,"Hello, ""driver"" ",{X}, trip 1 ,,es-ES',
+        f",,{X},,{A},",
+        f'"","Ihr Fahrer, Köln",{Y},,{A},',
+        header=header,
+    )
+    assert rows.find(X, B) == Row(X, None, 'Hello, "driver"', "es-ES", "trip 1", "ww6458#")
+    assert rows.find(X, A) == Row(X, None)
+    assert rows.find(Y, A) == Row(Y, None, "Ihr Fahrer, Köln")
+    assert rows.find(Y, B) is None
+
+
 def test_nobody_calls_from_a_number_of_ours(tmp_path: Path) -> None:
     masked = listing(tmp_path, f"{X},,{A},{RIDER}", header="to,from,destination,caller_id_number")
     assert masked.choose(Need.CONNECTED) == (X, "12025550100")
@@ -139,17 +165,32 @@ NUMBERS = st.sampled_from(
     [facts.CALLER, facts.DESTINATION, STRANGER, UNLISTED, "12025550100", "12025550101", A, B]
 )
 TIMES = st.sampled_from([PAST, FUTURE, ""])
-ROWS = st.tuples(NUMBERS, NUMBERS | st.just(""), NUMBERS | st.just(""), NUMBERS, TIMES)
-HEADER = "to,from,destination,caller_id_number,expires"
+TEXTS = ["", "Hello", ' "Hi", driver '], ["", "es-ES"], ["", "trip 1", A], ["", "ww6458#"]
+ROWS = st.tuples(
+    NUMBERS,
+    NUMBERS | st.just(""),
+    NUMBERS | st.just(""),
+    NUMBERS,
+    TIMES,
+    *map(st.sampled_from, TEXTS),
+)
+HEADER = "to,from,destination,caller_id_number,expires,greeting,language,external_id,send_dtmf"
 
 
 @given(st.lists(ROWS, max_size=6))
-@example([("12025550100", "", A, "12025550101", ""), ("12025550101", A, B, "12025550101", PAST)])
+@example(
+    [
+        ("12025550100", "", A, "12025550101", "", "Hello", "es-ES", "trip 1", "ww6458#"),
+        ("12025550101", A, B, "12025550101", PAST, "", "", "", ""),
+    ]
+)
 def test_the_server_reads_a_list_in_the_same_way(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, ...]]
 ) -> None:
     """What is chosen is answered as it has to be, and what is not chosen is not in the list."""
-    text = "\n".join([HEADER, *map(",".join, rows), ""])
+    file = StringIO(newline="")
+    csv.writer(file).writerows([HEADER.split(","), *rows])
+    text = file.getvalue()
     try:
         allow_list = read_list(text)
     except AllowListError:
@@ -177,6 +218,9 @@ def test_the_server_reads_a_list_in_the_same_way(
             to, caller = numbers
             route = find(to, caller)
             assert isinstance(route, Route)
+            dial, row = route.dial, chosen.find(to, caller)
+            said = route.greeting, route.language, dial.external_id, dial.send_dtmf
+            assert row == (route.destination, route.expires, *(text or "" for text in said))
             if need is Need.BOTH_WAYS:
                 back = find(to, route.destination)
                 assert isinstance(back, Route)

@@ -133,6 +133,21 @@ def test_the_json_of_the_results_holds_everything_but_the_drawing(
         ("sees 12025550100 and 12025550199", "sees 12025550100 and 12025550199"),
         ("12025550200, 120255501001", "...0200, ...1001"),
         ("SIMULATED1234567890ABCDEF1234567", "SIMULATED1234567890ABCDEF1234567"),
+        (
+            "SIMULATED534e1848-235f-482d-983d-e3e11a04f58a",
+            "SIMULATED534e1848-235f-482d-983d-e3e11a04f58a",
+        ),
+        ("presses ww442079460001# (send_dtmf)", "presses ww...0001# (send_dtmf)"),
+        ("presses 0w0w44w20794w60001 (send_dtmf)", "presses ...0001 (send_dtmf)"),
+        ("presses 00442079460001123456 (send_dtmf)", "presses ...3456 (send_dtmf)"),
+        ("presses ww6458#*D (send_dtmf)", "presses ww6458#*D (send_dtmf)"),
+        ("presses 1w12025550111w22 (send_dtmf)", "presses ...1w22 (send_dtmf)"),
+        ("presses 12025550111#442079460001", "presses 12025550111#...0001"),
+        ('"external_id": "trip442079460001b"', '"external_id": "trip...0001b"'),
+        (
+            '"external_id": "4142b474-d65d-4265-a5fa-a581b1fe6101"',
+            '"external_id": "4142b474-d65d-4265-a5fa-a581b1fe6101"',
+        ),
         ("123456 2026-11-23T12:00:00.123456Z", "123456 2026-11-23T12:00:00.123456Z"),
     ],
 )
@@ -145,8 +160,9 @@ def test_a_number_that_may_be_somebodys_is_shown_by_its_last_four_digits(
 def test_no_real_number_is_left_in_what_is_drawn_or_printed_as_json() -> None:
     """Of a call that connects, and of one that fails with numbers in its verdict."""
     to, caller, called, other = "442079460001", "442079460002", "442079460003", "442079460004"
+    more = {"external_id": f"trip{other}", "send_dtmf": f"ww{other}#"}
     dials = [
-        {"method": "dial", "params": {"to": number, "caller_id_number": to}}
+        {"method": "dial", "params": {"to": number, "caller_id_number": to, **more}}
         for number in (called, called, other)
     ]
     with scripted_server(incoming_calls(*dials)) as url:
@@ -170,5 +186,7 @@ def test_no_real_number_is_left_in_what_is_drawn_or_printed_as_json() -> None:
     out = StringIO()
     play.print_results(console.terminal(out), redacted)
     assert "rings ...0003" in out.getvalue()
+    assert "presses ww...0004# (send_dtmf)" in out.getvalue()
+    assert "trip...0004" in play.as_json(redacted)
     for text in out.getvalue(), play.as_json(redacted):
         assert "44207946" not in text

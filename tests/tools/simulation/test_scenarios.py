@@ -101,8 +101,8 @@ SPEAK = {"method": "speak", "params": {"tts": {"message": "Hello"}}}
 ASK = {"method": "speak", "params": {"tts": {"message": "1?"}, "collect_digits": {"max": 1}}}
 
 
-def dial(to: str, shown: str = facts.MASKING_ID) -> dict[str, Any]:
-    return {"method": "dial", "params": {"to": to, "caller_id_number": shown}}
+def dial(to: str, shown: str = facts.MASKING_ID, **more: str) -> dict[str, Any]:
+    return {"method": "dial", "params": {"to": to, "caller_id_number": shown, **more}}
 
 
 OTHER_DIAL = dial("12025550144")
@@ -181,6 +181,90 @@ def test_the_two_calls_of_a_pair_have_ids_of_their_own(verified_server: ServerPr
     assert len({json.loads(exchange.sent)["reference_id"] for exchange in result.exchanges}) == 2
 
 
+# Whose list is known
+
+HEADER = "to,from,destination,greeting,language,external_id,send_dtmf\n"
+TO_THE_DESK = f"{facts.DIALLED},,{facts.DESTINATION}"
+SAYS_ALL = f'{HEADER}{TO_THE_DESK},"Hello, driver",es-ES,trip 1,ww6458#\n'
+SAYS_NOTHING = f"{HEADER}{TO_THE_DESK},,,,\n"
+
+
+def asking(**more: str) -> dict[str, Any]:
+    return dial(facts.DESTINATION, **more)
+
+
+def speaking(**tts: str) -> dict[str, Any]:
+    return {"method": "speak", "params": {"tts": tts}}
+
+
+AS_LISTED = asking(external_id="trip 1", send_dtmf="ww6458#")
+DRIVER = speaking(message="Hello, driver", language="es-ES")
+
+
+def verdict_on(text: str, dialled: Any, greeted: Any, folder: Path, *, is_served: bool) -> str:
+    """Return what is said of a call to a server that answers so, whose list may be known."""
+    connected = chooser(folder, text, is_served=is_served).choose(SCENARIOS["connected"])
+    with scripted_server(well_but(incoming_call=dialled, dial_completed=greeted)) as url:
+        result = Target(url, SIGNER).play(connected)
+    return f"{result.outcome}: {result.verdict}"
+
+
+CONNECTED = "passed: connected: neither person saw the other's number"
+
+
+@pytest.mark.parametrize(
+    ("text", "dialled", "greeted", "verdict"),
+    [
+        (SAYS_ALL, AS_LISTED, DRIVER, CONNECTED),
+        (SAYS_ALL, asking(send_dtmf="ww6458#"), DRIVER,
+         "failed: external_id: wanted 'trip 1', as in the list, got nothing"),
+        (SAYS_ALL, asking(external_id="trip 2", send_dtmf="ww6458#"), DRIVER,
+         "failed: external_id: wanted 'trip 1', as in the list, got 'trip 2'"),
+        (SAYS_ALL, asking(external_id="trip 1", send_dtmf="6458#"), DRIVER,
+         "failed: send_dtmf: wanted 'ww6458#', as in the list, got '6458#'"),
+        (SAYS_ALL, AS_LISTED, speaking(message="Hello", language="es-ES"),
+         "failed: greeting: wanted 'Hello, driver', as in the list, got 'Hello'"),
+        (SAYS_ALL, AS_LISTED, {},
+         "failed: greeting: wanted 'Hello, driver', as in the list, got nothing"),
+        (SAYS_ALL, AS_LISTED, speaking(message="Hello, driver"),
+         "failed: language: wanted 'es-ES', as in the list, got nothing"),
+        (SAYS_NOTHING, asking(), speaking(message="Hello", language="en-US"), CONNECTED),
+        (SAYS_NOTHING, asking(), {}, CONNECTED),
+        (SAYS_NOTHING, asking(external_id="trip 1"), {},
+         "failed: external_id: wanted nothing, as in the list, got 'trip 1'"),
+        (SAYS_NOTHING, asking(send_dtmf="1"), {},
+         "failed: send_dtmf: wanted nothing, as in the list, got '1'"),
+        (f"{HEADER}{TO_THE_DESK},,es-ES,,\n", asking(), {}, CONNECTED),
+        (f"{HEADER}{TO_THE_DESK},,es-ES,,\n", asking(), speaking(message="Hi", language="en-US"),
+         "failed: language: wanted 'es-ES', as in the list, got 'en-US'"),
+    ],
+)  # fmt: skip
+def test_where_the_list_of_the_server_is_known_a_call_is_what_its_row_says(
+    text: str, dialled: Any, greeted: Any, verdict: str, tmp_path: Path
+) -> None:
+    assert verdict_on(text, dialled, greeted, tmp_path, is_served=True) == verdict
+    assert verdict_on(text, dialled, greeted, tmp_path, is_served=False) == CONNECTED
+
+
+def test_each_way_of_a_pair_is_what_its_own_row_says(tmp_path: Path) -> None:
+    there, back = (f"{facts.RIDER},{facts.DRIVER}", f"{facts.DRIVER},{facts.RIDER}")
+    rows = f"{facts.PAIR_NUMBER},{there},,,trip 1,\n{facts.PAIR_NUMBER},{back},,,trip 2,\n"
+    pair = chooser(tmp_path, HEADER + rows, is_served=True).choose(SCENARIOS["pair"])
+    dials = [
+        dial(to, external_id=external_id)
+        for to, external_id in (
+            (facts.DRIVER, "trip 1"), (facts.RIDER, "trip 2"),
+            (facts.DRIVER, "trip 1"), (facts.RIDER, "trip 1"),
+        )
+    ]  # fmt: skip
+    with scripted_server(incoming_calls(*dials)) as url:
+        results = [Target(url, SIGNER).play(pair) for _ in range(2)]
+    assert [result.verdict for result in results] == [
+        "connected both ways: each reached the other",
+        "external_id: wanted 'trip 2', as in the list, got 'trip 1'",
+    ]
+
+
 # The table
 
 
@@ -216,7 +300,7 @@ def chooser(tmp_path: Path, text: str, **given: Any) -> Chooser:
 
 
 ONE_ROW = f"to,destination\n{facts.DIALLED},{facts.DESTINATION}\n"
-BOTH = {"to": facts.DIALLED, "caller": facts.CALLER}
+BOTH: dict[str, Any] = {"to": facts.DIALLED, "caller": facts.CALLER}
 
 
 def test_a_scenario_that_the_list_cannot_show_is_not_playable(tmp_path: Path) -> None:
@@ -251,7 +335,7 @@ def test_the_list_is_not_read_for_two_numbers_that_are_given(*, skips: bool) -> 
     def read_list() -> OwnList:
         raise AssertionError
 
-    choose = Chooser(read_list, **BOTH, skips=skips).choose
+    choose = Chooser(read_list, **BOTH, skips=skips, is_served=True).choose
     for name in "connected", "forged":
         chosen = choose(SCENARIOS[name])
         assert (chosen.to, chosen.caller) == (facts.DIALLED, facts.CALLER)
@@ -260,7 +344,8 @@ def test_the_list_is_not_read_for_two_numbers_that_are_given(*, skips: bool) -> 
             choose(SCENARIOS["refused"])
     else:
         assert choose(SCENARIOS["refused"]).to == facts.DIALLED
-    assert Chooser(read_list).choose(SCENARIOS["forged"]) == SCENARIOS["forged"]
+    any_numbers = Chooser(read_list, is_served=True).choose(SCENARIOS["forged"])
+    assert any_numbers == SCENARIOS["forged"]
 
 
 # Events from a file

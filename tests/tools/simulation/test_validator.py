@@ -35,6 +35,10 @@ def speak(collect: Any = ..., **tts: Any) -> dict[str, Any]:
     [
         (dial(), "incoming_call"),
         (dial(max_call_duration="14400"), "incoming_call"),
+        (dial(send_dtmf="0123456789ABCD*#w"), "incoming_call"),
+        (dial(send_dtmf="w" * 100), "incoming_call"),
+        (dial(external_id="4142b474-d65d-4265-a5fa-a581b1fe6101"), "incoming_call"),
+        (dial(external_id=" "), "incoming_call"),
         ({"jsonrpc": "2.0", "id": "1"} | dial(), "incoming_call"),
         (speak(), "incoming_call"),
         (speak({"max": 1}), "dial_completed"),
@@ -77,6 +81,7 @@ def test_a_reply_has_a_name(answer: dict[str, Any], name: str) -> None:
 
 
 LIST = "dial, hangup, speak"
+KEYS = "wanted a string of the keys 0-9 A-D * # and w"
 
 
 @pytest.mark.parametrize(
@@ -125,6 +130,18 @@ LIST = "dial, hangup, speak"
          "params.max_call_duration: wanted a string of 1 to 14400 seconds, got '0'"),
         (dial(max_call_duration="14401"),
          "params.max_call_duration: wanted a string of 1 to 14400 seconds, got '14401'"),
+        (dial(send_dtmf=""), f"params.send_dtmf: {KEYS}, got ''"),
+        (dial(send_dtmf=6458), f"params.send_dtmf: {KEYS}, got 6458"),
+        (dial(send_dtmf=None), f"params.send_dtmf: {KEYS}, got None"),
+        (dial(send_dtmf="64,58"), f"params.send_dtmf: {KEYS}, got '64,58'"),
+        (dial(send_dtmf="64W"), f"params.send_dtmf: {KEYS}, got '64W'"),
+        (dial(send_dtmf="64E"), f"params.send_dtmf: {KEYS}, got '64E'"),
+        (dial(send_dtmf="64\n"), f"params.send_dtmf: {KEYS}, got '64\\n'"),
+        (dial(send_dtmf="\u0661"), f"params.send_dtmf: {KEYS}, got '\u0661'"),
+        (dial(external_id=""), "params.external_id: wanted a string that is not empty, got ''"),
+        (dial(external_id=1234), "params.external_id: wanted a string that is not empty, got 1234"),
+        (dial(external_id=None), "params.external_id: wanted a string that is not empty, got None"),
+        (dial(is_primary=True), "params.is_primary: unknown member"),
         (dial(timeout=30), "params.timeout: unknown member"),
         ({"method": "speak", "params": {}}, "params.tts: wanted an object, got nothing"),
         ({"method": "speak", "params": {"tts": "Hello"}},

@@ -184,6 +184,10 @@ class CallLog:
                 self._must_reconnect = True
                 self._fail(_cause(error))
                 time.sleep(_TICK_S)
+        # A reader that is still connected keeps the database from doing so as it closes, and then a
+        # file that is moved now would not be whole.
+        with suppress(StoreError):
+            self._store.erase_deleted()
         self._store.close()
 
     def _turn(self) -> None:

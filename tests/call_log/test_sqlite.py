@@ -105,19 +105,19 @@ def test_a_file_that_was_replaced_is_not_read_with_the_side_files_of_the_former_
 HOLDER = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN")
+connection.execute(sys.argv[2])
 print(connection.execute("SELECT count(*) FROM call_event").fetchone()[0], flush=True)
 sys.stdin.read()
 """
 
 
 @contextmanager
-def held_by_another_process(path: Path) -> Iterator[None]:
+def held_by_another_process(path: Path, begin: str = "BEGIN") -> Iterator[None]:
     """Have another process read the file, so that its side files are in use and stay as they are.
 
     A connection of this process would not do: locks on a file are those of a process.
     """
-    command = [sys.executable, "-c", HOLDER, str(path)]
+    command = [sys.executable, "-c", HOLDER, str(path), begin]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -159,6 +159,21 @@ def test_what_another_process_still_holds_of_the_old_file_does_not_mislead(
             keep(store, range(110, 120), clock)
     store.close()
     assert count(path) == wanted + 10
+
+
+def test_a_file_is_whole_after_a_stop_though_somebody_still_reads_it(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """It may be moved then: what is in its write-ahead log alone would stay behind."""
+    path = tmp_path / "calls.db"
+    log = CallLog(SqliteStore(path), print, keep_days=3650, clock=clock)
+    deliver(log, numbered(0), clock)
+    with held_by_another_process(path, begin="SELECT 1"):
+        for n in range(1, 9):
+            deliver(log, numbered(n), clock)
+        log.close()
+        shutil.copy(path, tmp_path / "moved.db")
+        assert count(tmp_path / "moved.db") == 9
 
 
 def test_a_file_that_comes_back_is_used_again(tmp_path: Path, clock: Clock) -> None:

@@ -14,12 +14,12 @@ from phone import PhoneNumber
 _ENDING = re.compile(r"(?:\.\.\.)?([0-9]{4,6})", re.ASCII)  # also as a table shows it
 
 
-def whole_number(most: int) -> Callable[[str], int]:
-    """Return what reads a whole number, 1 to `most`."""
+def whole_number(most: int, least: int = 1) -> Callable[[str], int]:
+    """Return what reads a whole number, `least` to `most`."""
 
     def read(text: str) -> int:
-        if not re.fullmatch("[0-9]{1,10}", text, re.ASCII) or not 0 < int(text) <= most:
-            raise ArgumentTypeError(f"wanted a whole number, 1 to {most}, got {text!r}")
+        if not re.fullmatch("[0-9]{1,20}", text, re.ASCII) or not least <= int(text) <= most:
+            raise ArgumentTypeError(f"wanted a whole number, {least} to {most}, got {text!r}")
         return int(text)
 
     return read

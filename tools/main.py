@@ -24,6 +24,7 @@ from tools.history import times
 from tools.outcome import CommandError, Status
 
 _MAX_LAST = 1_000_000_000
+_MAX_NUMBER = 2**63 - 1  # of a call in the log
 _MAX_VALIDITY = 30 * 24 * 3600  # TeleSign's 720 hours, if the unit of the account is seconds
 _TIMES = "today, yesterday, 90m, 2h, 7d or 2026-11-23T18:00"
 _LOCAL = "show and read times in this machine's zone, not UTC"
@@ -128,6 +129,10 @@ def _add_calls(parser: ArgumentParser) -> None:
     add("--disposition", choices=dispositions, help="only calls that ended like this")
     reasons = [reason.value for reason in Reason]
     add("--reason", choices=reasons, metavar="R", help=f"only refused ones: {', '.join(reasons)}")
+    follow = "with --json: print each call that is written down from now on, a line each"
+    add("--follow", action="store_true", help=follow)
+    after = "with --follow: begin after the call of this number (0: with the first in the log)"
+    add("--after", type=arguments.whole_number(_MAX_NUMBER, 0), metavar="N", help=after)
     full = "show numbers, pressed keys and texts in full"
     _add_flags(add, simulated="simulated calls as well", full=full, local=_LOCAL)
     formats = parser.add_mutually_exclusive_group()

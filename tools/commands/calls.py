@@ -1,16 +1,21 @@
 """The `calls` command: shows the last calls of the call log, or one call. The log is only read."""
 
 import argparse
+import contextlib
 import csv
+import errno
 import json
 import re
+import select
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 
+from call_log.store import Store
 from config import ConfigError
 from events import CallLeg
 from records import CallRecord, StoredEvent
@@ -18,15 +23,17 @@ from tools import console, outcome
 from tools.history import conditions, stored, times
 from tools.history.conditions import Condition
 from tools.history.fields import RECORD_FIELDS, View
+from tools.history.follow import TURN_S, Follower
 from tools.history.steps import arrows, became
 from tools.history.stored import StoredCalls
-from tools.outcome import CommandError
+from tools.outcome import CommandError, Status
 
 _DEFAULT_LAST = 50
 _MIN_ENDING = 6
 _SHOWN_ENDING = 8
 _MAX_WITHOUT_YEAR = timedelta(days=300)
 _FOR_PROGRAMS = ("number",)
+_NOT_FOLLOWED = ("reference_id", "last", "live", "since", "until")
 _HEADERS = ("id ends", "caller", "dialled", "wait", "talk", "what became of it")
 # Full-width signs count. A spreadsheet may be set to part a cell at any of these, and at a quote
 # within: so before a sign there is a letter, a digit or a mark, or else an apostrophe.
@@ -36,17 +43,68 @@ _BEGINS_FORMULA = re.compile('(?<![^,;|"\\s])(?=[-=+@\uff0d\uff1d\uff0b\uff20])'
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Print one call or the last ones, as a table, JSON or CSV; return the exit status.
 
-    Raises `ConfigError` for what cannot be looked for, `CommandError` for a call that is not there.
+    With `--follow` print each call as it is written down, and do not return. Raises `ConfigError`
+    for what cannot be looked for, `CommandError` for a call that is not there.
     """
+    _check_following(options)
     settings = stored.settings_of(options.config)
     wanted = _wanted(options, now)
     view = View(full=options.full, zone=times.zone_of(options))
+    if options.follow:
+        _follow(stored.store_of(settings), wanted, options.after, view, now)
     with stored.reading(settings) as log:
         if options.reference_id is not None:
             _show_call(*_find(log, options.reference_id, now), options, view)
         else:
             _show_last(log, wanted, options, view, now)
     return 0
+
+
+def _check_following(options: argparse.Namespace) -> None:
+    """Raise `CommandError` for options that `--follow` needs or cannot go with."""
+    others = [name for name in _NOT_FOLLOWED if getattr(options, name) not in (None, False)]
+    wanted = ""
+    if options.follow and not options.json:
+        wanted = "--follow: wanted --json as well, got none; each call is a line of JSON"
+    elif options.follow and others:
+        names = ", ".join(name if name == "reference_id" else f"--{name}" for name in others)
+        wanted = f"--follow: wanted no {names} beside it: it prints calls as they are written down"
+    elif options.after is not None and not options.follow:
+        wanted = "--after: wanted --follow as well, got none"
+    if wanted:
+        raise CommandError("bad_arguments", wanted, Status.FAULTS)
+
+
+def _follow(
+    store: Store, wanted: Condition, after: int | None, view: View, now: datetime
+) -> NoReturn:
+    """Print each call in a line of JSON when it is written down, until something ends this."""
+
+    def tell(record: CallRecord) -> None:
+        print(json.dumps(view.record(record), separators=(",", ":")), flush=True)
+
+    def say(fault: str) -> None:
+        outcome.say(f"calls: {fault}")
+
+    follower = Follower(store, wanted, tell, say, after=after, now=now)
+    with contextlib.closing(follower):
+        while True:
+            follower.turn(time.monotonic())
+            _wait(TURN_S)
+
+
+def _wait(seconds: float) -> None:
+    """Let time pass. Raises `BrokenPipeError` once nobody reads what is printed here.
+
+    Otherwise that is noticed with the next call, which may be hours away.
+    """
+    if not hasattr(select, "poll"):  # on Windows
+        time.sleep(seconds)
+        return
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    if output.poll(seconds * 1000):
+        raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
 
 
 def _wanted(options: argparse.Namespace, now: datetime) -> Condition:

@@ -66,12 +66,17 @@ def _without_key() -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if name not in (CUSTOMER_ID, API_KEY)}
 
 
+def store_of(settings: Settings) -> Store:
+    """Return the store of the log, not yet open. Raises `StoreError` where none is kept."""
+    if not settings.call_log:
+        raise StoreError("call_log is empty, so no call is kept")
+    return writer.store_of(settings.call_log)
+
+
 @contextlib.contextmanager
 def reading(settings: Settings) -> Iterator["StoredCalls"]:
     """Open the log to read it. Raises `StoreError`, also where none is kept."""
-    if not settings.call_log:
-        raise StoreError("call_log is empty, so no call is kept")
-    store = writer.store_of(settings.call_log)
+    store = store_of(settings)
     store.open(write=False)
     try:
         yield StoredCalls(store)
@@ -131,6 +136,29 @@ class StoredCalls:
         sql = f"SELECT {_COLUMNS} FROM call_record WHERE {wanted.sql} ORDER BY began DESC"  # noqa: S608
         limited = "" if limit is None else f", number DESC LIMIT {limit:d}"
         return map(record_of, self._execute(sql + limited, wanted.values))
+
+    def check_version(self) -> None:
+        """Raise `StoreError` if calls are not written down here yet."""
+        version = self.store.version
+        if not version:  # a server is just making it
+            raise StoreError(f"{self.store.place}: there is no call log yet; a server makes it")
+        if not self._has_records:
+            raise StoreError(
+                f"{self.store.place}: wanted a call log of version {SCHEMA_VERSION}, got {version};"
+                " a server that opens it brings it up to date"
+            )
+
+    def newest(self) -> int:
+        """Return the number of the record that was written down last; 0 if there was none yet."""
+        ((number,),) = self.store.execute("SELECT number FROM record_counter")
+        return int(number)
+
+    def numbered(self, after: int, to: int, wanted: Condition, limit: int) -> list[CallRecord]:
+        """Return the records that pass with a number in between, by number; at most so many."""
+        within = "number > ? AND number <= ?"
+        sql = f"SELECT {_COLUMNS} FROM call_record WHERE {within} AND {wanted.sql}"  # noqa: S608
+        ordered = f"{sql} ORDER BY number LIMIT {limit:d}"
+        return [*map(record_of, self.store.execute(ordered, [after, to, *wanted.values]))]
 
     def events_of(self, reference_ids: Iterable[str]) -> Iterator[Sequence[StoredEvent]]:
         """Yield what is kept of each of some calls, in this order; of none, if it was purged."""

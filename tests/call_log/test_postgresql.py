@@ -5,12 +5,7 @@ What is restarted is a database server of the test's own.
 
 import contextlib
 import os
-import pwd
-import shutil
 import signal
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +14,7 @@ from typing import Any
 import facts
 import pytest
 from call_logs import is_healthy, kept, numbered
+from clusters import Cluster, backends, needs_programs, running_cluster
 from databases import needs_postgresql, postgresql_url
 from helpers import eventually, payload
 from pooler import needs_pgbouncer, pooled
@@ -30,9 +26,6 @@ psycopg: Any = pytest.importorskip("psycopg")
 
 pytestmark = [pytest.mark.faults, needs_postgresql]
 
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-needs_programs = pytest.mark.skipif(not PROGRAMS, reason="no PostgreSQL server is installed")
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
@@ -40,42 +33,10 @@ def url() -> Iterator[str]:
         yield its_url
 
 
-class Cluster:
-    """A database server of the test's own, on a port of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._user = folder, "postgres" if os.geteuid() == 0 else None
-        if self._user:
-            os.chown(folder, pwd.getpwnam(self._user).pw_uid, -1)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self.run("initdb", "--auth=trust", "--username=postgres", "--no-sync")
-
-    def run(self, program: str, *arguments: str) -> None:
-        command = [str(PROGRAMS[-1] / program), "-D", str(self._folder / "data"), *arguments]
-        subprocess.run(command, check=True, user=self._user, stdout=subprocess.DEVNULL, timeout=60)
-
-    def start(self) -> None:
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1"
-        self.run("pg_ctl", "start", "-w", "-l", str(self._folder / "log"), "-o", options)
-
-    def stop(self) -> None:
-        self.run("pg_ctl", "stop", "-w", "-m", "fast")
-
-
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    folder = Path(tempfile.mkdtemp(prefix="masked-calls-"))
-    try:
-        ours = Cluster(folder)
-        ours.start()
-        try:
-            yield ours
-        finally:
-            ours.stop()
-    finally:
-        shutil.rmtree(folder)
+    with running_cluster() as ours:
+        yield ours
 
 
 @pytest.fixture(params=["direct", pytest.param("pooled", marks=needs_pgbouncer)])
@@ -86,13 +47,6 @@ def where(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> I
     else:
         with pooled(tmp_path, cluster.url) as pooler:
             yield pooler.url
-
-
-def backends(connection: Any) -> list[int]:
-    found = connection.execute(
-        "SELECT pid FROM pg_stat_activity WHERE application_name = 'masked-calls'"
-    )
-    return [pid for (pid,) in found]
 
 
 @needs_programs

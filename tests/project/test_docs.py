@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import facts
 import pytest
-from helpers import ROOT
+from call_logs import written_down
+from helpers import ROOT, eventually
 from processes import ServerProcess
 
 import config
@@ -317,6 +319,30 @@ def test_the_example_of_a_session_gets_the_answer_that_is_shown(tmp_path: Path) 
         return re.sub("[0-9A-F]{32}", "ID", re.sub(r"until [^(]+ \(", "until (", text))
 
     assert steady(made.stdout) == steady(shown)
+
+
+def holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
+
+
+def test_the_program_that_follows_the_calls_gets_each_once_though_it_is_killed(
+    tmp_path: Path,
+) -> None:
+    (shown,) = [block for kind, block in BLOCKS if kind == "python" and "--follow" in block]
+    program = "def call_is_over(call):\n    print(call['reference_id'], flush=True)\n\n" + shown
+    program = program.replace('"app.py"', repr(str(ROOT / "app.py")))
+    event = {"event": "call_completed", "data": {}}
+    with ServerProcess(tmp_path, allow_list=(ROOT / "allowlist.csv").read_text()) as server:
+        for call in "first", "second":
+            server.deliver(json.dumps(event | {"reference_id": call}).encode())
+            with subprocess.Popen(
+                [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+            ) as running:
+                assert running.stdout is not None
+                assert running.stdout.readline() == f"{call}\n"
+                number = str(written_down(f"sqlite:///{tmp_path}/calls.db")[-1].number)
+                assert eventually(partial(holds, tmp_path / "last-call", number))
+                running.kill()
 
 
 def test_the_table_of_scenarios_is_whole() -> None:

@@ -123,6 +123,8 @@ def _add_calls(parser: ArgumentParser) -> None:
     add("--external-id", metavar="ID", help=own)
     live = "only calls that have no end yet and were not refused"
     add("--live", action="store_true", help=live)
+    missed = "only missed calls after which the two were not connected: the last one of each caller"
+    add("--missed", action="store_true", help=f"{missed} to each person, and how often")
     add("--since", metavar="TIME", help=f"only calls from this time on: {_TIMES} (default: UTC)")
     add("--until", metavar="TIME", help="only calls before this time")
     dispositions = [disposition.value for disposition in Disposition]

@@ -9,8 +9,9 @@ import re
 import select
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -24,6 +25,7 @@ from tools.history import conditions, stored, times
 from tools.history.conditions import Condition
 from tools.history.fields import RECORD_FIELDS, View
 from tools.history.follow import TURN_S, Follower
+from tools.history.missed import count_missed
 from tools.history.steps import arrows, became
 from tools.history.stored import StoredCalls
 from tools.outcome import CommandError, Status
@@ -34,6 +36,13 @@ _SHOWN_ENDING = 8
 _MAX_WITHOUT_YEAR = timedelta(days=300)
 _FOR_PROGRAMS = ("number",)
 _NOT_FOLLOWED = ("reference_id", "last", "live", "since", "until")
+_NOT_MISSED = {
+    "reference_id": "REFERENCE_ID",
+    "live": "--live",
+    "disposition": "--disposition",
+    "reason": "--reason",
+    "follow": "--follow",
+}
 _HEADERS = ("id ends", "caller", "dialled", "wait", "talk", "what became of it")
 # Full-width signs count. A spreadsheet may be set to part a cell at any of these, and at a quote
 # within: so before a sign there is a letter, a digit or a mark, or else an apostrophe.
@@ -46,6 +55,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     With `--follow` print each call as it is written down, and do not return. Raises `ConfigError`
     for what cannot be looked for, `CommandError` for a call that is not there.
     """
+    if options.missed:
+        _check_missed(options)
     _check_following(options)
     settings = stored.settings_of(options.config)
     wanted = _wanted(options, now)
@@ -53,7 +64,9 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if options.follow:
         _follow(stored.store_of(settings), wanted, options.after, view, now)
     with stored.reading(settings) as log:
-        if options.reference_id is not None:
+        if options.missed:
+            _show_missed(log, wanted, options, view, now)
+        elif options.reference_id is not None:
             _show_call(*_find(log, options.reference_id, now), options, view)
         else:
             _show_last(log, wanted, options, view, now)
@@ -105,6 +118,17 @@ def _wait(seconds: float) -> None:
     output.register(sys.stdout.fileno(), 0)
     if output.poll(seconds * 1000):
         raise BrokenPipeError(errno.EPIPE, "nobody reads the output")
+
+
+def _check_missed(options: argparse.Namespace) -> None:
+    """Raise `CommandError` for what says something else of the calls than that they were missed."""
+    got = [
+        word for name, word in _NOT_MISSED.items() if getattr(options, name) not in (None, False)
+    ]
+    if got:
+        wanted = f"--missed: wanted without {', '.join(_NOT_MISSED.values())}"
+        message = f"{wanted}, got it with {', '.join(got)}"
+        raise CommandError("bad_arguments", message, Status.FAULTS)
 
 
 def _wanted(options: argparse.Namespace, now: datetime) -> Condition:
@@ -161,23 +185,46 @@ def _show_last(
     if options.json:
         print(json.dumps([view.record(record) for record in records], indent=2))
     elif options.csv:
-        _write_csv(records, view)
+        _write_csv(RECORD_FIELDS, map(view.record, records))
     elif records:
         print_table(console.terminal(), records, view, now)
     else:
         print("no calls: none is in the log, or none passes (--simulated: simulated ones as well)")
     if more:
-        count = log.count(wanted, now)
-        hint = f"{count:,} calls pass, the last {limit:,} are shown; a larger --last shows more"
-        outcome.say(f"calls: {hint}")
+        _say_how_many(f"{log.count(wanted, now):,} calls", limit)
 
 
-def _write_csv(records: Iterable[CallRecord], view: View) -> None:
+def _say_how_many(calls: str, limit: int) -> None:
+    outcome.say(f"calls: {calls} pass, the last {limit:,} are shown; a larger --last shows more")
+
+
+def _show_missed(
+    log: StoredCalls, wanted: Condition, options: argparse.Namespace, view: View, now: datetime
+) -> None:
+    limit = options.last or _DEFAULT_LAST
+    among = conditions.ANY if options.simulated else ~conditions.SIMULATED
+    found = count_missed(log, wanted, among, now)
+    times = dict(islice(found.items(), limit))
+    records = log.named(list(times), now)
+    shown = [view.record(record) | {"times": times[record.reference_id]} for record in records]
+    if options.json:
+        print(json.dumps(shown, indent=2))
+    elif options.csv:
+        _write_csv((*RECORD_FIELDS, "times"), shown)
+    elif records:
+        print_table(console.terminal(), records, view, now, times)
+    else:
+        none = "none is in the log without a later connection, or none passes"
+        print(f"no missed calls: {none} (--simulated: simulated ones as well)")
+    if len(found) > limit:
+        _say_how_many(f"{len(found):,} missed calls", limit)
+
+
+def _write_csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(RECORD_FIELDS)
-    for record in records:
-        values = view.record(record)
-        out.writerow(_csv_cell(values[name]) for name in RECORD_FIELDS)
+    out.writerow(names)
+    for row in rows:
+        out.writerow(_csv_cell(row[name]) for name in names)
 
 
 def _csv_cell(value: Any) -> Any:
@@ -189,12 +236,25 @@ def _csv_cell(value: Any) -> Any:
     return value
 
 
-def print_table(out: Console, records: Sequence[CallRecord], view: View, now: datetime) -> None:
-    """Print a line a call, those that began last first."""
+def print_table(
+    out: Console,
+    records: Sequence[CallRecord],
+    view: View,
+    now: datetime,
+    times: Mapping[str, int] | None = None,
+) -> None:
+    """Print a line a call, those that began last first; how often, of missed calls, for the talk.
+
+    `times` has a count for each reference id.
+    """
     began = [view.at(record.began) for record in records]
     day = "%m-%d" if now - min(began) < _MAX_WITHOUT_YEAR else "%Y-%m-%d"
     headers = (view.zone_at(began), *_HEADERS)
-    console.print_table(out, headers, [_row(record, f"{day} %H:%M", view) for record in records])
+    rows = [headers, *(_row(record, f"{day} %H:%M", view) for record in records)]
+    if times is not None:
+        counts = ["times", *(f"{times[record.reference_id]:,}" for record in records)]
+        rows = [(*row[:-2], count, row[-1]) for row, count in zip(rows, counts, strict=True)]
+    console.print_table(out, rows[0], rows[1:])
     if any(record.is_simulated for record in records):
         console.print_wrapped(out, "* simulated")
 
@@ -225,7 +285,7 @@ def _show_call(
         more = {"legs": view.cell("legs", tuple(legs)), "events": [*map(view.event, events)]}
         print(json.dumps([shown | more], indent=2))
     elif options.csv:
-        _write_csv([record], view)
+        _write_csv(RECORD_FIELDS, [shown])
     else:
         _print_call(shown, legs, events, view)
 

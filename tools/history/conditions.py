@@ -68,11 +68,10 @@ def is_live() -> Condition:
     return is_equal("disposition", Disposition.IN_PROGRESS.value) & is_equal("reason", "")
 
 
-def is_call(reference_id: str) -> Condition:
-    """Return that a call is this one; by an index, unlike the others."""
-    return Condition(
-        "reference_id = ?", (reference_id,), lambda record: record.reference_id == reference_id
-    )
+def is_call(*reference_ids: str) -> Condition:
+    """Return that a call is one of these; by an index, unlike the others."""
+    sql = f"reference_id IN ({', '.join('?' * len(reference_ids))})"
+    return Condition(sql, reference_ids, lambda record: record.reference_id in reference_ids)
 
 
 def id_ends_in(ending: str) -> Condition:
@@ -106,10 +105,10 @@ def ends_in(role: str, digits: str) -> Condition:
     )
 
 
-def is_one_of(role: str, numbers: Collection[PhoneNumber]) -> Condition:
-    """Return that the number in this role is one of these."""
-    sql = f"coalesce({role}, '') IN ({', '.join('?' * len(numbers))})" if numbers else "1 = 0"
-    return Condition(sql, tuple(numbers), lambda record: getattr(record, role) in numbers)
+def is_one_of(field: str, values: Collection[str]) -> Condition:
+    """Return that a text of the record, such as the number in a role, is one of these."""
+    sql = f"coalesce({field}, '') IN ({', '.join('?' * len(values))})" if values else "1 = 0"
+    return Condition(sql, tuple(values), lambda record: getattr(record, field) in values)
 
 
 def _digits(number: PhoneNumber | NoNumber | str | None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from call_log import writer
 from call_log.store import (
@@ -24,6 +24,7 @@ from call_log.store import (
     utc,
 )
 from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
+from phone import NoNumber, PhoneNumber
 from records import MAX_CALL, SIMULATED, CallRecord, Disposition, StoredEvent, fold
 from routing import AllowList
 from serving.sources import load, read_settings
@@ -34,6 +35,7 @@ from tools.history.totals import Outcome, by_frequency, outcome_of
 LogError = StoreError
 """What reading raises where the log cannot be read; the message says why, and what to do."""
 
+_T = TypeVar("_T", bound=tuple[Any, ...])
 _PAGE = 200
 _TEXTS = 1_000
 _COLUMNS = ", ".join(RECORD_COLUMNS)
@@ -45,6 +47,18 @@ WHERE id > (SELECT recorded_to FROM record_counter) AND NOT EXISTS (
     SELECT * FROM call_record WHERE call_record.reference_id = call_event.reference_id
 )
 """
+
+
+class Parties(NamedTuple):
+    """Who is in a call: numbers as the log has them. Where it stands is `began`, then `number`."""
+
+    reference_id: str
+    began: int
+    number: int
+    caller: str | None
+    dialled: str | None
+    destination: str | None
+    masking_id: str | None
 
 
 def settings_of(path: Path | None) -> Settings:
@@ -180,13 +194,35 @@ class StoredCalls:
     def outcomes(self, since: datetime, until: datetime, now: datetime) -> Iterator[Outcome]:
         """Yield what is counted of each call that began within a time."""
         within = conditions.began_from(since) & conditions.began_before(until)
+        return self._few(Outcome._fields, outcome_of, within, now)
+
+    def parties(self, wanted: Condition, now: datetime) -> Iterator[Parties]:
+        """Yield who is in each call that passes."""
+        return map(Parties._make, self._few(Parties._fields, parties_of, wanted, now))
+
+    def _few(
+        self,
+        columns: Sequence[str],
+        of: Callable[[CallRecord], _T],
+        wanted: Condition,
+        now: datetime,
+    ) -> Iterator[_T]:
+        """Yield few columns of each call that passes, the first of which is its reference id."""
         # First those without an end, as above.
         unended = {record.reference_id: record for record in self.unended(now)}
-        sql = f"SELECT {', '.join(Outcome._fields)} FROM call_record WHERE {within.sql}"  # noqa: S608
-        for outcome in self._execute(sql, within.values):
-            unended.pop(outcome[0], None)
-            yield outcome
-        yield from map(outcome_of, filter(within.passes, unended.values()))
+        sql = f"SELECT {', '.join(columns)} FROM call_record WHERE {wanted.sql}"  # noqa: S608
+        for values in self._execute(sql, wanted.values):
+            unended.pop(values[0], None)
+            yield values
+        yield from map(of, filter(wanted.passes, unended.values()))
+
+    def named(self, reference_ids: Sequence[str], now: datetime) -> list[CallRecord]:
+        """Return the records of some calls in this order, but for those that are gone by now."""
+        found = {record.reference_id: record for record in self.unended(now)}
+        for start in range(0, len(reference_ids), _PAGE):
+            some = conditions.is_call(*reference_ids[start : start + _PAGE])
+            found |= {record.reference_id: record for record in self._written_down(some, None)}
+        return [found[name] for name in reference_ids if name in found]
 
     def last_event(self, *, with_simulated: bool) -> datetime | None:
         """Return when the newest event was first seen, also of simulated calls or not."""
@@ -225,6 +261,18 @@ def place_of(record: CallRecord) -> tuple[int, int]:
     if number is None:
         number = -abs(hash(record.reference_id)) >> 8
     return microseconds(record.began), number
+
+
+def parties_of(record: CallRecord) -> Parties:
+    """Return who is in a call, of a number that is none nothing."""
+    caller, dialled, destination = map(_number, (record.caller, record.dialled, record.destination))
+    return Parties(
+        record.reference_id, *place_of(record), caller, dialled, destination, record.masking_id
+    )
+
+
+def _number(number: PhoneNumber | NoNumber | None) -> PhoneNumber | None:
+    return None if isinstance(number, NoNumber) else number
 
 
 def calls_where(store: Store, passes: Callable[[str], bool]) -> set[str]:

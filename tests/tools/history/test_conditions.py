@@ -65,12 +65,18 @@ simple = st.one_of(
     st.builds(conditions.is_equal, st.just("reason"), st.sampled_from([*Reason])),
     st.builds(conditions.is_equal, roles, digits),
     st.builds(conditions.is_call, st.sampled_from(IDS)),
+    st.builds(conditions.is_call, st.sampled_from(IDS), st.sampled_from(IDS)),
     st.builds(
         conditions.id_ends_in, st.sampled_from([*IDS, "cdef", "%cdef", "CDEF", "longer" * 9])
     ),
     st.builds(conditions.holds, digits),
     st.builds(conditions.ends_in, roles, digits),
     st.builds(conditions.is_one_of, roles, st.sets(st.sampled_from(wanted_numbers))),
+    st.builds(
+        conditions.is_one_of,
+        st.sampled_from(["disposition", "reason"]),
+        st.sets(st.sampled_from([*map(str, Disposition), *map(str, Reason)])),
+    ),
 )
 compound = st.recursive(
     simple,

@@ -164,6 +164,11 @@ def test_a_call_that_ends_while_it_is_read_is_shown_once(
         assert names == ["second", "first"]
     with reading_while(log_url, statement, lambda: store.keep(ends)) as log:
         assert len([*log.outcomes(START, now, now)]) == 2
+    with reading_while(log_url, statement, lambda: store.keep(ends)) as log:
+        assert len([*log.parties(conditions.ANY, now)]) == 2
+    with reading_while(log_url, statement, lambda: store.keep(ends)) as log:
+        named = log.named(["second", "first"], now)
+        assert [record.reference_id for record in named] == ["second", "first"]
 
 
 @EACH_DATABASE
@@ -175,6 +180,7 @@ def test_a_call_that_is_purged_while_it_is_read_does_no_harm(
     with reading_while(log_url, statement, lambda: forget(log_url, "one")) as log:
         assert len(log.records(conditions.ANY, START)) <= 1
         assert len([*log.outcomes(START, START + DAY, START)]) <= 1
+        assert len(log.named(["one"], START)) <= 1
 
 
 @EACH_DATABASE

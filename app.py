@@ -73,13 +73,16 @@ _HEADERS = {401: {"WWW-Authenticate": "TSA"}, 503: {"Retry-After": "5"}}
 
 @dataclass
 class Handlers:
-    """Handles the requests of one server: events and health."""
+    """Handles the requests of one server: events and health.
+
+    The answer to an event depends on what `calls` holds of its call, and is recorded there.
+    """
 
     settings: Settings
     allow_list: LiveAllowList
     calls: CallStore
     lines: Lines
-    clock: Clock
+    clock: Clock = sources.now
 
     def __post_init__(self) -> None:
         self._prompts = prompts(self.settings)
@@ -89,6 +92,14 @@ class Handlers:
         self._last_event: datetime | None = None
         self._last_rejected: dict[str, str | None] | None = None
         self._failed_signatures: deque[str] = deque(maxlen=MAX_FAILED_SIGNATURES)
+
+    def app(self) -> Bottle:
+        """Return the Bottle app, a WSGI callable, that has these handlers."""
+        app = Bottle()
+        app.default_error_handler = self.answer_bottle_error
+        app.route(self.settings.event_path, "POST", partial(self.answer, self.receive_event))
+        app.route(HEALTH_PATH, "GET", partial(self.answer, self.health))
+        return app
 
     def answer(self, handler: Callable[[], HTTPResponse]) -> HTTPResponse:
         """Return the answer of a handler; log an exception and answer with its HTTP status.
@@ -177,26 +188,6 @@ class Handlers:
         return decide(delivery.event, call, allow_list, self._prompts, delivery.received)
 
 
-def create_app(
-    settings: Settings,
-    allow_list: LiveAllowList,
-    calls: CallStore,
-    lines: Lines,
-    *,
-    clock: Clock = sources.now,
-) -> Bottle:
-    """Return the Bottle app, a WSGI callable, that answers by these settings and this list.
-
-    The answer to an event depends on what `calls` holds of its call, and is recorded there.
-    """
-    handlers = Handlers(settings, allow_list, calls, lines, clock)
-    app = Bottle()
-    app.default_error_handler = handlers.answer_bottle_error
-    app.route(settings.event_path, "POST", partial(handlers.answer, handlers.receive_event))
-    app.route(HEALTH_PATH, "GET", partial(handlers.answer, handlers.health))
-    return app
-
-
 @lru_cache
 def _reply(command: Command, carry_on: str) -> HTTPResponse:
     """Return the answer that is a command; `carry_on` is what is sent to leave a call as it is."""
@@ -259,14 +250,14 @@ def __getattr__(name: str) -> Bottle:
     if not settings.verified:
         lines.notice("requests are NOT VERIFIED: anybody who finds the address is answered")
     allow_list.watch(lines.notice)
-    return create_app(settings, allow_list, calls, lines)
+    return Handlers(settings, allow_list, calls, lines).app()
 
 
 def main(before_command: Callable[[], object] = lambda: None) -> int:
     """Serve, or run the command that the command line names; return the exit status."""
     options, words = start.server_parser(add_help=False).parse_known_args()
     if not words:
-        return start.run(create_app, options.config)
+        return start.run(Handlers, options.config)
     before_command()
     if find_spec("tools") is None:
         start.server_parser().parse_args()  # helps, or names the word that it does not know; exits

@@ -61,7 +61,7 @@ def product(lines_fd: int) -> Any:
     """Return the product's callable on the sample, verified, with its lines in a file."""
     environment = {"MASKING_ALLOW_LIST": str(ROOT / "allowlist.csv"), **wire.KEYS}
     settings, live = sources.load(Path(os.devnull), environment)
-    return app.create_app(settings, live, InMemoryCalls(), Lines(lines_fd))
+    return app.Handlers(settings, live, InMemoryCalls(), Lines(lines_fd)).app()
 
 
 def seconds_each(callable_: Callable[..., Any], batch: Sequence[Environ]) -> float:

@@ -25,7 +25,7 @@ from serving.sources import SETTINGS_FILE, load, open_log
 
 VERSION = "0.2.0"
 
-CreateApp = Callable[[Settings, LiveAllowList, CallStore, Lines], Any]
+MakeHandlers = Callable[[Settings, LiveAllowList, CallStore, Lines], Any]
 
 
 def server_parser(*, add_help: bool = True) -> ArgumentParser:
@@ -43,7 +43,7 @@ def add_settings_file(parser: ArgumentParser, **more: Any) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help=text, **more)
 
 
-def run(create_app: CreateApp, settings_file: Path | None) -> int:
+def run(make_handlers: MakeHandlers, settings_file: Path | None) -> int:
     """Serve until SIGTERM or Ctrl-C; reload the allow-list when it changes, and on SIGHUP.
 
     Returns the exit status: 1 if the server cannot start, or events were lost at the end; 2 for
@@ -68,7 +68,7 @@ def run(create_app: CreateApp, settings_file: Path | None) -> int:
             allow_list.watch(lines.notice)
             if hasattr(signal, "SIGHUP"):
                 signal.signal(signal.SIGHUP, lambda *_: allow_list.request_reload())
-            app = create_app(settings, allow_list, calls, lines)
+            app = make_handlers(settings, allow_list, calls, lines).app()
             on_rejected = partial(lines.rejection, "bad_request")
             given = {"host": settings.host, "port": settings.port, "threads": settings.threads}
             server.serve(app, on_listening=print_banner, on_rejected=on_rejected, **given)

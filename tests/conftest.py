@@ -27,7 +27,7 @@ from helpers import (
 from hypothesis import settings as hypothesis_settings
 from processes import ServerProcess
 
-from app import create_app
+from app import Handlers
 from call_log import writer
 from call_log.memory import InMemoryCalls
 from call_log.store import Store
@@ -117,7 +117,9 @@ def make_app(clock: Clock, lines: PrintedLines) -> MakeApp:
         settings = settings_of(**values)
         defaults = {"caller_id_number": settings.caller_id_number}
         calls = InMemoryCalls()
-        return web(create_app(settings, live(text, **defaults), calls, lines.writer, clock=clock))
+        return web(
+            Handlers(settings, live(text, **defaults), calls, lines.writer, clock=clock).app()
+        )
 
     return make
 

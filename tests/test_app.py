@@ -28,7 +28,7 @@ import app as app_module
 import config
 from allow_list import reader
 from allow_list.reload import LiveAllowList
-from app import create_app
+from app import Handlers
 from call_log.memory import InMemoryCalls
 from calls import LogUnavailable
 
@@ -92,7 +92,7 @@ def test_health_counts_what_happened(make_app: MakeApp, clock: Clock) -> None:
 
 def test_health_of_a_server_with_a_key(lines: PrintedLines) -> None:
     settings, _ = config.read("", facts.KEYS)
-    app = web(create_app(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.writer))
+    app = web(Handlers(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.writer).app())
     assert app.get("/health").json["signatures"] == "verified"
     assert app.post("/", b"", status=401).json == {"error": "unauthorized"}
     assert app.get("/health").json["last_event"] is None
@@ -110,7 +110,7 @@ def verified(lines: PrintedLines, clock: Clock) -> Any:
     """The app of a server with a key."""
     settings, _ = config.read("", facts.KEYS)
     calls = InMemoryCalls()
-    return web(create_app(settings, live(facts.ALLOW_LIST), calls, lines.writer, clock=clock))
+    return web(Handlers(settings, live(facts.ALLOW_LIST), calls, lines.writer, clock=clock).app())
 
 
 def refuse(app: Any, headers: dict[str, str], times: int = 1) -> None:
@@ -169,7 +169,7 @@ def test_a_stale_list_and_a_failing_log_are_worse_than_rejecting(
     file, log = tmp_path / "allowlist.csv", Log()
     file.write_text(facts.ALLOW_LIST)
     listed = LiveAllowList(file, lambda: read_list(file.read_text()))
-    app = web(create_app(config.read("", facts.KEYS)[0], listed, log, lines.writer))
+    app = web(Handlers(config.read("", facts.KEYS)[0], listed, log, lines.writer).app())
     refuse(app, FORGED, times=3)
     file.write_text("broken\n")
     listed.check(lines.writer.notice, requested=True)
@@ -240,7 +240,7 @@ def test_health_is_not_ok_with_a_list_that_is_not_current(
     file = tmp_path / "allowlist.csv"
     file.write_text(facts.ALLOW_LIST)
     listed = LiveAllowList(file, lambda: read_list(file.read_text()))
-    app = web(create_app(settings_of(), listed, InMemoryCalls(), lines.writer))
+    app = web(Handlers(settings_of(), listed, InMemoryCalls(), lines.writer).app())
     found = []
     for text in "broken\n", facts.ALLOW_LIST:
         file.write_text(text)
@@ -269,7 +269,7 @@ def test_health_says_which_version_is_served_and_of_a_fault_only_the_place(
     file.write_text(facts.ALLOW_LIST)
     read = partial(reader.read, file, config.Settings(), only_fictional=False)
     listed = LiveAllowList(file, read)
-    app = web(create_app(settings_of(), listed, InMemoryCalls(), lines.writer))
+    app = web(Handlers(settings_of(), listed, InMemoryCalls(), lines.writer).app())
 
     def versions() -> Any:
         health = app.get("/health").json
@@ -291,7 +291,7 @@ def test_health_says_which_version_is_served_and_of_a_fault_only_the_place(
 def test_health_says_whether_real_numbers_are_served(lines: PrintedLines) -> None:
     def served(environment: dict[str, str]) -> object:
         settings, _ = config.read("", environment)
-        app = web(create_app(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.writer))
+        app = web(Handlers(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.writer).app())
         return app.get("/health").json["real_numbers"]
 
     assert served({}) is False
@@ -307,7 +307,7 @@ def test_while_the_call_log_fails_senders_get_503_and_when_to_retry(lines: Print
         def health(self) -> dict[str, object]:
             return {"call_log": "failing"}
 
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Failing(), lines.writer))
+    app = web(Handlers(settings_of(), live(facts.ALLOW_LIST), Failing(), lines.writer).app())
     refused = app.post("/", CALL, content_type="application/json", status=503)
     assert (refused.json, refused.headers["Retry-After"]) == ({"error": "log_unavailable"}, "5")
     health = app.get("/health", status=503)
@@ -327,7 +327,7 @@ def test_the_line_of_a_signed_message_that_is_no_event_says_its_shape(
 ) -> None:
     """What anybody may send unsigned, a stranger could fill the lines with."""
     settings, _ = config.read("", keys)
-    app = web(create_app(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.writer))
+    app = web(Handlers(settings, live(facts.ALLOW_LIST), InMemoryCalls(), lines.writer).app())
     refused = app.post("/", ODD, headers=signed(ODD), status=400)
     assert refused.json == {"error": "bad_event"}
     (line,) = lines.read()
@@ -428,7 +428,7 @@ class Failing(InMemoryCalls):
 
 
 def test_an_unexpected_error_is_logged_without_its_values(lines: PrintedLines) -> None:
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), Failing(), lines.writer))
+    app = web(Handlers(settings_of(), live(facts.ALLOW_LIST), Failing(), lines.writer).app())
     answer = app.post("/", CALL, content_type="application/json", status=500)
     assert answer.json == {"error": "internal"}
     (line,) = lines.read()

@@ -20,7 +20,7 @@ from processes import ServerProcess
 
 from allow_list import reader
 from allow_list.reload import LiveAllowList
-from app import create_app
+from app import Handlers
 from call_log.memory import InMemoryCalls
 from config import Settings
 from routing import AllowListError, RowFault
@@ -258,7 +258,7 @@ def test_the_setting_for_withheld_callers_holds_for_each_list_that_is_read(
 def test_a_call_of_a_removed_row_is_refused_and_a_live_one_left_alone(
     checked: Checked, lines: PrintedLines
 ) -> None:
-    app = web(create_app(settings_of(), checked.live, InMemoryCalls(), lines.writer))
+    app = web(Handlers(settings_of(), checked.live, InMemoryCalls(), lines.writer).app())
     other = payload("incoming_call").replace(facts.REFERENCE_ID.encode(), b"other")
     assert post(app, payload("incoming_call")) == facts.DIAL
     assert post(app, payload("dial_completed_answered"))["method"] == "speak"

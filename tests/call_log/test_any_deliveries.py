@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from app import create_app
+from app import Handlers
 from call_log import writer
 from call_log.writer import CallLog
 from records import fold
@@ -67,7 +67,7 @@ class AnyDeliveries(RuleBasedStateMachine):
             self.logs[server].close()
         log = CallLog(writer.store_of(self.its_url), print, keep_days=30, clock=self.clock)
         listed = live(facts.ALLOW_LIST)
-        app = create_app(settings_of(), listed, log, self.lines.writer, clock=self.clock)
+        app = Handlers(settings_of(), listed, log, self.lines.writer, clock=self.clock).app()
         self.logs[server : server + 1], self.apps[server : server + 1] = [log], [web(app)]
 
     @rule(

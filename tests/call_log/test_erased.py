@@ -9,7 +9,7 @@ import pytest
 from command_line import in_the_files, of
 from helpers import Clock, PrintedLines, eventually, live, settings_of, web
 
-from app import create_app
+from app import Handlers
 from call_log import purge, writer
 from call_log.store import Row, microseconds
 from call_log.writer import CallLog
@@ -24,7 +24,7 @@ def test_what_is_purged_is_nowhere_in_the_files(
     path = tmp_path / "calls.db"
     store = writer.store_of(f"sqlite:///{path}")
     log = CallLog(store, print, keep_days=30, clock=clock)
-    app = web(create_app(settings_of(), live(facts.ALLOW_LIST), log, lines.writer, clock=clock))
+    app = web(Handlers(settings_of(), live(facts.ALLOW_LIST), log, lines.writer, clock=clock).app())
     for n in range(3000):
         body = of(f"call-{n * 7919 % 3001}", "incoming_call")
         body = body.replace(b"12025550123", numbers[n % 100].encode())

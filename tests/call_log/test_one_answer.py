@@ -24,7 +24,7 @@ from helpers import Clock, PrintedLines, eventually, live, payload, settings_of,
 from processes import ServerProcess
 
 import events
-from app import create_app
+from app import Handlers
 from call_log import writer
 from call_log.writer import CallLog
 from calls import UNKNOWN, CallState, Delivery
@@ -163,7 +163,7 @@ class Lists:
         ]
         self.lists = [live(facts.ALLOW_LIST), live(REFUSING)]
         self.apps = [
-            web(create_app(settings_of(), live_list, log, lines.writer, clock=clock))
+            web(Handlers(settings_of(), live_list, log, lines.writer, clock=clock).app())
             for live_list, log in zip(self.lists, self.logs, strict=True)
         ]
 

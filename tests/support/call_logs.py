@@ -15,7 +15,7 @@ from helpers import SUPPORT, Clock, PrintedLines, live, payload, settings_of, we
 from processes import ServerProcess
 
 import events
-from app import create_app
+from app import Handlers
 from call_log import store as tables
 from call_log import writer
 from call_log.store import RECORD_COLUMNS, Row, Store, StoreError
@@ -87,7 +87,7 @@ class Servers:
     ) -> Any:
         """Start it on this store, which may be a faulty one."""
         settings, listed, log = settings_of(**values), live(allow_list), self.opened(store=store)
-        return web(create_app(settings, listed, log, self.lines.writer, clock=self.clock))
+        return web(Handlers(settings, listed, log, self.lines.writer, clock=self.clock).app())
 
 
 @contextlib.contextmanager
@@ -95,7 +95,7 @@ def delivering(url: str, clock: Clock, lines: PrintedLines, **values: str) -> It
     """Yield a function that delivers events of a call to a server with a log and these settings."""
     kept = CallLog(writer.store_of(url), print, keep_days=3650, clock=clock)
     listed = live(facts.ALLOW_LIST)
-    app = web(create_app(settings_of(**values), listed, kept, lines.writer, clock=clock))
+    app = web(Handlers(settings_of(**values), listed, kept, lines.writer, clock=clock).app())
 
     def post_events(call: str, *names: str, **instead: str) -> None:
         """Post these events of a call; `CALLER="..."` puts another number in place of that fact."""

@@ -17,7 +17,7 @@ from helpers import ROOT, Clock, PrintedLines, eventually, live, settings_of, we
 from webtest import TestApp as WebTestApp
 
 from allow_list import reader
-from app import create_app as create_server
+from app import Handlers
 from call_log import writer
 from call_log.writer import CallLog
 from config import Settings
@@ -65,7 +65,7 @@ class Deliver:
         store = writer.store_of(log_url)
         self._log = CallLog(store, notices.append, keep_days=3650, clock=clock)
         settings, rows = settings_of(), live(facts.ALLOW_LIST)
-        self._app = web(create_server(settings, rows, self._log, lines.writer, clock=clock))
+        self._app = web(Handlers(settings, rows, self._log, lines.writer, clock=clock).app())
         self.close = self._log.close
 
     def __call__(self, call: str, *names: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from databases import log_in_sqlite
 from helpers import Clock, PrintedLines, live, settings_of, web
 
-from app import create_app
+from app import Handlers
 from call_log import writer
 from call_log.writer import CallLog
 
@@ -54,7 +54,7 @@ def test_an_open_form_is_answered_and_kept(
 ) -> None:
     log = CallLog(writer.store_of(log_url), print, keep_days=30, clock=clock)
     try:
-        app = create_app(settings_of(), live(facts.ALLOW_LIST), log, lines.writer, clock=clock)
+        app = Handlers(settings_of(), live(facts.ALLOW_LIST), log, lines.writer, clock=clock).app()
         body = json.dumps({"reference_id": "OPEN", **form}).encode()
         got = web(app).post("/", body, content_type="application/json", status=200)
     finally:

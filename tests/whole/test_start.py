@@ -24,7 +24,7 @@ from helpers import ROOT, eventually, payload, signed
 from processes import ServerProcess
 from terminals import in_a_terminal, one_line
 
-from app import create_app
+from app import Handlers
 from serving.start import run as serve
 
 CALL = payload("incoming_call")
@@ -143,7 +143,7 @@ def test_all_faults_of_settings_and_list_come_at_once(
     monkeypatch.setenv("TELESIGN_API_KEY", "")
     (tmp_path / "my.toml").write_text("port = 'x'\nallow_list = 'my.csv'\n")
     (tmp_path / "my.csv").write_text("to,destination\n12025550100,x\n,12025550111\n")
-    assert serve(create_app, Path("my.toml")) == 2
+    assert serve(Handlers, Path("my.toml")) == 2
     assert capfd.readouterr() == (
         "",
         "The server did not start:\n"
@@ -162,7 +162,7 @@ def test_a_list_that_is_not_there_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert serve(create_app, None) == 2
+    assert serve(Handlers, None) == 2
     assert capfd.readouterr() == (
         "",
         "The server did not start:\n"

@@ -8,7 +8,7 @@ import pytest
 from helpers import Clock, MakeApp, PrintedLines, live, payload, post, settings_of, web
 from reply_table import speak
 
-from app import create_app
+from app import Handlers
 from call_log.memory import InMemoryCalls
 
 HEADER = "to,from,destination,caller_id_number,max_call_duration,expires"
@@ -126,7 +126,7 @@ def test_the_row_of_a_call_is_that_of_today_s_list_if_it_dials_the_same_person(
 
     def app(rows: str) -> Any:
         listed = live(HEADER + rows)
-        return web(create_app(settings_of(), listed, calls, lines.writer, clock=clock))
+        return web(Handlers(settings_of(), listed, calls, lines.writer, clock=clock).app())
 
     assert post(app(before), payload("incoming_call"))["method"] == "dial"
     assert post(app(then), ANSWERED) == answer

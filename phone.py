@@ -11,10 +11,9 @@ from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, NewType
+from typing import ClassVar, NewType
 
-if TYPE_CHECKING:
-    import phonenumbers
+import phonenumbers
 
 PhoneNumber = NewType("PhoneNumber", str)
 
@@ -81,8 +80,6 @@ def parse(text: str) -> PhoneNumber:
 
 def is_possible(number: PhoneNumber) -> bool:
     """Whether the number's country can have a number of exactly these digits, assigned or not."""
-    import phonenumbers
-
     found = by_plan(number)
     possible = phonenumbers.ValidationResult.IS_POSSIBLE
     return found is not None and phonenumbers.is_possible_number_with_reason(found) == possible
@@ -90,17 +87,13 @@ def is_possible(number: PhoneNumber) -> bool:
 
 def is_valid(number: PhoneNumber) -> bool:
     """Whether the numbering plan of the number's country assigns such numbers."""
-    import phonenumbers
-
     found = by_plan(number)
     return found is not None and phonenumbers.is_valid_number(found)
 
 
 @lru_cache(maxsize=4096)  # takes 20 µs, and the same people call again
-def by_plan(number: PhoneNumber) -> "phonenumbers.PhoneNumber | None":
+def by_plan(number: PhoneNumber) -> phonenumbers.PhoneNumber | None:
     """Split a number by the numbering plans; `None` if they would change any of its digits."""
-    import phonenumbers  # takes 25 ms, which plain digits never have to wait for
-
     try:
         found = phonenumbers.parse(f"+{number}")
     except phonenumbers.NumberParseException:
@@ -143,8 +136,6 @@ def _keep_digits(text: str, home_country_code: str) -> NoNumber:
 
 def _trunk_prefix(country_code: str) -> str:
     """Return what is written before a number within a country; empty where nothing is."""
-    import phonenumbers
-
     region = phonenumbers.region_code_for_country_code(int(country_code))
     return phonenumbers.ndd_prefix_for_region(region, strip_non_digits=True) or ""
 
@@ -166,8 +157,6 @@ def _read_at_home(text: str, country_code: str) -> PhoneNumber | None:
 
 def _readings(digits: str, country_code: str) -> set[PhoneNumber]:
     """Return what digits may mean in a country, and abroad where that is as likely."""
-    import phonenumbers
-
     readings = set()
     if digits.startswith("00") or _trunk_prefix(country_code).startswith("0"):
         readings.add(digits.removeprefix("00"))

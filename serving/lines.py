@@ -12,9 +12,7 @@ import json
 import os
 import queue
 import re
-import shutil
 import sys
-import textwrap
 import threading
 import time
 import traceback
@@ -55,8 +53,7 @@ def write_stderr(text: str, *, priority: str = "") -> None:
     Python's own `print` would keep what could not be written, and fail once more at the end.
     """
     prefix = priority if _is_journal(2) else ""
-    fit = _wrap if os.isatty(2) else str
-    lines = "".join(f"{prefix}{fit(line)}\n" for line in text.splitlines())
+    lines = "".join(f"{prefix}{line}\n" for line in text.splitlines())
     with contextlib.suppress(OSError):
         os.write(2, _encode(lines, sys.stderr))
 
@@ -117,13 +114,7 @@ def _as_json(members: _Members, now: float) -> str:
 
 def _as_text(members: _Members, now: float) -> str:
     """Return a line to read, with the operator's local time."""
-    return _wrap(f"{time.strftime('%H:%M:%S', time.localtime(now))} {_text(members)}")
-
-
-def _wrap(text: str) -> str:
-    """Return a text on as many lines as a terminal needs for it."""
-    width = max(shutil.get_terminal_size().columns, 80)
-    return textwrap.fill(text, width, subsequent_indent=" " * 9, break_on_hyphens=False)
+    return f"{time.strftime('%H:%M:%S', time.localtime(now))} {_text(members)}"
 
 
 def _text(members: _Members) -> str:

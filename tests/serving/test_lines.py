@@ -206,23 +206,6 @@ def test_an_event_on_a_terminal_is_one_line() -> None:
     assert len("12:00:00 " + second) <= 80
 
 
-@pytest.mark.parametrize("columns", ["80", "100", "20", "0"])
-def test_what_is_wider_than_the_terminal_goes_on_below(
-    columns: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
-    path = "a-folder/" * 20
-
-    def write(lines: Lines) -> None:
-        lines.notice(f"the allow-list was not reloaded: {path}: wanted a list, got none")
-        lines.event(INCOMING, UNKNOWN, Decision(Hangup(), Reason.CALLER_IS_DESTINATION), 0.0125)
-
-    written = output(write)
-    assert max(map(len, written)) <= max(int(columns), 80)
-    assert all(line.startswith(" " * 9) for line in written if ":" not in line[:3])
-    assert path in "".join(line[9:] for line in written)
-
-
 def test_a_status_on_a_terminal_is_escaped() -> None:
     busy = event_of("dial_completed_busy", b"busy", b"\\u001b[2J")
     (text,) = texts(lambda lines: lines.event(busy, call_of(INCOMING), HANGUP, 0.001))

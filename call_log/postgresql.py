@@ -54,6 +54,7 @@ _ADVICE = {
     "timeout expired|timed out|unreachable|No route": "correct the host, or open the firewall",
     'password auth|no password|role "': "correct the user, and PGPASSWORD or the .pgpass file",
     'database ".*" does not|no such database': "create it, in UTF8, or correct it in call_log",
+    "UndefinedTable": "there is no call log yet; a server makes it",
 }
 
 
@@ -137,10 +138,6 @@ class PostgresStore(Store):
             yield
         except (psycopg.DataError, psycopg.IntegrityError):
             raise  # it is a value's fault
-        except psycopg.errors.UndefinedTable as error:
-            raise StoreError(
-                f"{self.place}: there is no call log yet; a server makes it"
-            ) from error
         except psycopg.Error as error:
             raise StoreError(f"{self.place}: {_explain(error)}") from error
 
@@ -164,7 +161,8 @@ def _explain(error: psycopg.Error) -> str:
     """Return what has failed and what to do; no row and no password is in it."""
     # Without a primary message it is the driver's own on the connection, which has no code either.
     message = error.diag.message_primary or f"{error}".partition("\n")[0]
-    advice = (advice for words, advice in _ADVICE.items() if re.search(words, message))
+    found = f"{type(error).__name__}: {message}"  # a server may translate the latter
+    advice = (advice for words, advice in _ADVICE.items() if re.search(words, found))
     message = re.sub("^connection (failed|is bad): |FATAL: +", "", message)
     return f"{message}; {next(advice, 'see the log of the database server')}"
 

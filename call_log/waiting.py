@@ -22,12 +22,6 @@ MAX_BYTES = 32 * 2**20
 _JOB_BYTES = 2_500  # what a job takes without its body
 
 
-def _held_lock() -> Any:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
 @dataclass(slots=True, eq=False)
 class Job:
     """One delivery: to be decided, answered and kept.
@@ -50,7 +44,10 @@ class Job:
     is_answered: bool = False
     is_held: bool = False
     is_counted: bool = False
-    _answered: Any = field(default_factory=_held_lock)
+    _answered: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._answered.acquire()
 
     @property
     def reference_id(self) -> str:
@@ -82,7 +79,7 @@ class Job:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the job is answered; false if that takes longer."""
-        return bool(self._answered.acquire(timeout=timeout_s))
+        return self._answered.acquire(timeout=timeout_s)
 
     def result(self) -> tuple[CallState, Any]:
         """Return the state before the event and the decision, or raise what went wrong."""

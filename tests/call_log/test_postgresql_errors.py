@@ -139,6 +139,12 @@ def test_a_database_that_is_missing_is_said_as_such() -> None:
     assert said(url).endswith(f' failed: database "no_such_calls" does not exist; {advice}')
 
 
+@needs_postgresql
+def test_a_log_that_no_server_has_made_is_said_as_such() -> None:
+    with pytest.raises(StoreError, match="; there is no call log yet; a server makes it"):
+        writer.store_of(f"{TEST_DATABASE}?options=-csearch_path%3Dnowhere").open(write=False)
+
+
 @pytest.mark.parametrize(
     "url",
     [

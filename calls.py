@@ -67,11 +67,6 @@ class CallState:
         """Whether the called person was not reached."""
         return self.failed and not self.answered
 
-    @property
-    def is_talking(self) -> bool:
-        """Whether the called person answered and the greeting was played to its end."""
-        return self.answered and self.spoken
-
     def accepts(self, digits: str) -> bool:
         """Whether the called person has taken the call, now with these digits or before.
 
@@ -82,10 +77,6 @@ class CallState:
         if not self.asked or NO_DIGIT in self.asked:
             return True
         return bool(pressed) if ANY_DIGIT in self.asked else bool(pressed & self.asked)
-
-    def age_s(self, now: Timestamp) -> float:
-        """Seconds since the first `incoming_call`, which `routing.REPEAT_WINDOW_S` limits."""
-        return now.monotonic_s - self.first_seen_s
 
     def after(
         self, event: Event, reply: Wire, seen_s: float, accept_digit: str | None = None

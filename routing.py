@@ -262,7 +262,7 @@ def decide(
         case IncomingCall():
             return _repeat(event, call, _connect_or_refuse(event, allow_list, prompts, now), now)
 
-        case DialCompleted(status=calls.ANSWERED) if not call.is_talking:  # not greeted yet
+        case DialCompleted(status=calls.ANSWERED) if not (call.answered and call.spoken):  # greeted
             greeting = prompts.greet(*allow_list.greeting_of(call))
             return Decision(greeting, accept_digit=prompts.accept_digit)
         case DialCompleted(status=str()) if not (call.answered or call.completed):
@@ -293,7 +293,7 @@ def _repeat(event: IncomingCall, call: CallState, today: Decision, now: Timestam
     """Answer an `incoming_call` of a known call: as before if `today` is the same, else hang up."""
     if call.incoming is not None and call.incoming != event:
         return Decision(Hangup(), reason=Reason.CONFLICTING)
-    if call.completed or call.age_s(now) > REPEAT_WINDOW_S:
+    if call.completed or now.monotonic_s - call.first_seen_s > REPEAT_WINDOW_S:
         return Decision(Hangup(), reason=Reason.REPLAYED)
     if call.reply == today.command.to_wire():
         return today

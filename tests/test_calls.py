@@ -45,7 +45,6 @@ def deliver(calls: InMemoryCalls, event: Event, reply: Command) -> CallState:
 def test_the_first_incoming_call_and_its_reply_stay() -> None:
     call = UNKNOWN.after(INCOMING, DIAL.to_wire(), 1000.0).after(OTHER, {}, 1100.0)
     assert call == CallState(incoming=INCOMING, reply=DIAL.to_wire(), first_seen_s=1000.0)
-    assert call.age_s(Timestamp(START, 1060.5)) == 60.5
 
 
 def test_a_dial_stands_over_any_other_reply_whichever_was_kept_first() -> None:
@@ -131,12 +130,6 @@ def test_the_keys_pressed_first_stay(kind: type[SpeakCompleted | PlayCompleted])
     assert state(kind(ID, ""), kind(ID, "1"), kind(ID, "2")) == CallState(
         spoken=True, collected="1"
     )
-
-
-def test_people_talk_once_the_greeting_was_spoken_to_its_end() -> None:
-    answered, spoken = DialCompleted(ID, "answered"), SpeakCompleted(ID, "")
-    assert [state(*events).is_talking for events in ((answered,), (spoken,))] == [False, False]
-    assert state(answered, spoken).is_talking
 
 
 def test_the_memory_returns_the_state_before_each_event() -> None:

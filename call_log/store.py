@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import events
 from calls import Answer, Delivery
 from commands import Wire, asks_for_digit, is_dial
-from events import Event, EventError, IncomingCall
+from events import Event, EventError, IncomingCall, UnknownEvent
 from phone import NoNumber, PhoneNumber
 from records import MAX_CALL, CallRecord, StoredEvent, fold
 
@@ -96,18 +96,9 @@ class Row(NamedTuple):
         if self.body and (_is_end(self) or _ONLY_IN_BODY.search(self.body)):
             with suppress(EventError):  # an older program may have taken what this one would not
                 return events.parse(self.body)
-        match self.event:
-            case events.DialCompleted.name:
-                return events.DialCompleted(self.reference_id, self.status)
-            case events.SpeakCompleted.name:
-                return events.SpeakCompleted(self.reference_id, self.status or "")
-            case events.PlayCompleted.name:
-                return events.PlayCompleted(self.reference_id, self.status or "")
-            case events.CallLegCompleted.name:
-                return events.CallLegCompleted(self.reference_id)
-            case events.CallCompleted.name:
-                return events.CallCompleted(self.reference_id)
-        return events.UnknownEvent(self.reference_id, self.event)
+        make = _MAKERS.get(self.event)
+        call = self.reference_id
+        return make(call, self.status) if make else UnknownEvent(call, self.event)
 
     @property
     def needs_body(self) -> bool:
@@ -143,6 +134,16 @@ def _merge(rows: Iterable[Row]) -> list[Row]:
 
 def _is_end(row: Row) -> bool:
     return row.event == events.CallCompleted.name
+
+
+# How the other events are made, each of the call's id and its status or digits.
+_MAKERS: dict[str, Callable[[str, str | None], Event]] = {
+    events.DialCompleted.name: events.DialCompleted,
+    events.SpeakCompleted.name: lambda call, digits: events.SpeakCompleted(call, digits or ""),
+    events.PlayCompleted.name: lambda call, digits: events.PlayCompleted(call, digits or ""),
+    events.CallLegCompleted.name: lambda call, _: events.CallLegCompleted(call),
+    events.CallCompleted.name: lambda call, _: events.CallCompleted(call),
+}
 
 
 def row_of(delivery: Delivery, answer: Answer) -> Row:

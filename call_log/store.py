@@ -10,12 +10,13 @@ import json
 import re
 import time
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import chain, islice, takewhile
+from itertools import accumulate, chain, islice, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -192,14 +193,9 @@ def first_portion(items: Iterable[T], size: Callable[[T], int]) -> list[T]:
 
     `size` gives the bytes of one.
     """
-    portion: list[T] = []
-    room = MAX_PORTION_BYTES
-    for item in islice(items, MAX_PORTION):
-        room -= size(item)
-        if portion and room < 0:
-            break
-        portion.append(item)
-    return portion
+    some = list(islice(items, MAX_PORTION))
+    sums = accumulate(map(size, some))
+    return some[: max(1, bisect_right(list(sums), MAX_PORTION_BYTES))]
 
 
 def fingerprint(reference_id: str) -> str:

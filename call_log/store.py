@@ -216,7 +216,6 @@ def number_of(text: str | None) -> PhoneNumber | NoNumber:
 
 
 _COLUMNS = ", ".join(Row._fields)
-_WITHOUT_BODY = _COLUMNS.removesuffix(", body")
 # What was last seen at the very same time is the very same row: it was kept by a commit of which
 # only the answer was lost, or by a server that was ended while it read a file of saved events.
 _DIAL = """'{"method":"dial"'"""
@@ -358,18 +357,13 @@ class Store(ABC):
     def rows(self, reference_ids: Iterable[str], *, bodies: bool = True) -> list[Row]:
         """Return all rows of some calls, in the order in which they came."""
         ids = list(reference_ids)
-        columns = self._columns(bodies=bodies)
+        columns = _COLUMNS if bodies else _COLUMNS.removesuffix(", body")
+        for name in NEWER_COLUMNS if self.version < SCHEMA_VERSION else ():
+            columns = columns.replace(name, f"NULL AS {name}")  # of a log that is only read
         sql = f"SELECT id, {columns} FROM call_event WHERE reference_id IN ({_marks(ids)})"  # noqa: S608
         # Sorted here: for an ORDER BY id a database may prefer to scan the whole log.
         left_out = () if bodies else (b"",)
         return [Row(*values, *left_out) for _, *values in sorted(self.execute(sql, ids))]
-
-    def _columns(self, *, bodies: bool = True) -> str:
-        """Return the columns of a `Row`; a log that is only read may lack the newer ones."""
-        columns = _COLUMNS if bodies else _WITHOUT_BODY
-        for name in NEWER_COLUMNS if self.version < SCHEMA_VERSION else ():
-            columns = columns.replace(name, f"NULL AS {name}")
-        return columns
 
     def purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls have been purged."""

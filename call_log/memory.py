@@ -33,8 +33,6 @@ class States:
 
     def put(self, reference_id: str, state: CallState) -> None:
         """Keep a state in place of an older one of the same call."""
-        if state is UNKNOWN:
-            return
         self._states[reference_id] = state
         while len(self._states) > self.max_states:
             oldest, its_state = self._states.popitem(last=False)

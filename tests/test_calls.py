@@ -143,7 +143,6 @@ def test_the_memory_is_bounded_and_forgets_the_oldest() -> None:
     calls = InMemoryCalls(max_states=2)
     for reference_id in "abc":
         deliver(calls, CallCompleted(reference_id), NoAction())
-    deliver(calls, UnknownEvent("d", "x"), NoAction())
     assert calls.state("a") is UNKNOWN
     assert calls.state("b").completed
     assert calls.state("c").completed

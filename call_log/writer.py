@@ -82,13 +82,9 @@ class CallLog:
         self._began: OrderedDict[str, float] = OrderedDict()
         self._tidy_at_s = self._overdue_at_s = 0.0
         store.open()
-        try:
-            store.erase_deleted()  # a server may have been killed between purging and this
-            saved.take_in(store, notify)
-            self._purge = Purge(store, keep_days, clock)
-        except StoreError:
-            store.close()
-            raise
+        store.erase_deleted()  # a server may have been killed between purging and this
+        saved.take_in(store, notify)
+        self._purge = Purge(store, keep_days, clock)
         self._thread = threading.Thread(target=self._run, name="call-log", daemon=True)
         self._thread.start()
 

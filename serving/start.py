@@ -12,10 +12,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from allow_list.reload import LiveAllowList
 from call_log import writer
 from call_log.store import StoreError
-from calls import CallStore
 from config import HEALTH_PATH, ConfigError, Settings
 from routing import AllowList
 from serving import server
@@ -24,8 +22,6 @@ from serving.server import ServeError
 from serving.sources import SETTINGS_FILE, load, open_log
 
 VERSION = "0.2.0"
-
-MakeHandlers = Callable[[Settings, LiveAllowList, CallStore, Lines], Any]
 
 
 def server_parser(*, add_help: bool = True) -> ArgumentParser:
@@ -43,7 +39,7 @@ def add_settings_file(parser: ArgumentParser, **more: Any) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help=text, **more)
 
 
-def run(make_handlers: MakeHandlers, settings_file: Path | None) -> int:
+def run(make_handlers: Callable[..., Any], settings_file: Path | None) -> int:
     """Serve until SIGTERM or Ctrl-C; reload the allow-list when it changes, and on SIGHUP.
 
     Returns the exit status: 1 if the server cannot start, or events were lost at the end; 2 for

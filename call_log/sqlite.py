@@ -35,7 +35,6 @@ class SqliteStore(Store):
         self._wal = self._path.with_name(f"{self._path.name}-wal")
         self.place = str(self._path)
         self._identities: dict[Path, object] = {}
-        self._watched: list[tuple[str, object]] = []
         self._was_replaced = False
 
     @property
@@ -65,7 +64,6 @@ class SqliteStore(Store):
             self._prepare(connection)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         self._identities = self._look()
-        self._watched = [(str(path), self._identities[path]) for path in (self._path, self._wal)]
 
     def _look(self) -> dict[Path, object]:
         """Return which files are here: the two that SQLite keeps next to the log, then the log.
@@ -126,7 +124,7 @@ class SqliteStore(Store):
     def is_replaced(self) -> bool:
         """Whether the file, or its write-ahead log, was deleted, renamed or replaced."""
         return self._connection is not None and any(
-            _identity(path) != identity for path, identity in self._watched
+            _identity(path) != self._identities[path] for path in (self._path, self._wal)
         )
 
     def erase_deleted(self, *, rewrite_up_to: float = 0) -> bool:
@@ -212,7 +210,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
-def _identity(path: Path | str) -> object:
+def _identity(path: Path) -> object:
     """Return what distinguishes a file from another at the same path; `None` if there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - before each answer

@@ -28,8 +28,7 @@ def save(store: Store, rows: list[Row], notify: Callable[[str], None]) -> int:
     except OSError as error:
         path.unlink(missing_ok=True)
         notify(
-            f"events LOST: {len(rows)}; neither the call log nor a file next to it could"
-            f" be written ({error.strerror})"
+            f"events LOST: {len(rows)}; neither log nor file could be written ({error.strerror})"
         )
         return len(rows)
     notify(f"events saved for the next start: {len(rows)}, in {path}")
@@ -51,10 +50,8 @@ def take_in(store: Store, notify: Callable[[str], None]) -> None:
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever somebody has put there
-            notify(
-                f"{path}: wanted a file of saved events, got {type(error).__name__}; it is left as"
-                " it is: repair it and start again, or remove it"
-            )
+            got = f"got {type(error).__name__}; repair it and start again, or remove it"
+            notify(f"{path}: wanted a file of saved events, {got}")
         else:
             notify(f"events that a server saved when it stopped, now in the call log: {count}")
 

@@ -133,8 +133,7 @@ def test_what_can_be_written_nowhere_is_counted_and_reported(
     monkeypatch.setattr("os.fsync", full)
     assert log.close() == 20
     assert notices[-1] == (
-        "events LOST: 20; neither the call log nor a file next to it could be written"
-        " (No space left on device)"
+        "events LOST: 20; neither log nor file could be written (No space left on device)"
     )
     assert unkept_files(faulty.store.saved_prefix.parent) == []  # nor half of one
 
@@ -261,7 +260,7 @@ def test_a_file_that_cannot_be_read_stays_where_it_is_and_is_reported(
     stopped.mkdir()
     opened()
     assert notices == [
-        f"{stopped}: wanted a file of saved events, got IsADirectoryError; it is left as it is:"
+        f"{stopped}: wanted a file of saved events, got IsADirectoryError;"
         " repair it and start again, or remove it"
     ]
     stopped.rmdir()

@@ -94,10 +94,8 @@ class PostgresStore(Store):
         )
         encoding = self._connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":  # which might not take every text of an event
-            raise StoreError(
-                f"{self.place}: wanted a database in UTF8, got one in {encoding}; create another"
-                " with ENCODING 'UTF8'"
-            )
+            got = f"got {encoding}; create another database"
+            raise StoreError(f"{self.place}: wanted ENCODING 'UTF8', {got}")
         with self.transaction():
             if write:
                 # Two servers that start at once must not both create the tables.
@@ -176,7 +174,5 @@ def _place(url: str) -> str:
         is_encoded = user_and_host.count("@") < 2 and "@" not in rest.partition("?")[0]
         if is_encoded and re.fullmatch("[0-9,]*", str(known.get("port", ""))):
             return f"PostgreSQL {known.get('dbname', '')} on {known.get('host', 'this machine')}"
-    raise StoreError(
-        "call_log: wanted postgresql://user@host:port/database, got an invalid URL; write @ as %40"
-        " and / as %2F in a password"
-    )
+    got = "got an invalid URL; write @ as %40 and / as %2F in a password"
+    raise StoreError(f"call_log: wanted postgresql://user@host:port/database, {got}")

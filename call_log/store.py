@@ -349,10 +349,8 @@ class Store(ABC):
     def _check_version(self, version: int) -> None:
         self.version = version
         if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.place}: wanted a call log of version {SCHEMA_VERSION} or older, got"
-                f" {version}; use the newer program that wrote it, or set another call_log"
-            )
+            wanted = f"wanted a log of version {SCHEMA_VERSION} or older, got {version}"
+            raise StoreError(f"{self.place}: {wanted}; use the newer program, or another call_log")
 
     def rows(self, reference_ids: Iterable[str], *, bodies: bool = True) -> list[Row]:
         """Return all rows of some calls, in the order in which they came."""

@@ -255,10 +255,8 @@ class CallLog:
         was_replaced = self._store.reconnect()
         self._must_reconnect = False
         if was_replaced:
-            self._notify(
-                f"{self._store.place}: the file or its -wal was deleted, renamed or replaced;"
-                " events are now kept in the file at this path, which was created if it was missing"
-            )
+            what = "the file or its -wal was deleted, renamed or replaced; the one here now is used"
+            self._notify(f"{self._store.place}: {what}")
 
     def _keep(self, batch: Sequence[Job]) -> None:
         """Keep a batch and answer it; if there is an event that the database does not take, singly.

@@ -175,8 +175,8 @@ def test_a_database_in_another_encoding_is_refused(tmp_path: Path, cluster: Clus
     with pytest.raises(AssertionError, match="did not start"), server:
         pass
     assert server.stderr.read_text() == (
-        "The server did not start: PostgreSQL old on 127.0.0.1: wanted a database in UTF8, got one"
-        " in LATIN1; create another with ENCODING 'UTF8'\n"
+        "The server did not start: PostgreSQL old on 127.0.0.1: wanted ENCODING 'UTF8', got"
+        " LATIN1; create another database\n"
     )
 
 

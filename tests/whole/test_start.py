@@ -86,7 +86,9 @@ def test_on_a_terminal_a_line_is_text_to_read(tmp_path: Path) -> None:
         assert found is not None
         requests.post(found[0], b"no JSON", headers=JSON, timeout=10)
         terminal.process.send_signal(signal.SIGTERM)
-    assert re.search(r"\d\d:\d\d:\d\d rejected: bad_json \(wanted strict JSON\)", terminal.text)
+    assert re.search(
+        r"\d\d:\d\d:\d\d rejected: bad_json \(wanted strict JSON in UTF-8\)", terminal.text
+    )
 
 
 def test_with_a_key_real_numbers_are_served_and_only_signed_events_answered(tmp_path: Path) -> None:

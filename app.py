@@ -155,7 +155,11 @@ class Handlers:
         delivery = Delivery(event, body, self.clock())
         self._last_event = delivery.received.utc
         self._failed_signatures.clear()
-        call, decision = self.calls.answer(delivery, lambda call: self._decide(delivery, call))
+
+        def decide_by(call: CallState) -> Decision:
+            return decide(event, call, self.allow_list.current, self._prompts, delivery.received)
+
+        call, decision = self.calls.answer(delivery, decide_by)
         self.lines.event(event, call, decision, time.perf_counter() - started)
         return _reply(decision.command, self.settings.carry_on)
 
@@ -182,10 +186,6 @@ class Handlers:
             **self.allow_list.health(),
         }
         return _answer(_compact(facts | log | self.lines.counts()), 503 if failing else 200)
-
-    def _decide(self, delivery: Delivery, call: CallState) -> Decision:
-        allow_list = self.allow_list.current
-        return decide(delivery.event, call, allow_list, self._prompts, delivery.received)
 
 
 @lru_cache

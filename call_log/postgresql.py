@@ -167,12 +167,11 @@ def _explain(error: psycopg.Error) -> str:
 
 def _place(url: str) -> str:
     """Return host and database of a URL, without user and password."""
-    user_and_host, _, rest = url.partition("://")[2].partition("/")
     with contextlib.suppress(psycopg.Error):
         known = conninfo_to_dict(url)
-        # Otherwise a part of a password would be taken for one of these, and shown.
-        is_encoded = user_and_host.count("@") < 2 and "@" not in rest.partition("?")[0]
-        if is_encoded and re.fullmatch("[0-9,]*", str(known.get("port", ""))):
-            return f"PostgreSQL {known.get('dbname', '')} on {known.get('host', 'this machine')}"
+        place = f"PostgreSQL {known.get('dbname', '')} on {known.get('host', 'this machine')}"
+        # Otherwise a part of a password was taken for one of these.
+        if "@" not in place and re.fullmatch("[0-9,]*", str(known.get("port", ""))):
+            return place
     got = "got an invalid URL; write @ as %40 and / as %2F in a password"
     raise StoreError(f"call_log: wanted postgresql://user@host:port/database, {got}")

@@ -93,10 +93,8 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     if os.name == "posix":  # elsewhere a folder cannot be opened
         folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        os.fsync(folder)
+        os.close(folder)
 
 
 def _size(row: Row) -> int:

@@ -54,11 +54,9 @@ from call_log.store import StoreError
 from calls import CallState, CallStore, Clock, Delivery, LogUnavailable
 from commands import Command, NoAction
 from config import HEALTH_PATH, ConfigError, Settings, prompts
-from events import EventError
 from routing import Decision, decide
 from serving import sources, start
 from serving.lines import ERROR, Lines, write_stderr
-from signature import SignatureError
 
 MAX_BODY_BYTES = 65_536
 MAX_FAILED_SIGNATURES = 3  # with our customer id, one after the other: then `/health` says so
@@ -111,10 +109,10 @@ class Handlers:
             if not _is_exact_path(request.environ):
                 return self.refuse("not_found", _NO_SUCH_PAGE)
             return handler()
-        except (EventError, SignatureError, LogUnavailable) as error:
+        except (events.EventError, signature.SignatureError, LogUnavailable) as error:
             now = _utc(self.clock().utc)
             self._last_rejected = {"time": now, "error": error.word, "cause": error.cause}
-            if isinstance(error, SignatureError) and error.names_us:
+            if isinstance(error, signature.SignatureError) and error.names_us:
                 self._failed_signatures.append(error.cause)
             shape = getattr(error, "shape", "") if self.settings.verified else ""
             return self.refuse(error.word, error.cause, shape=shape)
@@ -224,7 +222,7 @@ def _read_body(environ: Mapping[str, Any]) -> bytes:
     is_too_large = declared.isdecimal() and size > MAX_BODY_BYTES
     body: bytes = b"" if is_too_large else environ["wsgi.input"].read(size)
     if is_too_large or len(body) > MAX_BODY_BYTES:
-        raise EventError("too_large", "too large")
+        raise events.EventError("too_large", "too large")
     return body
 
 
@@ -232,7 +230,7 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     encoding = environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if media_type != "application/json" or encoding not in ("", "identity"):
-        raise EventError("unsupported_media_type", "wanted application/json, not compressed")
+        raise events.EventError("unsupported_media_type", "wanted application/json, not compressed")
 
 
 def __getattr__(name: str) -> Bottle:

@@ -18,7 +18,6 @@ from config import HEALTH_PATH, ConfigError, Settings
 from routing import AllowList
 from serving import server
 from serving.lines import ERROR, Lines, write_stderr
-from serving.server import ServeError
 from serving.sources import SETTINGS_FILE, load, open_log
 
 VERSION = "0.2.0"
@@ -70,7 +69,7 @@ def run(make_handlers: Callable[..., Any], settings_file: Path | None) -> int:
             server.serve(app, on_listening=print_banner, on_rejected=on_rejected, **given)
         finally:
             lost = calls.close()
-    except (StoreError, ServeError) as error:
+    except (StoreError, server.ServeError) as error:
         write_stderr(f"The server did not start: {error}", priority=ERROR)
         return 1
     lines.notice("stopped")

@@ -58,7 +58,6 @@ def header(cells: list[str]) -> list[str]:
     unknown = [name for name in names if name not in COLUMNS]
     if unknown:
         hint = "; separate columns with commas" if {";", "\t"} & set(unknown[0]) else ""
-        hint = ", in small letters" if {*map(str.lower, unknown)} & {*COLUMNS} else hint
         shown = ", ".join(repr(phone.mask_digits(name)) for name in unknown)
         raise RowError(f"unknown column {shown}: wanted {', '.join(COLUMNS)}{hint}")
     if "to" not in names:

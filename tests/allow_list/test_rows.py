@@ -63,8 +63,8 @@ def test_a_column_without_a_name_gets_its_position() -> None:
     [
         ("to,form", f"unknown column 'form': wanted {COLUMNS}"),
         ("to,x,y", f"unknown column 'x', 'y': wanted {COLUMNS}"),
-        ("to,From", f"unknown column 'From': wanted {COLUMNS}, in small letters"),
-        ("TO", f"unknown column 'TO': wanted {COLUMNS}, in small letters"),
+        ("to,From", f"unknown column 'From': wanted {COLUMNS}"),
+        ("TO", f"unknown column 'TO': wanted {COLUMNS}"),
         ("to;from", f"unknown column 'to;from': wanted {COLUMNS}; separate columns with commas"),
         ("to\tfrom", f"unknown column 'to\\tfrom': wanted {COLUMNS}; separate columns with commas"),
         (

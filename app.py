@@ -168,8 +168,8 @@ class Handlers:
         that has this list, and none would be left to answer. `rejecting` is a hint: anybody who
         knows our customer id can cause it, until the next good event.
         """
-        log = self.calls.health()
-        failing, stale = log["call_log"] == "failing", self.allow_list.is_stale
+        log, listed = self.calls.health(), self.allow_list.health()
+        failing, stale = log["call_log"] == "failing", listed["allow_list"] == "stale"
         rejecting = len(self._failed_signatures) == MAX_FAILED_SIGNATURES
         status = "degraded" if failing else "stale" if stale else "rejecting" if rejecting else "ok"
         facts = {
@@ -179,11 +179,11 @@ class Handlers:
             "last_rejected": self._last_rejected,
             "signatures": "verified" if self.settings.verified else "open",
             "routes": len(self.allow_list.current),
-            "allow_list": "stale" if stale else "ok",
             "real_numbers": not self.settings.only_fictional,
-            **self.allow_list.health(),
         }
-        return _answer(_compact(facts | log | self.lines.counts()), 503 if failing else 200)
+        return _answer(
+            _compact(facts | listed | log | self.lines.counts()), 503 if failing else 200
+        )
 
 
 @lru_cache

@@ -32,7 +32,7 @@ class LiveAllowList:
     """The allow-list of a file that may change: `current` is its last good version.
 
     `read` reads the file and raises `AllowListError`, which for the first list is passed on. One
-    thread checks the file; any thread may use `current` and `is_stale`, which it only replaces.
+    thread checks the file; any thread may use `current` and `health`.
     """
 
     def __init__(
@@ -45,17 +45,14 @@ class LiveAllowList:
         self._is_requested = False
         self.current, self._served = read(), self._read_stamp
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether the file differs from `current`: it has a fault, or is being written for long."""
-        return bool(self._fault)
-
     def health(self) -> dict[str, object]:
         """Return which version of the file is served, and which one was read last with what fault.
 
-        A version is its time of modification in nanoseconds; of a fault only the place is told.
+        A version is its time of modification in nanoseconds; of a fault only the place is told. The
+        list is stale if its file differs from `current`: it has a fault, or is written for long.
         """
         return {
+            "allow_list": "stale" if self._fault else "ok",
             "list_modified_ns": self._served and self._served.modified_ns,
             "list_read_ns": self._read_stamp and self._read_stamp.modified_ns,
             "list_fault": self._place or None,

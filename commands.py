@@ -139,9 +139,7 @@ class Speak(_Command):
     name: ClassVar = "speak"
 
     def __post_init__(self) -> None:
-        if not is_speakable(self.message):
-            got = "none or one with broken characters"
-            raise ValueError(f"message: wanted a text to speak, got {got}")
+        check_speech(self.message)
         if not re.fullmatch(LANGUAGE.pattern, self.language):
             raise ValueError(f"language: wanted {LANGUAGE.wanted}, got {self.language!r}")
 
@@ -181,9 +179,11 @@ class NoAction(_Command):
 Command = Dial | Speak | Hangup | NoAction
 
 
-def is_speakable(message: str) -> bool:
-    """Whether there is anything to speak, and no NUL or lone surrogate in it."""
-    return bool(message.strip()) and not re.search("[\0\ud800-\udfff]", message)
+def check_speech(message: str) -> str:
+    """Return a message. Raises `ValueError` if nothing is in it, or a NUL or lone surrogate."""
+    if not message.strip() or re.search("[\0\ud800-\udfff]", message):
+        raise ValueError("wanted a text to speak, without broken characters")
+    return message
 
 
 @dataclass(frozen=True, slots=True)

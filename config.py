@@ -87,9 +87,7 @@ def _advise(text: str) -> str:
 
 
 def _speech(text: str) -> str:
-    if text and not commands.is_speakable(text):
-        raise ValueError("wanted a text to speak, or an empty one")
-    return text
+    return text and commands.check_speech(text)
 
 
 def _number(text: str) -> PhoneNumber | None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NoReturn
 
-import commands
 import phone
 from commands import MAX_CALL_SECONDS
 from phone import PhoneNumber
@@ -63,13 +62,6 @@ def expires(text: str) -> datetime:
     if time.tzinfo is None:
         raise ValueError("wanted a time with its zone, such as 2027-01-31T18:00:00Z")
     return time
-
-
-def greeting(text: str) -> str:
-    """Return what is spoken to the called person."""
-    if not commands.is_speakable(text):
-        raise ValueError("wanted a text to speak")
-    return text
 
 
 def nothing(_text: str) -> NoReturn:

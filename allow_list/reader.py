@@ -13,7 +13,7 @@ from typing import Any
 import phone
 from allow_list import cells
 from allow_list.rows import COLUMNS, NO_LINE_END, RowError, header, rows
-from commands import EXTERNAL_ID, LANGUAGE, SEND_DTMF, Dial
+from commands import EXTERNAL_ID, LANGUAGE, SEND_DTMF, Dial, check_speech
 from config import Settings
 from routing import AllowList, AllowListError, Route, RowFault
 
@@ -91,7 +91,7 @@ def _readers(columns: list[str], home: str) -> _Readers:
     number = partial(cells.number, home_country_code=home)
     known: _Readers = dict.fromkeys(("to", "from", "destination", "caller_id_number"), number)
     known |= {"max_call_duration": cells.duration_s, "expires": cells.expires, "note": str}
-    known |= {"greeting": cells.greeting, "language": LANGUAGE.check}
+    known |= {"greeting": check_speech, "language": LANGUAGE.check}
     known |= {"external_id": EXTERNAL_ID.check, "send_dtmf": SEND_DTMF.check}
     return {column: known.get(column, cells.nothing) for column in columns}
 

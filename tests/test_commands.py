@@ -5,7 +5,7 @@ from typing import Any
 import facts
 import pytest
 
-from commands import Dial, Hangup, NoAction, Prompts, Speak, is_speakable
+from commands import Dial, Hangup, NoAction, Prompts, Speak, check_speech
 from phone import PhoneNumber
 
 KEYS_WANTED = "send_dtmf: wanted 1 to 32 of the keys 0-9 A-D * #, or w for a pause, got "
@@ -111,11 +111,11 @@ def test_a_dial_that_telesign_would_reject_cannot_be_built(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("",), "message: wanted a text to speak, got none or one with broken characters"),
-        ((" \n",), "message: wanted a text to speak, got none or one with broken characters"),
-        (("a\0",), "message: wanted a text to speak, got none or one with broken characters"),
-        (("a\ud800",), "message: wanted a text to speak, got none or one with broken characters"),
-        (("\udfff",), "message: wanted a text to speak, got none or one with broken characters"),
+        (("",), "wanted a text to speak, without broken characters"),
+        ((" \n",), "wanted a text to speak, without broken characters"),
+        (("a\0",), "wanted a text to speak, without broken characters"),
+        (("a\ud800",), "wanted a text to speak, without broken characters"),
+        (("\udfff",), "wanted a text to speak, without broken characters"),
         (("Hello", "english"), "language: wanted a tag such as en-US, got 'english'"),
         (("Hello", "en-US\n"), "language: wanted a tag such as en-US, got 'en-US\\n'"),
         *(
@@ -132,8 +132,8 @@ def test_a_speak_that_telesign_would_reject_cannot_be_built(
     assert str(caught.value) == message
 
 
-def test_text_of_any_script_is_speakable() -> None:
-    assert is_speakable("Grüße, 你好 😀")
+def test_text_of_any_script_check_speech() -> None:
+    assert check_speech("Grüße, 你好 😀") == "Grüße, 你好 😀"
 
 
 ALL_KEYS = "0123456789ABCD*#w"

@@ -189,7 +189,8 @@ def test_what_a_row_says_is_checked_as_the_settings_and_the_commands_are() -> No
     assert faults_of(header, f'{A},{B},a\0,english,"1,2",12x', f"{C},{B},,,{'x' * 65},é") == [
         (
             2,
-            "greeting: wanted a text to speak, got 'a\\x00'; language: wanted a tag such as en-US,"
+            "greeting: wanted a text to speak, without broken characters, got 'a\\x00'; language:"
+            " wanted a tag such as en-US,"
             f" got 'english'; external_id: {ids}, got '1,2'; send_dtmf: {keys}, got '12x'",
         ),
         (3, f"external_id: {ids}, got '{'x' * 65}'; send_dtmf: {keys}, got 'é'"),

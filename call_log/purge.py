@@ -48,8 +48,7 @@ class Purge:
             self._next_s, self._must_erase = now.monotonic_s + _STEP_S, True
         elif self._must_erase:
             self._must_erase = not self._store.erase_deleted(rewrite_up_to=MAX_REWRITTEN)
-            if self._must_erase:
-                self._next_s = now.monotonic_s + _ERASE_AGAIN_S
+            self._next_s = now.monotonic_s + _ERASE_AGAIN_S
         return old
 
     def _is_trusted(self, now: Timestamp) -> bool:

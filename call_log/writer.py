@@ -100,19 +100,15 @@ class CallLog:
             if self._wake.empty():
                 self._wake.put(None)
         if not (is_in_line and self._is_waited_for):  # not now, or not any more
-            self._answer_at_once(job, is_in_line=is_in_line)
+            with self._lock:
+                if self._is_closed and not is_in_line:
+                    raise LogUnavailable
+                self._answer_from_memory(job, is_in_line=is_in_line)
+                if not is_in_line:
+                    self._dropped += not self._line.add_answered(job)
         elif not job.wait(_MAX_WAIT_S):
             self._fail(f"{self._store.place}: takes longer than {_MAX_WAIT_S * 1000:.0f} ms")
         return job.result()
-
-    def _answer_at_once(self, job: Job, *, is_in_line: bool) -> None:
-        """Answer a job from memory, and have it kept later."""
-        with self._lock:
-            if self._is_closed and not is_in_line:
-                raise LogUnavailable
-            self._answer_from_memory(job, is_in_line=is_in_line)
-            if not is_in_line:
-                self._dropped += not self._line.add_answered(job)
 
     def health(self) -> dict[str, object]:
         """Return whether what is answered is kept, and how much is not."""

@@ -16,7 +16,6 @@ import commands
 import phone
 import signature
 from commands import Hangup, NoAction, Prompts, Speak
-from phone import PhoneNumber
 from routing import Reason
 
 PREFIX = "MASKING_"
@@ -90,11 +89,11 @@ def _speech(text: str) -> str:
     return text and commands.check_speech(text)
 
 
-def _number(text: str) -> PhoneNumber | None:
+def _number(text: str) -> phone.PhoneNumber | None:
     return phone.parse(text) if text else None
 
 
-def _numbers(texts: list[object]) -> tuple[PhoneNumber, ...]:
+def _numbers(texts: list[object]) -> tuple[phone.PhoneNumber, ...]:
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("wanted each number in quotes")
     return tuple(dict.fromkeys(phone.parse(str(text)) for text in texts))
@@ -136,7 +135,7 @@ class Settings:
     allow_list: str = _text("allowlist.csv", ".+", "the path of a CSV file")
     call_log: str = _text("sqlite:///calls.db", *_CALL_LOG, shown=False)
     keep_days: int = _whole(30, 1, 36_500)
-    caller_id_number: PhoneNumber | None = _setting(None, _number)
+    caller_id_number: phone.PhoneNumber | None = _setting(None, _number)
     max_call_duration: int | None = _whole(None, 1, commands.MAX_CALL_SECONDS)
     language: str = _text("en-US", *commands.LANGUAGE)
     greeting: str = _setting("Your call is connected.", _speech)
@@ -151,7 +150,7 @@ class Settings:
     carry_on: str = _text("{}", *_CARRY_ON)
     withheld_callers: str = _text("connect", *_WITHHELD)
     threads: int = _whole(16, 1, 256)
-    virtual_numbers: tuple[PhoneNumber, ...] = _setting((), _numbers, kind=list)
+    virtual_numbers: tuple[phone.PhoneNumber, ...] = _setting((), _numbers, kind=list)
     pair_rest: str = _text("2h", *_SPAN)
     api_url: str = _text("https://rest-ww.telesign.com", *_API_URL)
     customer_id: str = field(default="", repr=False)

@@ -11,7 +11,6 @@ from typing import NoReturn
 
 import phone
 from commands import MAX_CALL_SECONDS
-from phone import PhoneNumber
 
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d(:\d\d){0,2}(\.\d{1,6})?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
@@ -25,7 +24,7 @@ _DATE = re.compile(
 )
 
 
-def number(text: str, *, home_country_code: str) -> PhoneNumber:
+def number(text: str, *, home_country_code: str) -> phone.PhoneNumber:
     """Return a phone number. What a spreadsheet has made of one is none, though a date can be read.
 
     Where events get a home country code, ten digits that it would change are ambiguous.

@@ -26,7 +26,6 @@ from typing import Any
 import phone
 from calls import CallState
 from events import DialCompleted, Event, IncomingCall, UnknownEvent
-from phone import NoNumber, PhoneNumber
 from routing import Decision
 
 ERROR, WARNING = "<3>", "<4>"  # what systemd's journal reads as the priority of a line
@@ -103,8 +102,8 @@ def _external_id(event: Event, call: CallState, decision: Decision) -> object:
     return ours or event.external_id
 
 
-def _redact(number: PhoneNumber | NoNumber) -> str:
-    return number.value if isinstance(number, NoNumber) else phone.redact(number)
+def _redact(number: phone.PhoneNumber | phone.NoNumber) -> str:
+    return number.value if isinstance(number, phone.NoNumber) else phone.redact(number)
 
 
 def _as_json(members: _Members, now: float) -> str:

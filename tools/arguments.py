@@ -8,9 +8,11 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
+import commands
 import phone
 from phone import PhoneNumber
 
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")  # also what may end a line
 _ENDING = re.compile(r"(?:\.\.\.)?([0-9]{4,6})", re.ASCII)  # also as a table shows it
 
 
@@ -49,3 +51,19 @@ def number_or_end(text: str) -> str:
     except phone.PhoneError as error:
         got = f"got {phone.mask_digits(text)!r}"
         raise ArgumentTypeError(f"{error}, or four or more last digits, {got}") from None
+
+
+def external_id(text: str) -> str:
+    """Read the id of a trip or an order, without outer spaces, which a cell would lose."""
+    try:
+        return commands.EXTERNAL_ID.check(text.strip())
+    except ValueError as error:
+        raise ArgumentTypeError(f"{error}, got {phone.mask_digits(text)!r}") from None
+
+
+def greeting(text: str) -> str:
+    """Read a text that is spoken, which has to fit into one line of the list."""
+    if not commands.is_speakable(text) or _CONTROL.search(text.strip()):
+        got = phone.mask_digits(text)
+        raise ArgumentTypeError(f"wanted a text to speak, in one line, got {got!r}")
+    return text.strip()

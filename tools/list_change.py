@@ -12,7 +12,8 @@ from pathlib import Path
 import phone
 from allow_list import reader
 from config import API_KEY, CUSTOMER_ID, Settings
-from routing import AllowList, AllowListError
+from phone import PhoneNumber
+from routing import AllowList, Route
 from tools import live_list
 from tools.list_editor import editor, pairs
 from tools.list_editor.editor import Changed, Parse
@@ -61,14 +62,18 @@ def accepted_by_server(settings: Settings) -> Parse:
 
     def accept(lines: list[str]) -> AllowList:
         allow_list = parse(lines)
-        try:
-            parse_of(settings, only_fictional=True)(lines)
-        except AllowListError as error:
-            got = error.faults[0].message.partition(", got ")[2].partition(";")[0]
-            raise real_number_refused(settings, got) from None
+        real = next(filter(None, map(_real_number, allow_list)), None)
+        if real is not None:
+            raise real_number_refused(settings, phone.redact(real))
         return allow_list
 
     return accept
+
+
+def _real_number(route: Route) -> PhoneNumber | None:
+    """Return the first number of a row that could be somebody's."""
+    numbers = route.dialled, route.caller, route.destination, route.masking_id
+    return next((one for one in numbers if one and not phone.is_fictional(one)), None)
 
 
 def real_number_refused(settings: Settings, got: str) -> CommandError:

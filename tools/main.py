@@ -175,16 +175,21 @@ def _add_inspect(parser: ArgumentParser) -> None:
 
 
 def _add_pair(parser: ArgumentParser) -> None:
+    add = parser.add_argument
     span = "for how long: 90m, 2h or 7d"
-    parser.add_argument(
-        "--for", dest="span", type=times.span, required=True, metavar="TIME", help=span
-    )
+    add("--for", dest="span", type=times.span, required=True, metavar="TIME", help=span)
     _add_people(parser)
-    _add_flags(parser.add_argument, full=_FULL, json="print JSON")
+    own = "your id of the trip or order; the same two people may have one more with another id"
+    add("--external-id", type=arguments.external_id, metavar="ID", help=own)
+    greeting = "what each of them hears who is called, instead of the setting `greeting`"
+    add("--greeting", type=arguments.greeting, metavar="TEXT", help=greeting)
+    _add_flags(add, full=_FULL, json="print JSON")
 
 
 def _add_unpair(parser: ArgumentParser) -> None:
-    _add_people(parser)
+    _add_people(parser, nargs="?")
+    own = "only the pair of this trip or order; without people, all of its rows"
+    parser.add_argument("--external-id", type=arguments.external_id, metavar="ID", help=own)
     _add_flags(parser.add_argument, full=_FULL, json="print JSON")
 
 
@@ -205,9 +210,9 @@ def _add_session(parser: ArgumentParser) -> None:
     _add_flags(parser.add_argument, append=append, full=_FULL, json="print JSON")
 
 
-def _add_people(parser: ArgumentParser) -> None:
-    parser.add_argument("one", metavar="A", help="one person's number")
-    parser.add_argument("other", metavar="B", help="the other person's number")
+def _add_people(parser: ArgumentParser, *, nargs: str | None = None) -> None:
+    parser.add_argument("one", nargs=nargs, metavar="A", help="one person's number")
+    parser.add_argument("other", nargs=nargs, metavar="B", help="the other person's number")
 
 
 def _add_flags(add: Callable[..., object], **flags: str) -> None:
@@ -243,7 +248,7 @@ _COMMANDS = {
         _add_inspect,
     ),
     "pair": _Command("pair", "give two people a virtual number for a time", _add_pair),
-    "unpair": _Command("pair", "take the rows of two people out of the list", _add_unpair),
+    "unpair": _Command("pair", "end the pair of two people or of an order", _add_unpair),
     "prune": _Command("pair", "take expired rows out of the list", _add_prune),
     "session": _Command(
         "session",

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,17 +18,16 @@ from config import ConfigError, Settings
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
 from tools import list_change, live_list
-from tools.history import stored
+from tools.history import stored, times
 from tools.list_editor import changes, editor, pairs
-from tools.list_editor.changes import RowChanges
-from tools.list_editor.pairs import Pairing, People, Removal
+from tools.list_editor.pairs import Ending, Pairing, People, Removal
 from tools.list_editor.turns import Patience
 from tools.live_list import Served
-from tools.outcome import report, say, wrapped
+from tools.outcome import CommandError, Status, report, say, wrapped
 
 _NOTE = "pair"
 
-T = TypeVar("T")
+T = TypeVar("T", Pairing, Ending, Removal)
 
 
 def read_people(settings: Settings, options: argparse.Namespace) -> People:
@@ -82,62 +82,72 @@ def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> int
             ["`virtual_numbers` is not set: list the numbers that `pair` may give out"]
         )
     people, ends = read_people(settings, options), (now + options.span).replace(microsecond=0)
-
-    def work(allow_list: AllowList) -> tuple[Pairing, RowChanges]:
-        pairing = pairs.pair(allow_list, pool, people, ends=ends, now=now)
-        return pairing, pairing.changes
-
-    pairing, served = _change(settings, options, work, adds=True)
-    one, other = (_shown(each, options) for each in people)
+    choose = partial(
+        pairs.pair,
+        pool=pool,
+        people=people,
+        ends=ends,
+        now=now,
+        rest=times.length(settings.pair_rest),
+        external_id=options.external_id,
+        greeting=options.greeting,
+    )
+    pairing, served = _change(settings, options, choose, adds=True)
+    one, other = (_shown(number, options) for number in people)
     done = {
         "virtual_number": pairing.number,
         "people": [one, other],
+        "external_id": options.external_id,
         "expires": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
         "renewed": pairing.renewed,
     }
     verb = "still connects" if pairing.renewed else "connects"
-    text = f"{pairing.number} {verb} {one} and {other} until {_minute(ends)}"
+    order = f" for {options.external_id}" if options.external_id else ""
+    text = f"{pairing.number} {verb} {one} and {other}{order} until {_minute(ends)}"
     if pairing.renewed and _minute(pairing.ended) != _minute(ends):
         text += f" instead of {_minute(pairing.ended)}"
     return _report(options, done, text, served)
 
 
 def _unpair(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
-    people = read_people(settings, options)
-    removal, served = _remove(settings, options, lambda routes: pairs.unpair(routes, people, now))
-    one, other = (_shown(number, options) for number in people)
-    kept = _kept(removal)
-    if not removal.removed:
-        raise pairs.PairError(f"no row connects {one} and {other}{kept}")
-    removed = [
+    external_id, people = options.external_id, _people_or_none(settings, options)
+    choose = partial(pairs.unpair, people=people, external_id=external_id, now=now)
+    ending, served = _change(settings, options, choose)
+    whose = " and ".join(_shown(number, options) for number in people or ())
+    whose = " for ".join(filter(None, (whose, external_id)))
+    if not ending.ended:
+        raise pairs.PairError(f"no open row is that of {whose}")
+    ended = [
         {
             "to": _dialled(route, options),
             "from": _shown(route.caller, options),
             "destination": _shown(route.destination, options),
+            "external_id": route.dial.external_id,
         }
-        for route in removal.removed
+        for route in ending.ended
     ]
-    behind = ", ".join(dict.fromkeys(row["to"] for row in removed))
-    text = f"rows of {one} and {other} behind {behind} removed: {len(removed):,}{kept}"
-    return _report(options, {"removed": removed, "kept": removal.kept}, text, served)
+    behind = ", ".join(dict.fromkeys(_dialled(route, options) for route in ending.ended))
+    text = f"rows of {whose} behind {behind} ended: {len(ended):,}"
+    return _report(options, {"ended": ended}, text, served)
+
+
+def _people_or_none(settings: Settings, options: argparse.Namespace) -> People | None:
+    """Read both numbers, which the id of an order may stand in for."""
+    if options.one is None and options.external_id:
+        return None
+    if options.other is None:
+        got = "nothing" if options.one is None else "only one person"
+        message = f"wanted two people A and B, --external-id, or both, got {got}"
+        raise CommandError("bad_arguments", message, Status.FAULTS)
+    return read_people(settings, options)
 
 
 def _prune(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     before = now - options.span
-    removal, served = _remove(settings, options, lambda routes: pairs.prune(routes, before))
+    removal, served = _change(settings, options, partial(pairs.prune, before=before))
     count = len(removal.removed)
     text = f"rows that expired before {_minute(before)} removed: {count:,}{_kept(removal)}"
     return _report(options, {"removed": count, "kept": removal.kept}, text, served)
-
-
-def _remove(
-    settings: Settings, options: argparse.Namespace, choose: Callable[[AllowList], Removal]
-) -> tuple[Removal, Served]:
-    def work(allow_list: AllowList) -> tuple[Removal, RowChanges]:
-        removal = choose(allow_list)
-        return removal, removal.changes
-
-    return _change(settings, options, work)
 
 
 def _kept(removal: Removal) -> str:
@@ -152,24 +162,24 @@ def _kept(removal: Removal) -> str:
 def _change(
     settings: Settings,
     options: argparse.Namespace,
-    work: Callable[[AllowList], tuple[T, RowChanges]],
+    choose: Callable[[AllowList], T],
     *,
     adds: bool = False,
 ) -> tuple[T, Served]:
-    """Do to the file what `work` says, given its list, and return what else it says.
+    """Do to the file what `choose` says, given its list, and return that.
 
-    The file is changed at once or not at all, and the server's answer waited for. `work` is called
-    again if another program changes the file meanwhile; the last result counts. What only removes
-    rows is never taken back: of a list that the server refuses, they have not been the cause.
+    The file is changed at once or not at all, and the server's answer waited for. `choose` is
+    called again if another program changes the file meanwhile; the last result counts. What only
+    ends or removes rows is never taken back: of a list that the server refuses, they have not been
+    the cause.
     """
     results: list[T] = []
     parse = list_change.parse_of(settings)
     accept = list_change.accepted_by_server(settings) if adds else None
 
     def edit(lines: list[str], allow_list: AllowList) -> list[str]:
-        result, wanted = work(allow_list)
-        results.append(result)
-        return changes.apply(wanted, lines, note=_NOTE)
+        results.append(choose(allow_list))
+        return changes.apply(results[-1].changes, lines, note=_NOTE)
 
     waits = patience(options.command)
     changed = editor.change(Path(settings.allow_list), edit, parse, waits, accept=accept)

@@ -11,19 +11,23 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from config import ConfigError
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_SPAN = re.compile("([1-9][0-9]{0,3})([mhd])", re.ASCII)
+_SPAN = re.compile("[1-9][0-9]{0,3}[mhd]", re.ASCII)
 _CLOCK = re.compile("[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?", re.ASCII)
 _DAYS_AGO = {"today": 0, "yesterday": 1}
 
 
 def span(text: str) -> timedelta:
     """Read a span such as `90m`, `2h` or `7d`: a whole number of minutes, hours or days."""
-    found = _SPAN.fullmatch(text)
-    if found is None:
+    if not _SPAN.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f"wanted minutes, hours or days such as 90m, 2h or 7d, got {text!r}"
         )
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return length(text)
+
+
+def length(span: str) -> timedelta:
+    """Return the length of a span that has been checked, as a setting is; `0m` is none."""
+    return timedelta(**{_UNITS[span[-1]]: int(span[:-1])})
 
 
 def instant(text: str, now: datetime, *, zone: tzinfo | None = UTC) -> datetime:

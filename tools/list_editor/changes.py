@@ -1,18 +1,22 @@
 """Does changes of rows to the lines of an allow-list, of which all others stay byte for byte.
 
-Comments, order and line ends stay too. No I/O.
+Comments, order and line ends stay too, and of a changed row the cells that are not changed. Columns
+that the header lacks are added at its end. No I/O.
 """
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from allow_list.rows import NO_LINE_END, rows
+from allow_list.rows import COLUMNS, NO_LINE_END, rows
 from phone import PhoneNumber
 from routing import AllowListError, Route, RowFault
 
 _NATIONAL_DIGITS = 10
+_CELL = re.compile(r'(?:^|,)("(?:[^"]|"")*"|[^,]*)')
 
 Cells = dict[str, str]
 
@@ -21,80 +25,124 @@ Cells = dict[str, str]
 class RowChanges:
     """What to do to the rows of a list.
 
-    The `line` of a changed route says which row it takes the place of; `removed` are lines.
+    `changed` has for a line the cells that it gets, by column; `removed` are lines.
     """
 
     added: tuple[Route, ...] = ()
-    changed: tuple[Route, ...] = ()
+    changed: Mapping[int, Cells] = field(default_factory=dict)
     removed: frozenset[int] = frozenset()
 
 
 def apply(changes: RowChanges, lines: Sequence[str], *, note: str) -> list[str]:
     """Return the lines of a list, with their ends, after the changes.
 
-    An added row is given the note; a changed one keeps its note and its duration. Raises
-    `AllowListError` if the last line has no end or the header lacks a column that a row needs.
+    An added row is given the note, if there is a column for it. Raises `AllowListError` if the last
+    line has no end, there is no header, or a row would be read as a comment.
     """
     if lines and not lines[-1].endswith(("\n", "\r")):
         raise AllowListError([RowFault(len(lines), NO_LINE_END)])
-    new = (*changes.added, *changes.changed)
-    has_own_masks = any(route.masking_id != route.dialled for route in new)
-    header = columns(lines, has_masks=has_own_masks) if new else []
-    changed = {
-        route.line: _change_line(lines[route.line - 1], route, header) for route in changes.changed
-    }
-    kept = [
-        changed.get(number, line)
-        for number, line in enumerate(lines, start=1)
-        if number not in changes.removed
-    ]
-    end = _end(lines[0]) if lines else "\n"
-    return [*kept, *(_row(_cells(route) | {"note": note}, header) + end for route in changes.added)]
+    added = [_cells(route) for route in changes.added]
+    new = [*added, *changes.changed.values()]
+    if not new:
+        return _without(changes.removed, lines)
+    lines = widen(lines, {column for cells in new for column in _needed(cells)})
+    header = columns(lines)
+    for number, cells in changes.changed.items():
+        lines[number - 1] = _checked(_change_line(lines[number - 1], cells, header), header)
+    _, end = _split_end(lines[0])
+    for cells in added:
+        row = cells | {"note": note}
+        lines.append(_checked(_csv([row.get(column, "") for column in header]) + end, header))
+    return _without(changes.removed, lines)
 
 
-def columns(lines: Sequence[str], *, has_masks: bool) -> list[str]:
-    """Return the columns of a list. Raises `AllowListError` unless a route has room in them.
+def columns(lines: Sequence[str]) -> list[str]:
+    """Return the columns of a list. Raises `AllowListError` if it has no header."""
+    _, header = next(_rows(lines), (0, []))
+    if not header:
+        message = f"wanted a header line ({','.join(COLUMNS)}), got none"
+        raise AllowListError([RowFault(0, message)])
+    return [cell.strip() for cell in header]
 
-    With `has_masks`, there are routes whose masking ID is another number than their `to`.
+
+def widen(lines: Sequence[str], needed: Container[str]) -> list[str]:
+    """Return the lines with the needed columns that the header lacks, which are empty, at its end.
+
+    Raises `AllowListError` if there is no header.
     """
-    bare = (line.rstrip("\r\n") for line in lines)
-    line, cells = next(rows(bare, []), (0, []))
-    header = [cell.strip() for cell in cells]
-    needed = ("from", "destination", *(("caller_id_number",) if has_masks else ()), "expires")
-    missing = [column for column in needed if column not in header]
-    if missing:
-        wanted = f"wanted the columns {', '.join(missing)} in the header too"
-        raise AllowListError([RowFault(line, f"{wanted}, got {', '.join(header) or 'none'}")])
-    return header
+    header = columns(lines)
+    missing = [column for column in COLUMNS if column in needed and column not in header]
+    if not missing:
+        return [*lines]
+    places = [number for number, _ in _rows(lines)]
+    more = dict.fromkeys(places, "," * len(missing)) | {places[0]: f",{','.join(missing)}"}
+    parts = enumerate(map(_split_end, lines), start=1)
+    return [f"{bare}{more.get(number, '')}{end}" for number, (bare, end) in parts]
 
 
-def _change_line(line: str, route: Route, header: list[str]) -> str:
-    """Return the line with the cells of the route; those that a route does not name stay."""
-    (before,) = csv.reader([line])
-    return _row(dict(zip(header, before, strict=True)) | _cells(route), header) + _end(line)
+def time_cell(moment: datetime) -> str:
+    """Return a time, in UTC, as a cell."""
+    return moment.isoformat().replace("+00:00", "Z")
 
 
-def _cells(route: Route) -> Cells:
-    ends = route.expires.isoformat().replace("+00:00", "Z") if route.expires else ""
-    return {
-        "to": _cell(route.dialled),
-        "from": _cell(route.caller) if route.caller else "",
-        "destination": _cell(route.destination),
-        "caller_id_number": _cell(route.masking_id),
-        "expires": ends,
-    }
-
-
-def _cell(number: PhoneNumber) -> str:
+def number_cell(number: PhoneNumber) -> str:
     """Return a number as a cell: a + says of ten digits that their country code is there."""
     return f"+{number}" if len(number) == _NATIONAL_DIGITS else number
 
 
-def _row(cells: Cells, header: list[str]) -> str:
+def _without(removed: Container[int], lines: Sequence[str]) -> list[str]:
+    return [line for number, line in enumerate(lines, start=1) if number not in removed]
+
+
+def _rows(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the header and each row, as they are read, with their line numbers."""
+    return rows((line.rstrip("\r\n") for line in lines), [])
+
+
+def _needed(cells: Cells) -> Iterator[str]:
+    """Yield the columns without which a row would say something else."""
+    for column, text in cells.items():
+        is_usual = column == "caller_id_number" and text == cells.get("to")
+        if text and not is_usual:
+            yield column
+
+
+def _change_line(line: str, cells: Cells, header: list[str]) -> str:
+    bare, end = _split_end(line)
+    found = _CELL.findall(bare)
+    for column, text in cells.items():
+        found[header.index(column)] = _csv([text])
+    return ",".join(found) + end
+
+
+def _checked(line: str, header: list[str]) -> str:
+    """Return the line of a row. Raises `AllowListError` if it would be read as a comment."""
+    if next(_rows([line]), None) is None:
+        (text, *_) = next(csv.reader([line]))
+        wanted = f"wanted another column in front of {header[0]}, got {text!r}"
+        message = f"{wanted}: a row that begins with # is a comment; move the column"
+        raise AllowListError([RowFault(0, message)])
+    return line
+
+
+def _cells(route: Route) -> Cells:
+    return {
+        "to": number_cell(route.dialled),
+        "from": number_cell(route.caller) if route.caller else "",
+        "destination": number_cell(route.destination),
+        "caller_id_number": number_cell(route.masking_id),
+        "expires": time_cell(route.expires) if route.expires else "",
+        "greeting": route.greeting or "",
+        "external_id": route.dial.external_id or "",
+    }
+
+
+def _csv(cells: Sequence[str]) -> str:
     written = io.StringIO()
-    csv.writer(written, lineterminator="").writerow([cells.get(column, "") for column in header])
+    csv.writer(written, lineterminator="").writerow(cells)
     return written.getvalue()
 
 
-def _end(line: str) -> str:
-    return line[len(line.rstrip("\r\n")) :]
+def _split_end(line: str) -> tuple[str, str]:
+    bare = line.rstrip("\r\n")
+    return bare, line[len(bare) :]

@@ -38,7 +38,7 @@ class BusyError(AppendError):
 
 
 class NoListError(AppendError):
-    """There is no list in the file, or none that has room for a route."""
+    """There is no list in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def check(path: Path, patience: Patience) -> None:
     """
 
     def unchanged(lines: list[str]) -> list[str]:
-        changes.columns(lines, has_masks=True)
+        changes.columns(lines)
         return lines
 
     try:
@@ -136,10 +136,13 @@ def take_back(path: Path, changed: Changed, patience: Patience) -> None:
     """
 
     def restored(lines: list[str]) -> list[str]:
-        ours = Counter(changed.after) - Counter(changed.before)
-        missing = Counter(changed.before) - Counter(changed.after)
+        before = changed.before
+        if lines != changed.after:  # then others may have filled the columns that were added
+            before = changes.widen(before, changes.columns(changed.after))
+        ours = Counter(changed.after) - Counter(before)
+        missing = Counter(before) - Counter(changed.after)
         kept = [line for line in lines if not _take(line, ours)]
-        for place, line in enumerate(changed.before):
+        for place, line in enumerate(before):
             if _take(line, missing):
                 kept.insert(place, line)
         return kept

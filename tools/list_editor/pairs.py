@@ -1,18 +1,20 @@
 """Two people behind one virtual number of a pool, for a time: which rows that takes.
 
-A person never has two partners behind one number at a time, and a number that has connected them
-comes back as late as can be: a person who calls back an old number should not reach somebody new.
-No I/O and no clock: the list and the time are passed in.
+Two orders of the same two are two pairs: the `external_id` tells them apart, and none is one of its
+own. A person never has two open pairs behind one number. A number that has connected them rests,
+and comes back as late as can be: a person who calls back an old number should not reach somebody
+new. The rows that have expired are the memory of that. No I/O and no clock: the list and the time
+are passed in.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from commands import Dial
 from phone import PhoneNumber, redact
 from routing import AllowList, Route
-from tools.list_editor.changes import RowChanges
+from tools.list_editor.changes import Cells, RowChanges, number_cell, time_cell
 
 People = tuple[PhoneNumber, PhoneNumber]
 
@@ -43,16 +45,24 @@ class Pairing:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """Rows that end now."""
+
+    ended: tuple[Route, ...]
+    changes: RowChanges
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """Rows that go, and the lines of those that have to stay all the same: see `find_removable`."""
 
-    removed: tuple[Route, ...]
+    removed: frozenset[int]
     kept: tuple[int, ...]
 
     @property
     def changes(self) -> RowChanges:
         """What that is to the list."""
-        return RowChanges(removed=frozenset(route.line for route in self.removed))
+        return RowChanges(removed=self.removed)
 
 
 def pair(
@@ -62,47 +72,71 @@ def pair(
     *,
     ends: datetime,
     now: datetime,
+    rest: timedelta,
+    external_id: str | None = None,
+    greeting: str | None = None,
 ) -> Pairing:
     """Choose a number of the pool for two people until `ends`.
 
-    An open pair keeps its number. Any other gets the first one that neither person has in any row,
-    or else the one whose last row of either expired longest ago. Raises `PairError` if there is
-    none or the two are no two people.
+    An open pair with this id keeps its number, and its greeting unless there is one. Any other gets
+    the first number that neither person has in any row, or else the one whose last row of either
+    expired longest ago. Rows of the pool that expired more than `rest` ago go. Raises `PairError`
+    if there is no number or the two are no two people.
     """
     _check_people(people, {*allow_list.own_numbers, *pool})
     routes = list(allow_list)
     theirs = [route for route in routes if route.caller in people or route.destination in people]
-    number = _present(theirs, pool, people, now)
-    if number is not None:
-        changes = _rows(theirs, number, people, ends)
-        return Pairing(number, changes, renewed=True, ended=_end(theirs, number, people))
-    for_anybody = {route.dialled for route in routes if route.caller is None}
-    number = _free(theirs, [number for number in pool if number not in for_anybody], now)
-    return Pairing(number, _rows(theirs, number, people, ends), renewed=False)
+    live = [route for route in theirs if _is_open(route, now)]
+    number = _present(live, pool, people, external_id)
+    renewed = [route for route in live if number in _numbers(route)]
+    if number is None:
+        for_anybody = {route.dialled for route in routes if route.caller is None}
+        number = _free(theirs, [number for number in pool if number not in for_anybody], now)
+    said = greeting or next((route.greeting for route in renewed if route.greeting), None)
+    both = [
+        Route(number, caller, Dial(called, number, external_id=external_id), ends, greeting=said)
+        for caller, called in (people, people[::-1])
+    ]
+    there = {route.caller: route for route in theirs if route.dialled == number}
+    changed = {
+        route.line: _renewal(route, number, ends, greeting)
+        for route in there.values()
+        if route in renewed
+    }
+    added = tuple(row for row in both if there.get(row.caller) not in renewed)
+    old = [route for route in routes if route.dialled in pool and _has_ended(route, now - rest)]
+    old += [there[row.caller] for row in added if row.caller in there]
+    changes = RowChanges(added, changed, find_removable(routes, old, added=added))
+    return Pairing(number, changes, renewed=bool(renewed), ended=_end(renewed))
 
 
-def unpair(allow_list: AllowList, people: People, now: datetime) -> Removal:
-    """Remove every row that connects just these two, behind whichever number."""
-    theirs = _between(allow_list, people)
-    expired = [route for route in theirs if route.expires is not None and route.expires <= now]
-    return _remove(allow_list, theirs, expired)
+def unpair(
+    allow_list: AllowList, people: People | None, external_id: str | None, now: datetime
+) -> Ending:
+    """End the open rows of these two, of this id, or of both: whatever is not `None` is asked for.
+
+    They stay in the list, so that their numbers rest.
+    """
+    ended = tuple(
+        route
+        for route in allow_list
+        if _is_open(route, now)
+        and (people is None or {route.caller, route.destination} == set(people))
+        and (external_id is None or route.dial.external_id == external_id)
+    )
+    cells = {"expires": time_cell(now.replace(microsecond=0))}
+    return Ending(ended, RowChanges(changed={route.line: cells for route in ended}))
 
 
 def prune(allow_list: AllowList, before: datetime) -> Removal:
     """Remove the rows that expired before a time."""
-    old = [route for route in allow_list if route.expires is not None and route.expires < before]
-    return _remove(allow_list, old, old)
-
-
-def _remove(allow_list: AllowList, routes: Iterable[Route], expired: Sequence[Route]) -> Removal:
-    """Remove routes, but of the expired ones among them only those that may go."""
-    kept = {route.line for route in expired} - find_removable(allow_list, expired)
-    removed = tuple(route for route in routes if route.line not in kept)
-    return Removal(removed, tuple(sorted(kept)))
+    old = [route for route in allow_list if _has_ended(route, before)]
+    removed = find_removable(allow_list, old)
+    return Removal(removed, tuple(sorted({route.line for route in old} - removed)))
 
 
 def find_removable(
-    allow_list: AllowList, expired: Iterable[Route], *, added: Iterable[Route] = ()
+    routes: Iterable[Route], expired: Iterable[Route], *, added: Iterable[Route] = ()
 ) -> frozenset[int]:
     """Return the lines of the expired rows that may go.
 
@@ -113,7 +147,7 @@ def find_removable(
     expired = tuple(expired)
     lines = {route.line for route in expired}
     for_anybody = {
-        route.dialled for route in allow_list if route.caller is None and route.line not in lines
+        route.dialled for route in routes if route.caller is None and route.line not in lines
     }
     replaced = {(route.dialled, route.caller) for route in added}
     return frozenset(
@@ -123,8 +157,12 @@ def find_removable(
     )
 
 
-def _between(routes: Iterable[Route], people: People) -> list[Route]:
-    return [route for route in routes if {route.caller, route.destination} == set(people)]
+def _is_open(route: Route, now: datetime) -> bool:
+    return route.expires is None or route.expires > now
+
+
+def _has_ended(route: Route, before: datetime) -> bool:
+    return route.expires is not None and route.expires < before
 
 
 def _check_people(people: People, own_numbers: set[PhoneNumber]) -> None:
@@ -143,22 +181,35 @@ def _numbers(route: Route) -> Iterator[PhoneNumber]:
 
 
 def _present(
-    theirs: Iterable[Route], pool: Iterable[PhoneNumber], people: People, now: datetime
+    live: Iterable[Route],
+    pool: Iterable[PhoneNumber],
+    people: People,
+    external_id: str | None,
 ) -> PhoneNumber | None:
-    """Return the number behind which these two, and neither with anybody else, are connected."""
-    partners: dict[PhoneNumber, set[frozenset[PhoneNumber | None]]] = {}
-    for route in theirs:
-        if route.expires is None or route.expires > now:
-            for number in _numbers(route):
-                partners.setdefault(number, set()).add(frozenset((route.caller, route.destination)))
-    return next((number for number in pool if partners.get(number) == {frozenset(people)}), None)
+    """Return the number behind which these two, and neither with anybody else, have this order."""
+    orders: dict[PhoneNumber, set[tuple[object, str | None]]] = {}
+    for route in live:
+        order = frozenset((route.caller, route.destination)), route.dial.external_id
+        for number in _numbers(route):
+            orders.setdefault(number, set()).add(order)
+    wanted = {(frozenset(people), external_id)}
+    return next((number for number in pool if orders.get(number) == wanted), None)
 
 
-def _end(theirs: Iterable[Route], number: PhoneNumber, people: People) -> datetime | None:
-    """Return when the last row of these two behind a number ends; `None` for never."""
-    ends = [route.expires for route in _between(theirs, people) if number in _numbers(route)]
-    last = max(end or _FOR_EVER for end in ends)
+def _end(renewed: Iterable[Route]) -> datetime | None:
+    """Return when the last of these rows ends; `None` for never."""
+    last = max((route.expires or _FOR_EVER for route in renewed), default=_FOR_EVER)
     return None if last == _FOR_EVER else last
+
+
+def _renewal(route: Route, number: PhoneNumber, ends: datetime, greeting: str | None) -> Cells:
+    """Return the cells that an open row gets; all others stay."""
+    cells = {"expires": time_cell(ends)}
+    if route.masking_id != number:
+        cells["caller_id_number"] = number_cell(number)
+    if greeting:
+        cells["greeting"] = greeting
+    return cells
 
 
 def _free(theirs: Iterable[Route], pool: Sequence[PhoneNumber], now: datetime) -> PhoneNumber:
@@ -171,27 +222,6 @@ def _free(theirs: Iterable[Route], pool: Sequence[PhoneNumber], now: datetime) -
         raise NoneFreeError(
             "wanted a number of virtual_numbers that neither of the two uses now, got none: each"
             " has an open row of one of them, or a row for any caller; add a number to the"
-            " setting, or unpair one of them from somebody else"
+            " setting, or end another pair of theirs with `unpair`"
         )
     return min(free, key=lambda number: last.get(number, _NEVER))
-
-
-def _rows(
-    theirs: Iterable[Route], number: PhoneNumber, people: People, ends: datetime
-) -> RowChanges:
-    """Return the changes after which the number connects the two, each way, until `ends`.
-
-    A row of the same caller for somebody else has expired, and makes room.
-    """
-    there = {route.caller: route for route in theirs if route.dialled == number}
-    added, changed, removed = [], [], set()
-    for caller, destination in (people, people[::-1]):
-        row = Route(number, caller, Dial(destination, number), ends)
-        before = there.get(caller)
-        if before is not None and before.destination == destination:
-            changed.append(replace(row, line=before.line))
-            continue
-        added.append(row)
-        if before is not None:
-            removed.add(before.line)
-    return RowChanges(tuple(added), tuple(changed), frozenset(removed))

@@ -116,7 +116,8 @@ def _unpair(settings: Settings, options: argparse.Namespace, now: datetime) -> i
     whose = " and ".join(_shown(number, options) for number in people or ())
     whose = " for ".join(filter(None, (whose, external_id)))
     if not ending.ended:
-        raise pairs.PairError(f"no open row is that of {whose}")
+        verb = "connects" if people else "is for"
+        raise pairs.PairError(f"no open row {verb} {whose}")
     ended = [
         {
             "to": _dialled(route, options),

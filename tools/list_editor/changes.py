@@ -119,7 +119,7 @@ def _checked(line: str, header: list[str]) -> str:
     """Return the line of a row. Raises `AllowListError` if it would be read as a comment."""
     if next(_rows([line]), None) is None:
         (text, *_) = next(csv.reader([line]))
-        wanted = f"wanted another column in front of {header[0]}, got {text!r}"
+        wanted = f"wanted another column in front of {header[0]}, got {text!r} in it"
         message = f"{wanted}: a row that begins with # is a comment; move the column"
         raise AllowListError([RowFault(0, message)])
     return line

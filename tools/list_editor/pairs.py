@@ -88,7 +88,7 @@ def pair(
     theirs = [route for route in routes if route.caller in people or route.destination in people]
     live = [route for route in theirs if _is_open(route, now)]
     number = _present(live, pool, people, external_id)
-    renewed = [route for route in live if number in _numbers(route)]
+    renewed = [route for route in live if number in (route.dialled, route.masking_id)]
     if number is None:
         for_anybody = {route.dialled for route in routes if route.caller is None}
         number = _free(theirs, [number for number in pool if number not in for_anybody], now)

@@ -11,8 +11,9 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import facts
 import pytest
@@ -85,6 +86,7 @@ def test_json_tells_a_program_the_same(capsys: Captured) -> None:
     expected = {
         "virtual_number": POOL[0],
         "people": ["...0130", "...0131"],
+        "external_id": None,
         "expires": "2026-11-23T14:00:00Z",
         "renewed": False,
         **ALONE,
@@ -92,12 +94,16 @@ def test_json_tells_a_program_the_same(capsys: Captured) -> None:
     assert told("pair", A, B, "--for", "2h") == expected
     full = expected | {"people": [A, B], "renewed": True}
     assert told("pair", A, B, "--for", "2h", "--full") == full
+    assert told("pair", A, B, "--for", "2h", "--external-id", "x") == expected | {
+        "virtual_number": POOL[1],
+        "external_id": "x",
+    }
     assert told("unpair", A, B) == {
-        "removed": [
-            {"to": POOL[0], "from": "...0130", "destination": "...0131"},
-            {"to": POOL[0], "from": "...0131", "destination": "...0130"},
+        "ended": [
+            {"to": to, "from": caller, "destination": called, "external_id": external_id}
+            for to, external_id in ((POOL[0], None), (POOL[1], "x"))
+            for caller, called in (("...0130", "...0131"), ("...0131", "...0130"))
         ],
-        "kept": [],
         **ALONE,
     }
     assert told("prune", "--older-than", "7d") == {"removed": 1, "kept": [], **ALONE}
@@ -112,50 +118,156 @@ def test_without_a_free_number_nothing_changes(path: Path, capsys: Captured) -> 
     assert err == (
         "pair: wanted a number of virtual_numbers that neither of the two uses now, got none: each"
         " has an open row of one of them, or a row for any caller; add a number to the setting, or"
-        " unpair one of them from somebody else\n"
+        " end another pair of theirs with `unpair`\n"
     )
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_unpair_takes_the_rows_away_and_says_if_there_are_none(
-    path: Path, capsys: Captured
+def test_unpair_ends_the_rows_to_the_second_and_says_if_there_are_none(
+    path: Path, capsys: Captured, clock: Clock
 ) -> None:
     run(capsys, "pair", A, B, "--for", "2h")
-    told = f"rows of ...0131 and ...0130 behind {POOL[0]} removed: 2\n{NO_SERVER}\n"
+    clock.sleep(60.9)
+    told = f"rows of ...0131 and ...0130 behind {POOL[0]} ended: 2\n{NO_SERVER}\n"
     assert run(capsys, "unpair", B, A) == (0, told, "")
-    assert path.read_text() == facts.ALLOW_LIST
-    none = "unpair: no row connects ...0130 and ...0131\n"
+    ended = facts.ALLOW_LIST + ROWS.replace("14:00:00Z", "12:01:00Z")
+    assert path.read_text() == ended
+    none = "unpair: no open row connects ...0130 and ...0131\n"
     assert run(capsys, "unpair", A, B) == (1, "", none)
+    assert path.read_text() == ended
+
+
+def test_a_number_rests_after_a_pair_and_then_its_rows_go(
+    path: Path, capsys: Captured, clock: Clock
+) -> None:
+    def number(*people: str) -> str:
+        status, out, _ = run(capsys, "pair", *people, "--for", "1h", "--json")
+        assert status == 0
+        return str(json.loads(out)["virtual_number"])
+
+    assert number(A, B) == POOL[0]
+    run(capsys, "unpair", A, B)
+    assert number(A, B) == POOL[1]
+    clock.sleep(3601)
+    assert number(A, C) == POOL[0]  # no other is left, and it has rested longest
+    clock.sleep(3600 + 7200)
+    assert number(B, "12025550139") == POOL[0]  # the second has not rested for as long
+    lines = path.read_text().removeprefix(facts.ALLOW_LIST).splitlines()
+    assert [line.split(",")[:2] for line in lines] == [
+        [POOL[0], A],
+        [POOL[0], C],
+        [POOL[0], B],
+        [POOL[0], "12025550139"],
+    ]
+
+
+def test_how_long_a_number_rests_is_a_setting(
+    path: Path, capsys: Captured, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASKING_PAIR_REST", "0m")
+    run(capsys, "pair", A, B, "--for", "1m")
+    clock.sleep(61)
+    run(capsys, "pair", A, B, "--for", "2h")
+    assert len(read_list(path.read_text())) == 4 + 2
+
+
+def test_an_order_has_its_id_and_greeting_in_both_rows_and_its_own_number(
+    path: Path, capsys: Captured
+) -> None:
+    words = "pair", A, B, "--for", "2h", "--external-id", " trip 1 ", "--greeting", "Hi, it's you. "
+    told = f"{POOL[0]} connects ...0130 and ...0131 for trip 1 until 2026-11-23 14:00 UTC\n"
+    assert run(capsys, *words) == (0, f"{told}{NO_SERVER}\n", "")
+    wide = "\n".join(
+        [f"{facts.ALLOW_LIST.splitlines()[0]},greeting,external_id"]
+        + [f"{line},," for line in facts.ALLOW_LIST.splitlines()[1:]]
+        + [f'{row},"Hi, it\'s you.",trip 1' for row in ROWS.splitlines()]
+    )
+    assert path.read_text() == f"{wide}\n"
+    run(capsys, "pair", A, B, "--for", "2h", "--external-id", "trip 2")
+    second = [f"{row.replace(POOL[0], POOL[1])},,trip 2" for row in ROWS.splitlines()]
+    assert path.read_text().splitlines() == [*wide.splitlines(), *second]
+
+
+def test_unpair_ends_one_order_or_all_rows_of_an_id(path: Path, capsys: Captured) -> None:
+    for external_id in "x", "y":
+        run(capsys, "pair", A, B, "--for", "2h", "--external-id", external_id)
+    run(capsys, "pair", C, "12025550139", "--for", "2h", "--external-id", "x")
+    told = f"rows of ...0130 and ...0131 for y behind {POOL[1]} ended: 2\n{NO_SERVER}\n"
+    assert run(capsys, "unpair", A, B, "--external-id", "y") == (0, told, "")
+    none = "unpair: no open row connects ...0130 and ...0131 for y\n"
+    assert run(capsys, "unpair", A, B, "--external-id", " y") == (1, "", none)
+    told = f"rows of x behind {POOL[0]} ended: 4\n{NO_SERVER}\n"
+    assert run(capsys, "unpair", "--external-id", "x") == (0, told, "")
+    none = "unpair: no open row is for x\n"
+    assert run(capsys, "unpair", "--external-id", "x") == (1, "", none)
+    assert path.read_text().count("2026-11-23T12:00:00Z") == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("--external-id", "1,2"), "1 to 64 printable ASCII characters without commas, got '1,2'"),
+        (("--external-id", " "), "1 to 64 printable ASCII characters without commas, got ' '"),
+        (
+            ("--external-id", "\u00e9 12025550130"),
+            "1 to 64 printable ASCII characters without commas, got '\u00e9 *******0130'",
+        ),
+        (("--greeting", " "), "a text to speak, in one line, got ' '"),
+        (("--greeting", "a\nb"), "a text to speak, in one line, got 'a\\nb'"),
+        (("--greeting", "a\rb"), "a text to speak, in one line, got 'a\\rb'"),
+        (("--greeting", "a\u2028b"), "a text to speak, in one line, got 'a\\u2028b'"),
+        (("--greeting", "a\x9fb"), "a text to speak, in one line, got 'a\\x9fb'"),
+        (("--greeting", "a\udcffb"), "a text to speak, in one line, got 'a\\udcffb'"),
+    ],
+)
+def test_what_cannot_stand_in_a_row_is_a_fault_in_the_command_line(
+    words: tuple[str, str], wanted: str, path: Path, capsys: Captured
+) -> None:
+    message = f"argument {words[0]}: wanted {wanted}"
+    status, out, err = run(capsys, "pair", A, B, "--for", "2h", *words)
+    assert (status, out) == (2, "")
+    assert err.endswith(f" pair: error: {message}\n")
+    status, out, err = run(capsys, "pair", A, B, "--for", "2h", *words, "--json")
+    told = json.loads(out)
+    assert (status, told["error"], err) == (2, "bad_arguments", "")
+    assert told["message"].endswith(f" pair: error: {message}")
+    assert path.read_text() == facts.ALLOW_LIST
+
+
+@pytest.mark.parametrize(
+    ("words", "got"),
+    [((), "nothing"), ((A,), "only one person"), ((A, "--external-id", "x"), "only one person")],
+)
+@pytest.mark.usefixtures("path")
+def test_unpair_wants_two_people_or_an_id(
+    words: tuple[str, ...], got: str, capsys: Captured
+) -> None:
+    message = f"wanted two people A and B, --external-id, or both, got {got}"
+    assert run(capsys, "unpair", *words) == (2, "", f"unpair: {message}\n")
+
+
+def test_an_id_that_would_make_the_row_a_comment_is_refused(path: Path, capsys: Captured) -> None:
+    text = "external_id,to,from,destination,expires\n"
+    path.write_text(text)
+    turns.mark(path)
+    message = (
+        "allowlist.csv: wanted another column in front of external_id, got '#12' in it: a row that"
+        " begins with # is a comment; move the column"
+    )
+    words = "pair", A, B, "--for", "2h", "--external-id", "#12"
+    assert run(capsys, *words) == (2, "", f"pair: fix these first:\n  {message}\n")
+    assert path.read_text() == text
 
 
 def test_unpair_shows_no_number_whole_that_is_a_persons(path: Path, capsys: Captured) -> None:
     direct = f"{B},{A},,{POOL[1]},,,dialled by its own number\n"
     path.write_text(facts.ALLOW_LIST + direct)
-    told = f"rows of ...0130 and ...0131 behind ...0131 removed: 1\n{NO_SERVER}\n"
+    told = f"rows of ...0130 and ...0131 behind ...0131 ended: 1\n{NO_SERVER}\n"
     assert run(capsys, "unpair", A, B) == (0, told, "")
     path.write_text(facts.ALLOW_LIST + direct)
     status, out, _ = run(capsys, "unpair", A, B, "--json")
-    row = {"to": "...0131", "from": "...0130", "destination": "...0131"}
-    assert (status, json.loads(out)) == (0, {"removed": [row], "kept": [], **ALONE})
-
-
-def test_unpair_keeps_a_row_that_refuses_somebody_and_says_so(path: Path, capsys: Captured) -> None:
-    refused = f"{facts.DIALLED},{A},{B},,,2026-01-31T18:00:00Z,\n"
-    path.write_text(facts.ALLOW_LIST + refused)
-    because = (
-        "kept: 1, the first in line 6, because otherwise a row for any caller would connect people"
-        " who are refused today"
-    )
-    none = f"unpair: no row connects ...0130 and ...0131; {because}\n"
-    assert run(capsys, "unpair", A, B) == (1, "", none)
-    assert path.read_text() == facts.ALLOW_LIST + refused
-    run(capsys, "pair", A, B, "--for", "2h")
-    status, out, _ = run(capsys, "unpair", A, B)
-    text = f"rows of ...0130 and ...0131 behind {POOL[0]} removed: 2; {because} {NO_SERVER}"
-    assert (status, " ".join(out.split())) == (0, text)
-    assert path.read_text() == facts.ALLOW_LIST + refused
-    run(capsys, "pair", A, B, "--for", "2h")
-    assert json.loads(run(capsys, "unpair", A, B, "--json")[1])["kept"] == [6]
+    row = {"to": "...0131", "from": "...0130", "destination": "...0131", "external_id": None}
+    assert (status, json.loads(out)) == (0, {"ended": [row], **ALONE})
 
 
 def test_prune_removes_expired_rows_and_keeps_comments(path: Path, capsys: Captured) -> None:
@@ -266,12 +378,6 @@ def test_both_ends_of_an_open_pair_are_shown_if_they_differ(path: Path, capsys: 
             "allowlist.csv:5: wanted a line end after the last row, got none: the file may be"
             " incomplete",
         ),
-        (
-            "to,destination\n12025550100,12025550111\n",
-            POOL[0],
-            "allowlist.csv:1: wanted the columns from, expires in the header too, got to,"
-            " destination",
-        ),
     ],
 )
 def test_faults_in_the_settings_or_the_list_are_told_and_nothing_changes(
@@ -354,16 +460,18 @@ def test_what_was_done_is_said_on_stderr_if_the_output_cannot_be_written(
     made = done("pair", A, B, "--for", "2h")
     assert len(read_list(path.read_text())) == 4 + 2
     parted = done("unpair", A, B)
-    assert path.read_text() == facts.ALLOW_LIST
+    now = datetime.now(UTC)
+    ends = [route.expires for route in read_list(path.read_text())][4:]
+    assert [end is not None and end <= now for end in ends] == [True, True]
     pruned = done("prune", "--older-than", "1m")
-    assert len(read_list(path.read_text())) == 3
+    assert len(read_list(path.read_text())) == 3 + 2
     if form:
         assert json.loads(made)["virtual_number"] == POOL[0]
-        assert len(json.loads(parted)["removed"]) == 2
+        assert len(json.loads(parted)["ended"]) == 2
         assert json.loads(pruned) == {"removed": 1, "kept": [], **ALONE}
     else:
         assert made.startswith(f"{POOL[0]} connects ...0130 and ...0131 until 20")
-        assert parted == f"rows of ...0130 and ...0131 behind {POOL[0]} removed: 2"
+        assert parted == f"rows of ...0130 and ...0131 behind {POOL[0]} ended: 2"
         assert pruned.endswith(" removed: 1")
 
 
@@ -444,7 +552,7 @@ def test_pairs_of_one_person_made_at_once_get_a_number_each(path: Path) -> None:
     assert len(read_list(path.read_text())) == 4 + 2 * 2
 
 
-def test_a_running_server_connects_a_pair_and_parts_it_again(
+def test_a_running_server_connects_a_pair_greets_and_parts_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -452,19 +560,35 @@ def test_a_running_server_connects_a_pair_and_parts_it_again(
     with ServerProcess(tmp_path) as server:
         monkeypatch.setenv("MASKING_PORT", str(server.port))
 
-        def dialled(caller: str) -> str | None:
-            data = {"to": POOL[0], "from": caller}
-            event = {"event": "incoming_call", "reference_id": uuid.uuid4().hex, "data": data}
-            status, answer = server.deliver(json.dumps(event).encode())
-            assert (status, answer["params"].get("caller_id_number", POOL[0])) == (200, POOL[0])
-            number: str | None = answer["params"].get("to")
-            return number
+        def event(name: str, call: str, **data: str) -> Any:
+            message = {"event": name, "reference_id": call, "data": data}
+            status, answer = server.deliver(json.dumps(message).encode())
+            assert status == 200
+            return answer
 
-        assert (dialled(A), dialled(B)) == (None, None)
-        assert run(capsys, "pair", A, B, "--for", "2h")[0] == 0
-        assert (dialled(A), dialled(B)) == (B, A)  # at once
-        assert run(capsys, "unpair", A, B)[0] == 0
-        assert (dialled(A), dialled(B)) == (None, None)
+        def dialled(caller: str, number: str) -> Any:
+            return event("incoming_call", uuid.uuid4().hex, **{"to": number, "from": caller})
+
+        def dial(called: str, number: str, external_id: str) -> Any:
+            said = {"to": called, "caller_id_number": number, "external_id": external_id}
+            return {"method": "dial", "params": said}
+
+        assert dialled(A, POOL[0]) == dialled(B, POOL[0]) == facts.HANGUP
+        words = "--for", "2h", "--greeting", "Your order."
+        assert run(capsys, "pair", A, B, *words, "--external-id", "x")[0] == 0
+        assert run(capsys, "pair", A, B, *words, "--external-id", "y")[0] == 0
+        assert dialled(A, POOL[0]) == dial(B, POOL[0], "x")  # at once
+        assert dialled(B, POOL[1]) == dial(A, POOL[1], "y")
+        data = {"to": POOL[0], "from": B}
+        assert event("incoming_call", "one", **data) == dial(A, POOL[0], "x")
+        assert run(capsys, "unpair", "--external-id", "x")[0] == 0
+        greeting = event("dial_completed", "one", status="answered")
+        assert greeting["params"]["tts"]["message"] == "Your order."  # of a call that goes on
+        assert dialled(A, POOL[0]) == dialled(B, POOL[0]) == facts.HANGUP
+        assert dialled(B, POOL[1]) == dial(A, POOL[1], "y")
+    lines = map(json.loads, server.stdout.read_text().splitlines())
+    reasons = [line["reason"] for line in lines if "reason" in line]
+    assert reasons == ["not_listed", "not_listed", "expired", "expired"]
 
 
 @pytest.mark.faults

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -128,15 +129,17 @@ def test_what_the_server_refuses_for_another_reason_is_taken_back(beside: Beside
     assert beside.told("pair", C, B, "--for", "2h")[1]["live"] is True
 
 
-def test_what_only_removes_rows_is_done_though_the_server_refuses_the_rest(beside: Beside) -> None:
+def test_what_only_ends_rows_is_done_though_the_server_refuses_the_rest(beside: Beside) -> None:
     assert beside.told("pair", A, B, "--for", "2h")[0] == 0
     with beside.path.open("a") as file:
         file.write(f"{REAL},,18888888889,,,,somebody's\n")
     assert eventually(lambda: beside.server.health()["allow_list"] == "stale")
     status, told = beside.told("unpair", A, B)
-    assert (status, told["live"], len(told["removed"])) == (7, False, 2)
-    assert told["server"].endswith("than this one: it has a fault in line 6, to")
-    assert A not in beside.path.read_text()
+    assert (status, told["live"], len(told["ended"])) == (7, False, 2)
+    assert told["server"].endswith("than this one: it has a fault in line 8, to")
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    ends = [line.split(",")[5] for line in beside.path.read_text().splitlines() if A in line]
+    assert [end <= now for end in ends] == [True, True]
 
 
 @pytest.mark.parametrize("pairs", [2, pytest.param(100, marks=pytest.mark.faults)])

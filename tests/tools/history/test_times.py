@@ -30,6 +30,14 @@ def test_a_span_is_minutes_hours_or_days(text: str, span: timedelta) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "length"),
+    [("0m", timedelta()), ("0d", timedelta()), ("2h", timedelta(hours=2))],
+)
+def test_the_span_of_a_setting_may_be_none(text: str, length: timedelta) -> None:
+    assert times.length(text) == length
+
+
+@pytest.mark.parametrize(
     "text", ["", "2", "h", "0h", "-2h", "2 h", "1.5h", "2H", "2h30m", "10000d"]
 )
 def test_what_is_no_span_is_told(text: str) -> None:

@@ -21,8 +21,9 @@ from waits import Waits
 from commands import Dial
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
-from tools.list_editor import editor, turns
-from tools.list_editor.editor import AppendError
+from tools.list_editor import changes, editor, turns
+from tools.list_editor.changes import RowChanges
+from tools.list_editor.editor import AppendError, Changed
 
 ONE, TWO = PhoneNumber(facts.RIDER), PhoneNumber(facts.DRIVER)
 MASK_1, MASK_2 = PhoneNumber("12025550180"), PhoneNumber("12025550181")
@@ -122,10 +123,7 @@ def test_a_file_with_faults_is_left_as_it_is(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (
-            b"to,destination\n12025550100,12025550111\n",
-            "csv:1: wanted the columns from, caller_id_number, expires in the header",
-        ),
+        (b"# to,from,destination\n", r"csv: wanted a header line \(to,.*\), got none"),
         (b"to\xff", "wanted UTF-8 text, got another encoding; save the file as 'CSV UTF-8'"),
         (
             None,
@@ -144,6 +142,18 @@ def test_a_file_that_has_no_place_for_routes_is_refused_beforehand(
     with pytest.raises((AppendError, AllowListError)):
         append(path)
     assert (path.read_bytes() if path.exists() else None) == content
+
+
+def test_columns_that_routes_need_are_added(path: Path) -> None:
+    path.write_text("to,destination\n12025550100,12025550111\n")
+    check(path)
+    append(path)
+    assert path.read_text() == (
+        "to,destination,from,caller_id_number,expires\n"
+        "12025550100,12025550111,,,\n"
+        f"{MASK_2},{TWO},{ONE},{MASK_1},2026-11-23T14:00:00Z\n"
+        f"{MASK_1},{ONE},{TWO},{MASK_2},2026-11-23T14:00:00Z\n"
+    )
 
 
 def test_a_link_stays_a_link_and_the_rights_stay(path: Path) -> None:
@@ -346,3 +356,65 @@ def test_where_files_cannot_be_locked_it_still_writes(
     append(path)
     assert path.read_text().endswith(NEW_ROWS)
     assert [file.name for file in path.parent.iterdir()] == ["allowlist.csv"]
+
+
+# Taken back
+
+OLD = """\
+# mine
+to,note
+12025550100,
+
+12025550102,x
+# mine
+12025550103,
+"""
+
+
+def change(path: Path, wanted: RowChanges) -> Changed:
+    def edit(lines: list[str], _: AllowList) -> list[str]:
+        return changes.apply(wanted, lines, note="n")
+
+    def read(lines: list[str]) -> AllowList:
+        return read_list("\n".join(lines), caller_id_number=PhoneNumber(facts.MASKING_ID))
+
+    return editor.change(path, edit, read, Waits().patience())
+
+
+EVERYTHING = RowChanges(
+    added=(Route(MASK_1, ONE, Dial(TWO, MASK_2, external_id="x"), ENDS, greeting="Hi"),),
+    changed={7: {"expires": "2026-11-23T12:00:00Z"}},
+    removed=frozenset({5}),
+)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_change_is_taken_back_with_its_columns(end: str, path: Path) -> None:
+    old = "\ufeff" + OLD.replace("\n", end)
+    path.write_bytes(old.encode())
+    changed = change(path, EVERYTHING)
+    assert "to,note,from,destination,caller_id_number,expires,greeting,external_id" in (
+        path.read_text(encoding="utf-8")
+    )
+    editor.take_back(path, changed, Waits().patience())
+    assert path.read_bytes() == old.encode()
+
+
+def test_of_a_change_that_is_taken_back_the_columns_stay_that_others_have_filled(
+    path: Path,
+) -> None:
+    path.write_text(OLD)
+    changed = change(path, EVERYTHING)
+    theirs = Route(MASK_1, TWO, Dial(ONE, MASK_1, external_id="y"), ENDS)
+    change(path, RowChanges(added=(theirs,), changed={3: {"greeting": "Ho"}}))
+    editor.take_back(path, changed, Waits().patience())
+    assert path.read_text() == (
+        "# mine\n"
+        "to,note,from,destination,caller_id_number,expires,greeting,external_id\n"
+        "12025550100,,,,,,Ho,\n"
+        "\n"
+        "12025550102,x,,,,,,\n"
+        "# mine\n"
+        "12025550103,,,,,,,\n"
+        f"{MASK_1},n,{TWO},{ONE},{MASK_1},2026-11-23T14:00:00Z,,y\n"
+    )

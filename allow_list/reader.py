@@ -6,7 +6,7 @@ whose last row has no line end may be half-written, so it is never read.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ def _routes(lines: Iterable[str], settings: Settings, faults: list[RowFault]) ->
 
 def _readers(columns: list[str], home: str) -> _Readers:
     """Return what reads the cells of each column; `home` is the home country code."""
-    number = partial(cells.number, home_country_code=home)
+    # The numbers of a pair are in several cells, one row after another.
+    number = lru_cache(partial(cells.number, home_country_code=home))
     known: _Readers = dict.fromkeys(("to", "from", "destination", "caller_id_number"), number)
     known |= {"max_call_duration": cells.duration_s, "expires": cells.expires, "note": str}
     known |= {"greeting": check_speech, "language": LANGUAGE.check}

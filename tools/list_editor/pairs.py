@@ -93,10 +93,7 @@ def pair(
         for_anybody = {route.dialled for route in routes if route.caller is None}
         number = _free(theirs, [number for number in pool if number not in for_anybody], now)
     said = greeting or next((route.greeting for route in renewed if route.greeting), None)
-    both = [
-        Route(number, caller, Dial(called, number, external_id=external_id), ends, greeting=said)
-        for caller, called in (people, people[::-1])
-    ]
+    both = _both_ways(people, number, ends, external_id, said)
     there = {route.caller: route for route in theirs if route.dialled == number}
     changed = {
         route.line: _renewal(route, number, ends, greeting)
@@ -104,7 +101,8 @@ def pair(
         if route in renewed
     }
     added = tuple(row for row in both if there.get(row.caller) not in renewed)
-    old = [route for route in routes if route.dialled in pool and _has_ended(route, now - rest)]
+    since = now - rest
+    old = [route for route in routes if _has_ended(route, since) and route.dialled in pool]
     old += [there[row.caller] for row in added if row.caller in there]
     changes = RowChanges(added, changed, find_removable(routes, old, added=added))
     return Pairing(number, changes, renewed=bool(renewed), ended=_end(renewed))
@@ -200,6 +198,21 @@ def _end(renewed: Iterable[Route]) -> datetime | None:
     """Return when the last of these rows ends; `None` for never."""
     last = max((route.expires or _FOR_EVER for route in renewed), default=_FOR_EVER)
     return None if last == _FOR_EVER else last
+
+
+def _both_ways(
+    people: People,
+    number: PhoneNumber,
+    ends: datetime,
+    external_id: str | None,
+    greeting: str | None,
+) -> list[Route]:
+    return [
+        Route(
+            number, caller, Dial(called, number, external_id=external_id), ends, greeting=greeting
+        )
+        for caller, called in (people, people[::-1])
+    ]
 
 
 def _renewal(route: Route, number: PhoneNumber, ends: datetime, greeting: str | None) -> Cells:

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -264,7 +265,7 @@ def test_the_backup_holds_the_calls(tmp_path: Path) -> None:
 def command_lines(program: str) -> list[list[str]]:
     """Return the words of every command line; the dots stand for what a user puts in."""
     named = re.findall(rf"python {program}((?: [^`\n]+)?)[`\n]", EVERYTHING)
-    return [words.replace("...", facts.DIALLED).split() for words in named]
+    return [shlex.split(words.replace("...", facts.DIALLED)) for words in named]
 
 
 def test_every_command_line_of_the_app_runs(tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def serve(
         signal.signal(number, _stop)
     on_listening(int(connections.listeners[0].effective_port))
     while signal.getsignal(signal.SIGTERM) is _stop:
-        connections.run_once(_SWEEP_EVERY_S)
+        sweep_at_s = time.monotonic() + _SWEEP_EVERY_S
+        while (left_s := sweep_at_s - time.monotonic()) > 0:
+            connections.run_once(left_s + 0.001)  # for whole milliseconds, of which 0 is no wait
         connections.sweep()
     connections.drain()
     connections.close()
@@ -154,7 +156,6 @@ class _Connections:
 
     def __init__(self, app: Any, *, host: str, port: int, **settings: Any) -> None:
         self._sockets: dict[int, Any] = {}  # to which waitress adds each new connection
-        self._next_sweep_s = 0.0
         settings = LIMITS | {"connection_limit": _connection_limit()} | settings
         try:
             create_server(app, map=self._sockets, host=host, port=port, **settings)
@@ -180,11 +181,8 @@ class _Connections:
                 listener.handle_accept()
 
     def sweep(self) -> None:
-        """Close connections that are late, and more of them at the limit; a few times a second."""
+        """Close connections that are late, and more of them at the limit."""
         now_s = time.monotonic()
-        if now_s < self._next_sweep_s:
-            return
-        self._next_sweep_s = now_s + _SWEEP_EVERY_S
         is_full = len(self._sockets) >= self._limit
         patience_s, cause = (_MIN_WAIT_S, _NO_ROOM) if is_full else (MAX_WAIT_S, _CUT_OFF)
         late = [connection for connection in self._all() if connection.is_late(now_s, patience_s)]

@@ -346,7 +346,6 @@ def test_at_the_limit_who_has_waited_longest_and_for_a_second_makes_room() -> No
             connections._accept()
             newest = connections._all()[-1]
             newest.since_s, waited[newest] = newest.since_s - waited_s, waited_s
-            connections._next_sweep_s = 0.0
             connections.sweep()
             left.append([waited[connection] for connection in connections._all()])
     wasyncore.close_all(connections._sockets)

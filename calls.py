@@ -5,9 +5,9 @@ order in which events arrive does not matter. No I/O; the time is passed in.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from commands import Command, Wire, asks_for_digit, is_dial
 from events import CallCompleted, DialCompleted, Event, IncomingCall, SpeakCompleted
@@ -18,8 +18,8 @@ ANSWERED = "answered"
 """The one `status` of `dial_completed` that is known. Source: TeleSign/voice_server_demo."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timestamp:
+# Each event makes one or two of the next three: a tuple takes a third of a frozen dataclass's time.
+class Timestamp(NamedTuple):
     """A point in time on both clocks: the wall's for dates, the monotonic one for ages."""
 
     utc: datetime
@@ -29,8 +29,7 @@ class Timestamp:
 Clock = Callable[[], Timestamp]
 
 
-@dataclass(frozen=True, slots=True)
-class CallState:
+class CallState(NamedTuple):
     """What is known of one call.
 
     `incoming` is the first `incoming_call` seen, `reply` our reply to it as it went over the wire
@@ -89,18 +88,18 @@ class CallState:
         """
         match event:
             case IncomingCall() if self.incoming is None:
-                return replace(self, incoming=event, reply=reply, first_seen_s=seen_s)
+                return self._replace(incoming=event, reply=reply, first_seen_s=seen_s)
             case IncomingCall() if self.was_refused and is_dial(reply):
-                return replace(self, incoming=event, reply=reply)
+                return self._replace(incoming=event, reply=reply)
             case DialCompleted(status=status) if status == ANSWERED:
                 asked = (accept_digit or ANY_DIGIT) if asks_for_digit(reply) else NO_DIGIT
-                return replace(self, answered=True, asked=self.asked | {asked})
+                return self._replace(answered=True, asked=self.asked | {asked})
             case DialCompleted(status=str()):
-                return replace(self, failed=True)
+                return self._replace(failed=True)
             case SpeakCompleted(collected_digits=digits):
-                return replace(self, spoken=True, collected=self.collected or digits)
+                return self._replace(spoken=True, collected=self.collected or digits)
             case CallCompleted():
-                return replace(self, completed=True)
+                return self._replace(completed=True)
             case _:
                 return self
 
@@ -115,8 +114,7 @@ Compared by identity, as `UNKNOWN` is: a call of which only the end was reported
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """An event as it was delivered: parsed, its raw bytes, and when they came."""
 
     event: Event

@@ -225,7 +225,7 @@ def _member(members: dict[str, object], name: str) -> object:
     Members that we do not use are not looked at: any text in them is harmless.
     """
     value = members.get(name)
-    if isinstance(value, str) and _UNCLEAN.search(value):
+    if isinstance(value, str) and not value.isprintable() and _UNCLEAN.search(value):
         raise EventError("bad_text", f"{name}: wanted text without NUL and lone surrogates")
     return value
 

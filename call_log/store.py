@@ -11,7 +11,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set, Sized
 from contextlib import AbstractContextManager, suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,8 @@ _parsed: Callable[[str], Wire] = lru_cache(json.loads)  # few replies differ
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONLY_IN_BODY = re.compile(rb'"(external_id|collected_digits)"\s*:\s*"[^"]')
 _PAGE = 500
-_MAX_CALL = MAX_CALL // timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+_MAX_CALL = MAX_CALL // _MICROSECOND
 MAX_PORTION, MAX_PORTION_BYTES = 200, 2**20
 """So many events, of so many bytes, are kept at once: databases limit values and time."""
 
@@ -180,7 +181,7 @@ def anonymised(row: Row) -> Row:
 
 def microseconds(time: datetime) -> int:
     """Return a time as the log keeps it."""
-    return (time - _EPOCH) // timedelta(microseconds=1)
+    return (time - _EPOCH) // _MICROSECOND
 
 
 def utc(time: int) -> datetime:
@@ -467,7 +468,7 @@ class Store(ABC):
         """Insert rows, many in a statement: the driver lets other threads in at each."""
         for begin in range(0, len(rows), MAX_PORTION):
             some = rows[begin : begin + MAX_PORTION]
-            marks = ", ".join(f"({_marks(row)})" for row in some)
+            marks = ", ".join([f"({_marks(some[0])})"] * len(some))
             self.execute(sql % marks, list(chain.from_iterable(some)))
 
     def older_than(self, time: int, limit: int) -> set[str]:
@@ -484,5 +485,5 @@ class Store(ABC):
                 self.execute(f"DELETE FROM {table} WHERE reference_id IN ({_marks(ids)})", ids)  # noqa: S608
 
 
-def _marks(values: Iterable[object]) -> str:
-    return ", ".join("?" for _ in values)
+def _marks(values: Sized) -> str:
+    return ", ".join("?" * len(values))

@@ -29,7 +29,7 @@ def number(text: str, *, home_country_code: str) -> phone.PhoneNumber:
 
     Where events get a home country code, ten digits that it would change are ambiguous.
     """
-    if _SHORTENED.fullmatch(text):
+    if not text.isdecimal() and _SHORTENED.fullmatch(text):
         raise ValueError("wanted all digits, not a number that a spreadsheet has shortened")
     if not text.isdecimal() and _DATE.fullmatch(text):
         raise ValueError("wanted a phone number, not a date")

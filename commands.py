@@ -108,8 +108,8 @@ class Dial(_Command):
         duration_s = self.max_call_duration_s
         if duration_s is not None and not 1 <= duration_s <= MAX_CALL_SECONDS:
             raise ValueError(f"duration: wanted 1 to {MAX_CALL_SECONDS} s, got {duration_s}")
-        for name, form in ("send_dtmf", SEND_DTMF), ("external_id", EXTERNAL_ID):
-            text = getattr(self, name)
+        keys = "send_dtmf", SEND_DTMF, self.send_dtmf
+        for name, form, text in keys, ("external_id", EXTERNAL_ID, self.external_id):
             if text is not None and not re.fullmatch(form.pattern, text):
                 raise ValueError(f"{name}: wanted {form.wanted}, got {mask_digits(text)!r}")
 

@@ -39,8 +39,7 @@ class Reason(StrEnum):
     CONFLICTING = "conflicting"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """One row of the allow-list: a caller who dials `dialled` is connected by `dial`.
 
     `caller` is `None` for any caller. From `expires` on, an aware time, the route connects nobody.
@@ -141,7 +140,7 @@ class AllowList:
                 got = f"got the same as in line {first[-1]}"
                 faults.append(RowFault(route.line, f"to, from: wanted each pair only once, {got}"))
         self._listed = {dialled for dialled, _ in self._rows}
-        masking_ids = {masking_id for _, masking_id, *_ in self._rows.values()}
+        masking_ids = {row[1] for row in self._rows.values()}
         if default_masking_id is not None:
             masking_ids.add(default_masking_id)
         virtual = {key[0] for key, row in self._rows.items() if key[0] != row[0]}
@@ -221,8 +220,9 @@ def _conflicts(
     A masking ID is shown to others, so it is nobody's real number. A virtual number, which is one
     of our own too, is a `to` that reaches another number.
     """
-    reached_directly = {to for (to, _), (reached, *_) in rows.items() if to == reached}
-    for (dialled, caller), (destination, *_, line) in rows.items():
+    reached_directly = {key[0] for key, row in rows.items() if key[0] == row[0]}
+    for (dialled, caller), row in rows.items():
+        destination, line = row[0], row[-1]
         is_virtual = dialled != destination
         if is_virtual and dialled in reached_directly:
             wanted = f"wanted {redact(dialled)} itself, as in another row with this `to`"

@@ -1,6 +1,10 @@
 """How lines become rows, and what is no row."""
 
+import csv
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from allow_list.rows import RowError, header, rows
 from routing import RowFault
@@ -51,6 +55,26 @@ def test_a_line_that_is_not_csv_is_a_fault_and_the_next_line_is_a_row(line: str,
     assert rows_of("to", line, "3") == (
         [(1, ["to"]), (3, ["3"])],
         [RowFault(2, f"wanted one row of CSV, got: {got}")],
+    )
+
+
+@given(st.text('1 ,"#\r\n\0\f\N{LINE SEPARATOR}'))
+def test_every_line_is_read_as_the_csv_module_reads_it(text: str) -> None:
+    """Plain ones are split without it."""
+    line = f"1{text}"
+    try:
+        cells = next(csv.reader((line,), strict=True))
+    except csv.Error:
+        found, faults = rows_of(line)
+        assert (found, len(faults)) == ([], 1)
+    else:
+        assert rows_of(line) == ([(1, cells)], [])
+
+
+def test_a_cell_that_is_too_long_for_the_csv_module_is_a_fault() -> None:
+    assert rows_of("1" * csv.field_size_limit(), "1" * (csv.field_size_limit() + 1)) == (
+        [(1, ["1" * csv.field_size_limit()])],
+        [RowFault(2, "wanted one row of CSV, got: field larger than field limit (131072)")],
     )
 
 

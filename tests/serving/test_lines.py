@@ -70,7 +70,7 @@ def texts(write: Callable[[Lines], None]) -> list[str]:
 def test_the_external_id_of_a_call_is_in_each_of_its_lines() -> None:
     """Also of one that a row without an id connects, if TeleSign says one."""
     own = replace(OWN_DIAL, external_id="order 12")
-    call = replace(call_of(INCOMING), reply=own.to_wire())
+    call = call_of(INCOMING)._replace(reply=own.to_wire())
     echoed = replace(END, external_id="order 13")
 
     def log(lines: Lines) -> None:

@@ -63,7 +63,9 @@ def external_id(text: str) -> str:
 
 def greeting(text: str) -> str:
     """Read a text that is spoken, which has to fit into one line of the list."""
-    if not commands.is_speakable(text) or _CONTROL.search(text.strip()):
-        got = phone.mask_digits(text)
-        raise ArgumentTypeError(f"wanted a text to speak, in one line, got {got!r}")
-    return text.strip()
+    try:
+        if _CONTROL.search(text.strip()):
+            raise ValueError("wanted one line without control characters")
+        return commands.check_speech(text.strip())
+    except ValueError as error:
+        raise ArgumentTypeError(f"{error}, got {phone.mask_digits(text)!r}") from None

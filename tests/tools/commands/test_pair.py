@@ -212,12 +212,12 @@ def test_unpair_ends_one_order_or_all_rows_of_an_id(path: Path, capsys: Captured
             ("--external-id", "\u00e9 12025550130"),
             "1 to 64 printable ASCII characters without commas, got '\u00e9 *******0130'",
         ),
-        (("--greeting", " "), "a text to speak, in one line, got ' '"),
-        (("--greeting", "a\nb"), "a text to speak, in one line, got 'a\\nb'"),
-        (("--greeting", "a\rb"), "a text to speak, in one line, got 'a\\rb'"),
-        (("--greeting", "a\u2028b"), "a text to speak, in one line, got 'a\\u2028b'"),
-        (("--greeting", "a\x9fb"), "a text to speak, in one line, got 'a\\x9fb'"),
-        (("--greeting", "a\udcffb"), "a text to speak, in one line, got 'a\\udcffb'"),
+        (("--greeting", " "), "a text to speak, without broken characters, got ' '"),
+        (("--greeting", "a\nb"), "one line without control characters, got 'a\\nb'"),
+        (("--greeting", "a\rb"), "one line without control characters, got 'a\\rb'"),
+        (("--greeting", "a\u2028b"), "one line without control characters, got 'a\\u2028b'"),
+        (("--greeting", "a\x9fb"), "one line without control characters, got 'a\\x9fb'"),
+        (("--greeting", "a\udcffb"), "a text to speak, without broken characters, got 'a\\udcffb'"),
     ],
 )
 def test_what_cannot_stand_in_a_row_is_a_fault_in_the_command_line(

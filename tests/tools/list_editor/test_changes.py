@@ -1,7 +1,6 @@
 """How rows of a list are changed, added and removed, while all other lines stay as they are."""
 
 import csv
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -120,13 +119,13 @@ to,"note",from,destination,expires,greeting,external_id
 """.replace("\n", end)
     )
     *_, read = read_list(text, caller_id_number=NUMBER)
-    assert read == replace(route(OTHER, ONE, external_id="a 1", greeting="Hi, you"), line=8)
+    assert read == route(OTHER, ONE, external_id="a 1", greeting="Hi, you")._replace(line=8)
 
 
 def test_only_the_columns_that_are_used_are_added() -> None:
     wanted = RowChanges((route(ONE, OTHER),))
     assert applied("to\n", wanted).startswith("to,from,destination,expires\n")
-    masked = replace(route(ONE, OTHER), dial=Dial(OTHER, PhoneNumber("12025550199")))
+    masked = route(ONE, OTHER)._replace(dial=Dial(OTHER, PhoneNumber("12025550199")))
     columns = "to,from,destination,caller_id_number,expires\n"
     assert applied("to\n", RowChanges((masked,))).startswith(columns)
     ended = RowChanges(changed={2: {"expires": "2026-11-23T14:00:00Z"}})

@@ -30,7 +30,7 @@ import facts
 import pytest
 from gunicorn_process import GunicornProcess
 from helpers import ROOT, payload, signed
-from processes import ServerProcess
+from processes import ServerProcess, free_port
 from request_table import BAD, GOOD, Answer, Bad, ask, ask_over, whole
 
 from app import MAX_BODY_BYTES
@@ -101,12 +101,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
         capture_output=True,
     )
     return made
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -22,7 +22,7 @@ def start(times: int = STARTS) -> list[Figure]:
     for _ in range(times):
         with servers.run(servers.PRODUCT) as server:
             took.append(server.start_s)
-    return [Figure("start to first answer", statistics.median(took), "s", at_most=0.5)]
+    return [Figure("start to first answer", statistics.median(took), "s", at_most=0.2)]
 
 
 def memory(warm_up: int = WARM_UP, events: int = EVENTS) -> list[Figure]:

@@ -229,11 +229,13 @@ def _in_file(text: str, file: str, faults: list[str]) -> _Found:
         return
     for key, value in table.items():
         place = f"{file}:{_line_of(key, text)}: {phone.mask_digits(key)}"
-        if key == "refusal_messages" and isinstance(value, dict):
+        if key != "refusal_messages":
+            yield place, key, value
+        elif isinstance(value, dict):
             for reason, message in value.items():
                 yield f"{place}.{phone.mask_digits(reason)}", f"refusal_message_{reason}", message
         else:
-            yield place, key, value
+            faults.append(f"{place}: wanted a table of texts by reason, got {_show(value)}")
 
 
 def _line_of(key: str, text: str) -> int:

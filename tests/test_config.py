@@ -170,6 +170,10 @@ def test_a_table_of_refusal_messages_has_only_reasons_and_texts(tmp_path: Path) 
         f"{path}:3: refusal_messages.expired: wanted a text in quotes, got 1",
         f"{path}:3: refusal_messages.late: {wanted}",
     ]
+    path.write_text('\nrefusal_messages = "No, 12025550123"\n')
+    assert faults_in(path) == [
+        f"{path}:2: refusal_messages: wanted a table of texts by reason, got 'No, *******0123'"
+    ]
 
 
 def test_a_reason_without_a_text_of_its_own_gets_the_general_one() -> None:

@@ -73,7 +73,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_haste(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a log in this process waited for on a busy machine too, unless that is the subject."""
+    """Have a log in this process waited for on a busy machine too, unless that is the subject.
+
+    That an answer takes no longer than half a second is thus for tests/call_log to notice.
+    """
     if request.path.parent.name != "call_log":
         monkeypatch.setattr(writer, "_MAX_WAIT_S", 30.0)
 

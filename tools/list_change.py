@@ -93,7 +93,7 @@ def served_or_taken_back(settings: Settings, changed: Changed, patience: Patienc
         return found
     text = f"the server on {live_list.address(settings)} refuses the new list: {found.cause}"
     try:
-        editor.take_back(Path(settings.allow_list), changed, patience)
+        editor.take_back(Path(settings.allow_list), changed, parse_of(settings), patience)
     except editor.AppendError as error:
         text += f"; the list holds the change, as it could not be taken back: {error}"
     else:

@@ -120,7 +120,7 @@ def _add_calls(parser: ArgumentParser) -> None:
     number = "only calls that hold this number, or one that ends in these digits (four or more)"
     add("--number", type=arguments.number_or_end, help=f"{number}, in whatever role")
     own = "only calls of this trip or order: the `external_id` of their row"
-    add("--external-id", metavar="ID", help=own)
+    add("--external-id", type=arguments.external_id, metavar="ID", help=own)
     live = "only calls that have no end yet and were not refused"
     add("--live", action="store_true", help=live)
     missed = "only missed calls after which the two were not connected: the last one of each caller"

@@ -43,7 +43,7 @@ class FollowerProcess:
 
     @property
     def told(self) -> list[dict[str, Any]]:
-        """The calls that it has told; a line that is torn is none."""
+        """The calls that it has told."""
         return [json.loads(line) for line in self.lines]
 
     @property

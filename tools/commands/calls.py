@@ -204,15 +204,15 @@ def _show_missed(
     limit = options.last or _DEFAULT_LAST
     among = conditions.ANY if options.simulated else ~conditions.SIMULATED
     found = count_missed(log, wanted, among, now)
-    times = dict(islice(found.items(), limit))
-    records = log.named(list(times), now)
-    shown = [view.record(record) | {"times": times[record.reference_id]} for record in records]
+    counts = dict(islice(found.items(), limit))
+    records = log.named(list(counts), now)
+    shown = [view.record(record) | {"times": counts[record.reference_id]} for record in records]
     if options.json:
         print(json.dumps(shown, indent=2))
     elif options.csv:
         _write_csv((*RECORD_FIELDS, "times"), shown)
     elif records:
-        print_table(console.terminal(), records, view, now, times)
+        print_table(console.terminal(), records, view, now, counts)
     else:
         none = "none is in the log without a later connection, or none passes"
         print(f"no missed calls: {none} (--simulated: simulated ones as well)")
@@ -241,19 +241,19 @@ def print_table(
     records: Sequence[CallRecord],
     view: View,
     now: datetime,
-    times: Mapping[str, int] | None = None,
+    counts: Mapping[str, int] | None = None,
 ) -> None:
     """Print a line a call, those that began last first; how often, of missed calls, for the talk.
 
-    `times` has a count for each reference id.
+    `counts` has one for each reference id.
     """
     began = [view.at(record.began) for record in records]
     day = "%m-%d" if now - min(began) < _MAX_WITHOUT_YEAR else "%Y-%m-%d"
     headers = (view.zone_at(began), *_HEADERS)
     rows = [headers, *(_row(record, f"{day} %H:%M", view) for record in records)]
-    if times is not None:
-        counts = ["times", *(f"{times[record.reference_id]:,}" for record in records)]
-        rows = [(*row[:-2], count, row[-1]) for row, count in zip(rows, counts, strict=True)]
+    if counts is not None:
+        column = ["times", *(f"{counts[record.reference_id]:,}" for record in records)]
+        rows = [(*row[:-2], count, row[-1]) for row, count in zip(rows, column, strict=True)]
     console.print_table(out, rows[0], rows[1:])
     if any(record.is_simulated for record in records):
         console.print_wrapped(out, "* simulated")

@@ -14,6 +14,7 @@ from serving.sources import load
 from tools import console
 from tools.list_advice.explained import explained
 from tools.list_advice.redacted import shown
+from tools.list_advice.words import shown_keys
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -31,6 +32,8 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if isinstance(decision.command, Dial):
         destination = shown(decision.command.destination, allow_list, full=full)
         answer = answer | {"params": answer["params"] | {"to": destination}}
+        if keys := shown_keys(decision.command.send_dtmf, full=full):
+            answer["params"]["send_dtmf"] = keys
     note = ""
     if reason is None and isinstance(event.caller, NoNumber):
         note = "The caller has no phone number, but the row is for any caller."

@@ -121,7 +121,7 @@ def _unpair(settings: Settings, options: argparse.Namespace, now: datetime) -> i
     ended = [
         {
             "to": _dialled(route, options),
-            "from": _shown(route.caller, options),
+            "from": route.caller and _shown(route.caller, options),
             "destination": _shown(route.destination, options),
             "external_id": route.dial.external_id,
         }

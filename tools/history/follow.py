@@ -50,7 +50,7 @@ class Follower:
         self._log: StoredCalls | None = None
         self._fault = ""
         self._readings: deque[tuple[float, int]] = deque()
-        self._turns_replaced = 0
+        self._turns_replaced, self._is_lower = 0, False
         self._told: deque[str] = deque(maxlen=_MAX_TOLD)
         self._told_before: set[str] = set()
 
@@ -82,10 +82,19 @@ class Follower:
         if self._last is None:
             # A log that could not be read at first may hold calls that came meanwhile.
             self._last = min(newest, self._began) if self._fault else newest
+        self._check_numbers(newest)
         self._readings.append((now_s, newest))
         while self._readings[0][0] <= now_s - _MIN_AGE_S:
             self._tell_up_to(self._readings[0][1], log)
             self._readings.popleft()
+
+    def _check_numbers(self, newest: int) -> None:
+        """Say it, once, if this log will not come to the number that was told last for long."""
+        is_lower = 0 < newest < (self._last or 0)
+        if is_lower and not self._is_lower:
+            numbers = f"the newest call in the log has the number {newest}, lower than {self._last}"
+            self._say(f"{numbers}: is it another log? To be told of its calls use --after 0")
+        self._is_lower = is_lower
 
     def _open(self) -> StoredCalls:
         self._store.open(write=False)

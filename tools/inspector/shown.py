@@ -14,6 +14,7 @@ from commands import Wire
 from tools.history.fields import View, decoded
 
 _NUMBER = re.compile("[0-9]{7,}", re.ASCII)
+_KEYS = ("collected_digits", "send_dtmf")
 _DIGIT = re.compile(r"\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?", re.ASCII)
 
@@ -64,8 +65,10 @@ def _masked(value: Any, name: str = "") -> Any:
             return {phone.mask_digits(key): _masked(each, key) for key, each in value.items()}
         case list():
             return [_masked(each, name) for each in value]
-        case str() | int() | float() if name == "collected_digits":  # may be a card's number
+        case str() | int() | float() if name in _KEYS:  # may be a card's number
             return "*" * len(str(value))
+        case str() if name == "external_id":
+            return value
         case str() if _TIME.fullmatch(value):
             return value
         case _:

@@ -57,7 +57,7 @@ def warnings(
 
 def _said_warnings(route: Route, accept_digit: str) -> Iterator[str]:
     asks = f"(?<![0-9]){accept_digit}(?![0-9])"
-    if route.greeting and not re.search(asks, route.greeting):
+    if accept_digit and route.greeting and not re.search(asks, route.greeting):
         yield f"greeting: accept_digit is {accept_digit}, but this greeting does not ask for it"
     if _looks_like_number(route):
         yield "external_id: looks like a telephone number, and ids are shown whole everywhere"

@@ -1,6 +1,7 @@
 """What a row says beside who may call whom: its values, and in a few words. No I/O.
 
-Of a number in a text only the last four digits are shown, unless in full. An id is whole.
+Unless in full, of a number in a text only the last four digits are shown, and of keys, which may be
+somebody's code, only how many they are. An id is whole.
 """
 
 from collections.abc import Mapping
@@ -11,13 +12,18 @@ from routing import Route
 
 def said(route: Route, *, full: bool) -> dict[str, str | None]:
     """Return what a row has in these columns, as it is shown; `None` where it has nothing."""
-    greeting, keys = route.greeting, route.dial.send_dtmf
+    greeting = route.greeting
     return {
         "greeting": greeting if full else greeting and phone.mask_digits(greeting),
         "language": route.language,
         "external_id": route.dial.external_id,
-        "send_dtmf": keys if full else keys and phone.mask_digits(keys),
+        "send_dtmf": shown_keys(route.dial.send_dtmf, full=full),
     }
+
+
+def shown_keys(keys: str | None, *, full: bool) -> str | None:
+    """Return what is shown of keys that TeleSign presses."""
+    return keys if full else keys and "*" * len(keys)
 
 
 def in_words(row: Mapping[str, str | None]) -> str:

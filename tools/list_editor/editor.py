@@ -129,10 +129,10 @@ def change(
     return _edit(path, edited, patience)
 
 
-def take_back(path: Path, changed: Changed, patience: Patience) -> None:
+def take_back(path: Path, changed: Changed, parse: Parse, patience: Patience) -> None:
     """Undo a change in the file as it is now: what others have done to it since stays.
 
-    Raises `AppendError` if the file cannot be read or written.
+    Raises `AppendError` if the file cannot be read or written, or would have faults then.
     """
 
     def restored(lines: list[str]) -> list[str]:
@@ -145,6 +145,10 @@ def take_back(path: Path, changed: Changed, patience: Patience) -> None:
         for place, line in enumerate(before):
             if _take(line, missing):
                 kept.insert(place, line)
+        try:
+            parse(_without_ends(kept))
+        except AllowListError:
+            raise AppendError(f"{path}: another program has changed the same rows since") from None
         return kept
 
     _edit(path, restored, patience)

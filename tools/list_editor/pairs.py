@@ -95,12 +95,17 @@ def pair(
     said = greeting or next((route.greeting for route in renewed if route.greeting), None)
     both = _both_ways(people, number, ends, external_id, said)
     there = {route.caller: route for route in theirs if route.dialled == number}
+    same = {
+        route.caller: route.line
+        for route in there.values()
+        if renewed and _order(route) == (frozenset(people), external_id)
+    }
     changed = {
         route.line: _renewal(route, number, ends, greeting)
         for route in there.values()
-        if route in renewed
+        if route.caller in same
     }
-    added = tuple(row for row in both if there.get(row.caller) not in renewed)
+    added = tuple(row for row in both if row.caller not in same)
     since = now - rest
     old = [route for route in routes if _has_ended(route, since) and route.dialled in pool]
     old += [there[row.caller] for row in added if row.caller in there]
@@ -173,6 +178,11 @@ def _check_people(people: People, own_numbers: set[PhoneNumber]) -> None:
         raise PairError(f"wanted the numbers of two people, got {redact(people[0])} twice")
 
 
+def _order(route: Route) -> tuple[object, str | None]:
+    """Return which two people a route is for, in whichever direction, and which of their orders."""
+    return frozenset((route.caller, route.destination)), route.dial.external_id
+
+
 def _numbers(route: Route) -> Iterator[PhoneNumber]:
     """Yield the numbers of ours that a person of this route dials or sees."""
     yield from {route.dialled, route.masking_id}
@@ -187,9 +197,8 @@ def _present(
     """Return the number behind which these two, and neither with anybody else, have this order."""
     orders: dict[PhoneNumber, set[tuple[object, str | None]]] = {}
     for route in live:
-        order = frozenset((route.caller, route.destination)), route.dial.external_id
         for number in _numbers(route):
-            orders.setdefault(number, set()).add(order)
+            orders.setdefault(number, set()).add(_order(route))
     wanted = {(frozenset(people), external_id)}
     return next((number for number in pool if orders.get(number) == wanted), None)
 

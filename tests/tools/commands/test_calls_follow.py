@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,11 +138,13 @@ def test_options_that_do_not_go_together_are_a_usage_error(
 def test_where_no_call_is_kept_nothing_is_waited_for(
     ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for url, cause in ("", "call_log is empty"), ("postgresql://a@b@c/d", "got an invalid URL"):
+    # Of a URL that leads nowhere a machine without the driver says that first.
+    causes = {"": "call_log is empty", "postgresql://a@b@c/d": "got (an invalid URL|none; install)"}
+    for url, cause in causes.items():
         monkeypatch.setenv("MASKING_CALL_LOG", url)
         error = json.loads(ask(*FOLLOW).stdout)
         assert error["error"] == "log_unavailable"
-        assert cause in error["message"]
+        assert re.search(cause, error["message"])
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

@@ -104,7 +104,7 @@ line  who calls  dials        reaches  who sees     in  until (UTC)  says
 ----  ---------  -----------  -------  -----------  --  -----------  ---------------------------
 2     anyone     12025550100  ...0111  12025550100  US               hears "Press 1" in es-ES
 3     anyone     12025550101  ...0145  12025550101  US               hears the greeting in de-DE
-4     anyone     12025550102  ...0112  12025550102  US               id trip-1, keys ww6458#
+4     anyone     12025550102  ...0112  12025550102  US               id trip-1, keys *******
 5     anyone     12025550103  ...0113  12025550103  US
 """
 
@@ -117,9 +117,18 @@ def test_check_shows_what_each_row_says(ask: Any) -> None:
     assert [[row[column] for column in columns] for row in json.loads(out)["rows"]] == [
         ["Press 1", "es-ES", None, None],
         [None, "de-DE", None, None],
-        [None, None, "trip-1", "ww6458#"],
+        [None, None, "trip-1", "*******"],
         [None, None, None, None],
     ]
+
+
+def test_keys_which_may_be_a_code_are_shown_only_in_full(ask: Any) -> None:
+    call = ("--from", "", "--to", "12025550102", "--json")
+    for words, shown in {"": "*******", "--full": "ww6458#"}.items():
+        _, out, _ = ask("check", "--json", *words.split(), text=SAYING)
+        assert json.loads(out)["rows"][2]["send_dtmf"] == shown
+        _, out, _ = ask("explain", *call, *words.split(), text=SAYING)
+        assert json.loads(out)["answer"]["params"]["send_dtmf"] == shown
 
 
 def test_check_shows_a_number_in_a_greeting_only_in_full(ask: Any) -> None:
@@ -146,6 +155,11 @@ def test_check_warns_of_a_greeting_that_does_not_ask_for_the_digit(
     assert json.loads(out)["warnings"] == warnings
 
 
+def test_a_greeting_of_digits_alone_needs_no_digit_that_is_not_asked_for(ask: Any) -> None:
+    _, out, _ = ask("check", "--json", text=f"to,destination,greeting\n{ROW},247\n")
+    assert json.loads(out)["warnings"] == []
+
+
 @pytest.mark.parametrize(
     ("external_id", "is_warned_of"),
     [
@@ -168,7 +182,8 @@ def test_check_warns_of_an_id_that_looks_like_a_telephone_number(
     assert json.loads(out)["warnings"] == [f"line 2: {warning}"] * is_warned_of
 
 
-ONE_ROW = "to,destination\n12025550100,12025550111\n"
+ROW = "12025550100,12025550111"
+ONE_ROW = f"to,destination\n{ROW}\n"
 
 
 def test_check_without_warnings_succeeds_with_strict_too(ask: Any) -> None:

@@ -1,6 +1,7 @@
 """What a follower tells: each record once, in order, whatever happens to it and to the log."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -259,6 +260,25 @@ def test_a_file_that_is_taken_away_is_told_to_its_end_and_then_the_next_one(
     assert reader.let(2.0) == ["kept before", "kept twice as well", "not noticed yet", "new"]
     assert reader.said == []
     assert [record.disposition for record in reader.told] == [Disposition.UNKNOWN] * 6
+
+
+def test_a_log_whose_numbers_are_lower_than_what_was_told_is_said_once(
+    store: Store, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a clock that was ahead when the last log was written, or of `--after` of another."""
+    end(store, "last")
+    assert reader.let() == ["last"]
+    number = reader.told[-1].number
+    (tmp_path / "calls.db").unlink()
+    assert store.reconnect()
+    monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000)
+    end(store, "new")
+    assert reader.let(10) == []
+    (said,) = reader.said
+    assert said == (
+        f"the newest call in the log has the number 1000000, lower than {number}: is it another"
+        " log? To be told of its calls use --after 0"
+    )
 
 
 def test_a_file_that_nobody_makes_again_is_waited_for(

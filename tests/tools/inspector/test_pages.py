@@ -541,7 +541,7 @@ def test_the_page_of_the_list_shows_what_each_row_says(inspector: Any, allow_lis
         f"{facts.PAIR_NUMBER},{facts.DRIVER},,,,\n"
     )
     said = texts(inspector.get("/routes").html.select("small"))
-    assert said == ['hears "Your driver" in es-ES, id trip-1, keys w1']
+    assert said == ['hears "Your driver" in es-ES, id trip-1, keys **']
 
 
 def test_only_the_page_of_a_call_in_progress_renews_itself(

@@ -371,12 +371,13 @@ to,note
 """
 
 
+def read(lines: list[str]) -> AllowList:
+    return read_list("\n".join(lines), caller_id_number=PhoneNumber(facts.MASKING_ID))
+
+
 def change(path: Path, wanted: RowChanges) -> Changed:
     def edit(lines: list[str], _: AllowList) -> list[str]:
         return changes.apply(wanted, lines, note="n")
-
-    def read(lines: list[str]) -> AllowList:
-        return read_list("\n".join(lines), caller_id_number=PhoneNumber(facts.MASKING_ID))
 
     return editor.change(path, edit, read, Waits().patience())
 
@@ -396,8 +397,19 @@ def test_a_change_is_taken_back_with_its_columns(end: str, path: Path) -> None:
     assert "to,note,from,destination,caller_id_number,expires,greeting,external_id" in (
         path.read_text(encoding="utf-8")
     )
-    editor.take_back(path, changed, Waits().patience())
+    editor.take_back(path, changed, read, Waits().patience())
     assert path.read_bytes() == old.encode()
+
+
+def test_a_change_is_not_taken_back_where_the_list_would_have_faults_then(path: Path) -> None:
+    """Another program has written the old rows again, which are there without that."""
+    old = f"to,from,destination,expires\n{MASK_1},{ONE},{TWO},2026-11-23T12:00:00Z\n"
+    path.write_text(old)
+    changed = change(path, RowChanges(changed={2: {"greeting": "Hi"}}))
+    path.write_text(old)
+    with pytest.raises(AppendError, match="another program has changed the same rows since"):
+        editor.take_back(path, changed, parse, Waits().patience())
+    assert path.read_text() == old
 
 
 def test_of_a_change_that_is_taken_back_the_columns_stay_that_others_have_filled(
@@ -407,7 +419,7 @@ def test_of_a_change_that_is_taken_back_the_columns_stay_that_others_have_filled
     changed = change(path, EVERYTHING)
     theirs = Route(MASK_1, TWO, Dial(ONE, MASK_1, external_id="y"), ENDS)
     change(path, RowChanges(added=(theirs,), changed={3: {"greeting": "Ho"}}))
-    editor.take_back(path, changed, Waits().patience())
+    editor.take_back(path, changed, read, Waits().patience())
     assert path.read_text() == (
         "# mine\n"
         "to,note,from,destination,caller_id_number,expires,greeting,external_id\n"

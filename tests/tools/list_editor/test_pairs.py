@@ -195,6 +195,13 @@ def test_the_greeting_of_one_row_is_also_that_of_the_one_it_lacked() -> None:
     assert made.changes == RowChanges(added=(lacked,), changed={2: NEW})
 
 
+def test_the_row_of_one_direction_that_has_expired_is_that_of_the_order_still() -> None:
+    """What else it says stays: its own greeting, and its language."""
+    expired = f"{ONE},{A},{B},,x,2026-11-23T11:00:00Z,Ho\n"
+    made = pair(WITH_IDS + f"{ONE},{B},{A},,x,,Hi\n" + expired, external_id="x")
+    assert made.changes == RowChanges(changed={2: NEW, 3: NEW})
+
+
 @pytest.mark.parametrize(
     "text",
     [

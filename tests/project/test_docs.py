@@ -1,6 +1,8 @@
 """The documents are true: commands run, answers come, names exist, links lead somewhere."""
 
+import contextlib
 import importlib.metadata
+import io
 import json
 import os
 import re
@@ -10,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +26,7 @@ import config
 import phone
 from allow_list.rows import COLUMNS
 from routing import Reason
+from tools import main
 from tools.simulation.scenarios import SCENARIOS
 
 README = ROOT / "README.md"
@@ -112,8 +115,14 @@ def run(folder: Path, *words: str | Path, **environment: str) -> "subprocess.Com
     )
 
 
-def help_of(*words: str) -> str:
-    return run(ROOT, *words, "--help").stdout
+@cache
+def help_of(program: str, *words: str) -> str:
+    """Return the help of a program, as a process; of a command, from the parser alone."""
+    if not words:
+        return run(ROOT, program, "--help").stdout
+    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+        main.main([*words, "--help"])
+    return shown.getvalue()
 
 
 def commands() -> list[str]:
@@ -326,6 +335,7 @@ def holds(path: Path, text: str) -> bool:
     return path.exists() and path.read_text() == text
 
 
+@pytest.mark.faults
 def test_the_program_that_follows_the_calls_gets_each_once_though_it_is_killed(
     tmp_path: Path,
 ) -> None:

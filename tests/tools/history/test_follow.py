@@ -303,6 +303,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.faults
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, first=st.integers(0, 5))
 def test_however_often_it_is_killed_or_the_log_fails_all_is_told_once_and_in_order(

@@ -19,8 +19,9 @@ from pathlib import Path
 import facts
 import pytest
 from call_logs import written_down
+from command_line import run_here
 from helpers import ROOT, eventually
-from processes import ServerProcess
+from processes import ServerProcess, free_port
 
 import config
 import phone
@@ -277,17 +278,21 @@ def command_lines(program: str) -> list[list[str]]:
     return [shlex.split(words.replace("...", facts.DIALLED)) for words in named]
 
 
-def test_every_command_line_of_the_app_runs(tmp_path: Path) -> None:
+def test_every_command_line_of_the_app_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_log(tmp_path, "REFERENCE_ID", facts.CALLER)
     shutil.copy(ROOT / "config.toml", tmp_path)
     shutil.copy(ROOT / "allowlist.csv", tmp_path)
     lines = [line for line in command_lines("app.py") if line]
-    pool = {"MASKING_VIRTUAL_NUMBERS": "12025550160"}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MASKING_VIRTUAL_NUMBERS", "12025550160")
+    monkeypatch.setenv("MASKING_PORT", str(free_port()))
     assert {word for line in lines for word in line} >= set(commands())
     for line in lines:
         if line[0] not in {"session", "inspect"}:  # another server, or no end; see their tests
             asks = ["--yes"] if line[0] == "forget" else []
-            ended = run(tmp_path, ROOT / "app.py", *line, *asks, **pool)
+            ended = run_here(capsys, *line, *asks)
             assert ended.returncode == 0, (line, ended.stderr)
 
 

@@ -262,7 +262,8 @@ def decide(
         case IncomingCall():
             return _repeat(event, call, _connect_or_refuse(event, allow_list, prompts, now), now)
 
-        case DialCompleted(status=calls.ANSWERED) if not (call.answered and call.spoken):  # greeted
+        # An answered call to which something was spoken to its end has been greeted.
+        case DialCompleted(status=calls.ANSWERED) if not (call.answered and call.spoken):
             greeting = prompts.greet(*allow_list.greeting_of(call))
             return Decision(greeting, accept_digit=prompts.accept_digit)
         case DialCompleted(status=str()) if not (call.answered or call.completed):

@@ -21,7 +21,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from call_log.store import SCHEMA_VERSION, Store, StoreError, fingerprint
+from call_log.store import NO_LOG, SCHEMA_VERSION, Store, StoreError, fingerprint
 
 _MAX_MS = 400
 _CONNECT_S = 2  # the shortest that the driver accepts
@@ -54,7 +54,7 @@ _ADVICE = {
     "timeout expired|timed out|unreachable|No route": "correct the host, or open the firewall",
     'password auth|no password|role "': "correct the user, and PGPASSWORD or the .pgpass file",
     'database ".*" does not|no such database': "create it, in UTF8, or correct it in call_log",
-    "UndefinedTable": "there is no call log yet; a server makes it",
+    "UndefinedTable": NO_LOG,
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from call_log.store import SCHEMA_VERSION, Store, StoreError
+from call_log.store import NO_LOG, SCHEMA_VERSION, Store, StoreError
 
 APPLICATION_ID = 0x4D436C67
 
@@ -49,7 +49,7 @@ class SqliteStore(Store):
             with contextlib.suppress(FileExistsError):
                 self._path.touch(0o600, exist_ok=False)
         elif found[self._path] is None:
-            raise StoreError(f"{self.place}: there is no call log yet; a server makes it")
+            raise StoreError(f"{self.place}: {NO_LOG}")
         if not self._path.is_file():
             raise StoreError(f"{self.place}: wanted a file, got a folder or a device")
         self._connection = connection = sqlite3.connect(

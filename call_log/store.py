@@ -34,6 +34,7 @@ NEWER_COLUMNS = {"row_line": "integer", "accept_digit": "TEXT"}
 """The columns that logs of version 1 lack, with their types."""
 
 SCHEMA_VERSION = 2
+NO_LOG = "there is no call log yet; a server makes it"
 _parsed: Callable[[str], Wire] = lru_cache(json.loads)  # few replies differ
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONLY_IN_BODY = re.compile(rb'"(external_id|collected_digits)"\s*:\s*"[^"]')

@@ -176,6 +176,15 @@ def deliver(log_url: str, clock: Clock, lines: PrintedLines) -> Iterator[Any]:
 
 
 @pytest.fixture
+def store(log_url: str) -> Iterator[Store]:
+    """The log of this test, open to be written."""
+    opened = writer.store_of(log_url)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
 def ask(
     log_url: str,
     clock: Clock,

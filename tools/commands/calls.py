@@ -75,7 +75,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 
 def _check_following(options: argparse.Namespace) -> None:
     """Raise `CommandError` for options that `--follow` needs or cannot go with."""
-    others = [name for name in _NOT_FOLLOWED if getattr(options, name) not in (None, False)]
+    others = _given(options, _NOT_FOLLOWED)
     wanted = ""
     if options.follow and not options.json:
         wanted = "--follow: wanted --json as well, got none; each call is a line of JSON"
@@ -122,13 +122,15 @@ def _wait(seconds: float) -> None:
 
 def _check_missed(options: argparse.Namespace) -> None:
     """Raise `CommandError` for what says something else of the calls than that they were missed."""
-    got = [
-        word for name, word in _NOT_MISSED.items() if getattr(options, name) not in (None, False)
-    ]
+    got = [_NOT_MISSED[name] for name in _given(options, _NOT_MISSED)]
     if got:
         wanted = f"--missed: wanted without {', '.join(_NOT_MISSED.values())}"
         message = f"{wanted}, got it with {', '.join(got)}"
         raise CommandError("bad_arguments", message, Status.FAULTS)
+
+
+def _given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    return [name for name in names if getattr(options, name) not in (None, False)]
 
 
 def _wanted(options: argparse.Namespace, now: datetime) -> Condition:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from call_log import writer
 from call_log.store import (
+    NO_LOG,
     RECORD_COLUMNS,
     SCHEMA_VERSION,
     Store,
@@ -59,6 +60,11 @@ class Parties(NamedTuple):
     dialled: str | None
     destination: str | None
     masking_id: str | None
+
+
+def is_missing(error: LogError) -> bool:
+    """Tell whether there is no log yet, and nothing is wrong with one."""
+    return NO_LOG in str(error)
 
 
 def settings_of(path: Path | None) -> Settings:
@@ -155,7 +161,7 @@ class StoredCalls:
         """Raise `StoreError` if calls are not written down here yet."""
         version = self.store.version
         if not version:  # a server is just making it
-            raise StoreError(f"{self.store.place}: there is no call log yet; a server makes it")
+            raise StoreError(f"{self.store.place}: {NO_LOG}")
         if not self._has_records:
             raise StoreError(
                 f"{self.store.place}: wanted a call log of version {SCHEMA_VERSION}, got {version};"

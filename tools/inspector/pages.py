@@ -19,12 +19,12 @@ from routing import AllowList, AllowListError, Decision, Reason, Route
 from tools.history import times
 from tools.history.reach import PersonRow, refusal_of, state
 from tools.history.steps import arrows
-from tools.history.stored import LogError, reading
+from tools.history.stored import LogError, is_missing, reading
 from tools.history.totals import report
 from tools.inspector import questions
 from tools.inspector.drawing import SCALES
 from tools.inspector.kept import Kept
-from tools.inspector.questions import Question, is_missing
+from tools.inspector.questions import Question
 from tools.inspector.shown import Shown
 from tools.list_advice.explained import explained
 from tools.list_advice.nearest_cause import nearest_cause

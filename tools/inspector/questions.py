@@ -14,7 +14,7 @@ from routing import Reason
 from tools.arguments import number_or_end
 from tools.history import conditions, stored, times
 from tools.history.conditions import Condition
-from tools.history.stored import LogError, StoredCalls
+from tools.history.stored import StoredCalls
 from tools.inspector.kept import Kept
 from tools.inspector.shown import Shown
 
@@ -58,11 +58,6 @@ class Question:
     def is_newest(self) -> bool:
         """Whether the page is the first, which renews itself."""
         return self.before == _TOP
-
-
-def is_missing(error: LogError) -> bool:
-    """Tell whether there is no log yet, and nothing is wrong with one."""
-    return "there is no call log yet" in str(error)
 
 
 def question(query: Mapping[str, str], numbers: Kept[str], now: datetime, shown: Shown) -> Question:

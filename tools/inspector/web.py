@@ -18,9 +18,8 @@ from urllib.parse import parse_qsl
 
 from bottle import Bottle, HTTPError, HTTPResponse, request, response, static_file
 
-from tools.history.stored import LogError
+from tools.history.stored import LogError, is_missing
 from tools.inspector.pages import Pages, redirect
-from tools.inspector.questions import is_missing
 
 _STATIC = str(Path(__file__).parent / "static")
 _HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)

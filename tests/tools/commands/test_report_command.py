@@ -1,7 +1,6 @@
 """`report`: it counts what the records of the calls say, and prints it within 80 columns."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -13,7 +12,6 @@ from old_logs import make_old_log
 from stored_calls import record_with
 from zones import FIRST_MOMENTS, machine_in, needs_tzset
 
-from call_log import writer
 from call_log.store import Store
 from records import CallRecord, Disposition
 from routing import Reason
@@ -29,14 +27,6 @@ def record(call: str, disposition: Disposition, hours: float, **values: Any) -> 
     """Return the record of a call that began so many hours after the start."""
     began = START + timedelta(hours=hours)
     return record_with(reference_id=call, disposition=disposition, began=began, **values)
-
-
-@pytest.fixture
-def store(log_url: str) -> Iterator[Store]:
-    opened = writer.store_of(log_url)
-    opened.open()
-    yield opened
-    opened.close()
 
 
 SOME = [

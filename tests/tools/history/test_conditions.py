@@ -1,6 +1,5 @@
 """Each condition means the same in SQL, for calls that are written down, as in Python."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored_calls import record_with
 
-from call_log import writer
 from call_log.store import Store
 from phone import NoNumber, PhoneNumber
 from records import CallRecord, Disposition
@@ -87,14 +85,6 @@ compound = st.recursive(
     ),
     max_leaves=4,
 )
-
-
-@pytest.fixture
-def store(log_url: str) -> Iterator[Store]:
-    store = writer.store_of(log_url)
-    store.open()
-    yield store
-    store.close()
 
 
 @EACH_DATABASE

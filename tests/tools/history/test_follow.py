@@ -98,14 +98,6 @@ class Reader:
 
 
 @pytest.fixture
-def store(log_url: str) -> Iterator[Store]:
-    opened = writer.store_of(log_url)
-    opened.open()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def reader(store: Store, log_url: str) -> Iterator[Reader]:
     """A follower that tells what is written down from its first turn on, which has been."""
     end(store, "earlier")

@@ -1,6 +1,6 @@
 """Who must be called back: a table of histories, and any calls beside a plain model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from stored_calls import record_with
 
-from call_log import writer
 from call_log.store import Store
 from phone import NoNumber, PhoneNumber
 from records import CallRecord, Disposition
@@ -29,14 +28,6 @@ MINUTE = timedelta(minutes=1)
 NOW = START + timedelta(days=1)
 REAL = ~conditions.SIMULATED
 Missed = list[tuple[str, int]]
-
-
-@pytest.fixture
-def store(log_url: str) -> Iterator[Store]:
-    opened = writer.store_of(log_url)
-    opened.open()
-    yield opened
-    opened.close()
 
 
 def log_of(

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from old_logs import make_old_log
 
 import events
-from call_log import writer
 from call_log.store import Row, Store, StoreError, microseconds, row_of
 from calls import Delivery, Timestamp
 from commands import Dial, Hangup, NoAction, Speak
@@ -55,14 +54,6 @@ def row(call: str, said: tuple[bytes, Decision], time: datetime) -> Row:
     body = said[0].replace(facts.REFERENCE_ID.encode(), call.encode())
     body = body.replace(b"%b", call.encode())
     return row_of(Delivery(events.parse(body), body, Timestamp(time, 0.0)), said[1])
-
-
-@pytest.fixture
-def store(log_url: str) -> Iterator[Store]:
-    opened = writer.store_of(log_url)
-    opened.open()
-    yield opened
-    opened.close()
 
 
 HISTORIES = st.lists(

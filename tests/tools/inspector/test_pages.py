@@ -342,7 +342,7 @@ def test_no_page_shows_a_number_in_full(
         shown = {each for each in digits for number in NUMBERS if number in each}
         assert shown <= MASKING_IDS, address
         assert "4111111111111111" not in page.text
-        assert "2468" not in page.text
+        assert "2468" not in page.text.replace(str(allow_list.parent), "")
 
 
 NUMBERS = {

@@ -89,6 +89,7 @@ def measure_reading(kept: int = KEPT) -> list[Figure]:
             ["calls", "--json", "--number", MASKING_ID],
         ),
         ("`calls --number` of none", 300, ["calls", "--json", "--number", "442079460123"]),
+        ("`calls --missed` of all", None, ["calls", "--json", "--missed"]),
         ("`report` of all", 1_000, ["report", "--json", "--since", "1970-01-01"]),
         ("`why` of a virtual number", None, ["why", "--json", "12025550100"]),
     ]
@@ -171,7 +172,10 @@ def add_copies(
 
 
 def event_row(n: int) -> Row:
-    """Return an event of many: four make a call, and of three calls two show the same number."""
+    """Return an event of many: four make a call, and of three calls two show the same number.
+
+    One caller in five always finds the line busy.
+    """
     call, place = divmod(n, len(EVENT_NAMES))
     name, caller = EVENT_NAMES[place], f"120255501{call % 100:02}"
     masking_id = MASKING_ID if call % 3 else "12025550198"
@@ -186,7 +190,7 @@ def event_row(n: int) -> Row:
         hashlib.sha256(body).digest(),
         caller if place == 0 else None,
         "12025550100" if place == 0 else None,
-        "answered" if place == 1 else None,
+        ("answered" if call % 5 else "busy") if place == 1 else None,
         json.dumps(reply, separators=(",", ":")),
         None,
         seen,

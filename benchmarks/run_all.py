@@ -21,6 +21,7 @@ from benchmarks import (
     machine,
     open_loop,
     over_http,
+    rides,
     servers,
 )
 from benchmarks.figures import Figure
@@ -33,6 +34,7 @@ ALONE: Sequence[Callable[[], list[Figure]]] = (
     call_log.measure_reading,
     call_log.measure_opening,
     call_log.measure_forgetting,
+    rides.measure,
     open_loop.measure,
     lifetime.start,
     lifetime.memory,

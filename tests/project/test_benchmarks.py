@@ -24,6 +24,7 @@ from benchmarks import (
     load,
     open_loop,
     over_http,
+    rides,
     run_all,
     servers,
     wire,
@@ -194,8 +195,13 @@ def test_the_call_log_runs() -> None:
     assert p99_ms.value > call_log.SYNC_MS
     assert errors.value == 0
     assert 1 <= shared.value <= 32
-    assert [figure.unit for figure in call_log.measure_reading(kept=400)] == ["ms"] * 6
+    assert [figure.unit for figure in call_log.measure_reading(kept=400)] == ["ms"] * 7
     assert [figure.unit for figure in call_log.measure_opening(kept=400)] == ["ms", "ms"]
+
+
+def test_what_software_waits_for_is_measured_beside_a_server() -> None:
+    assert rides.pair(20, pairs=1) > 0
+    assert len(rides.follow(calls=1)) == 1
 
 
 def test_a_log_that_is_filled_holds_calls_that_are_written_down(
@@ -206,7 +212,8 @@ def test_a_log_that_is_filled_holds_calls_that_are_written_down(
     records = written_down(f"sqlite:///{tmp_path}/calls.db")
     assert len({record.reference_id for record in records}) == 30
     assert {(record.disposition, record.wait_s, record.talk_s) for record in records} == {
-        (Disposition.CONNECTED, 10.0, 20.0)
+        (Disposition.CONNECTED, 10.0, 20.0),
+        (Disposition.BUSY, None, None),
     }
     assert [record.began for record in records] == sorted(record.began for record in records)
     assert sum(kept(f"sqlite:///{tmp_path}/calls.db").values()) == 120

@@ -12,6 +12,9 @@ import commands
 import phone
 from phone import PhoneNumber
 
+FORMULA_SIGNS = "-=+@\uff0d\uff1d\uff0b\uff20"
+"""By these a spreadsheet takes a cell for a formula; some in their full width too."""
+
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")  # also what may end a line
 _ENDING = re.compile(r"(?:\.\.\.)?([0-9]{4,6})", re.ASCII)  # also as a table shows it
 
@@ -62,10 +65,15 @@ def external_id(text: str) -> str:
 
 
 def greeting(text: str) -> str:
-    """Read a text that is spoken, which has to fit into one line of the list."""
+    """Read a text that is spoken, which has to fit into one line of a list.
+
+    Whoever opens the list in a spreadsheet must not run what a customer's name may hold.
+    """
     try:
         if _CONTROL.search(text.strip()):
             raise ValueError("wanted one line without control characters")
+        if text.strip().startswith(tuple(FORMULA_SIGNS)):
+            raise ValueError("wanted a text that begins no formula of a spreadsheet, as = + - @ do")
         return commands.check_speech(text.strip())
     except ValueError as error:
         raise ArgumentTypeError(f"{error}, got {phone.mask_digits(text)!r}") from None

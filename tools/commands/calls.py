@@ -21,6 +21,7 @@ from config import ConfigError
 from events import CallLeg
 from records import CallRecord, StoredEvent
 from tools import console, outcome
+from tools.arguments import FORMULA_SIGNS
 from tools.history import conditions, stored, times
 from tools.history.conditions import Condition
 from tools.history.fields import RECORD_FIELDS, View
@@ -44,9 +45,9 @@ _NOT_MISSED = {
     "follow": "--follow",
 }
 _HEADERS = ("id ends", "caller", "dialled", "wait", "talk", "what became of it")
-# Full-width signs count. A spreadsheet may be set to part a cell at any of these, and at a quote
+# A spreadsheet may be set to part a cell at any of these, and at a quote
 # within: so before a sign there is a letter, a digit or a mark, or else an apostrophe.
-_BEGINS_FORMULA = re.compile('(?<![^,;|"\\s])(?=[-=+@\uff0d\uff1d\uff0b\uff20])')
+_BEGINS_FORMULA = re.compile(f'(?<![^,;|"\\s])(?=[{FORMULA_SIGNS}])')
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:

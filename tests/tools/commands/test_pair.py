@@ -203,6 +203,9 @@ def test_unpair_ends_one_order_or_all_rows_of_an_id(path: Path, capsys: Captured
     assert path.read_text().count("2026-11-23T12:00:00Z") == 6
 
 
+NO_FORMULA = "a text that begins no formula of a spreadsheet, as = + - @ do"
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
@@ -214,6 +217,8 @@ def test_unpair_ends_one_order_or_all_rows_of_an_id(path: Path, capsys: Captured
         ),
         (("--greeting", " "), "a text to speak, without broken characters, got ' '"),
         (("--greeting", "a\nb"), "one line without control characters, got 'a\\nb'"),
+        (("--greeting", " =1+1"), f"{NO_FORMULA}, got ' =1+1'"),
+        (("--greeting", "\uff20name"), f"{NO_FORMULA}, got '\uff20name'"),
         (("--greeting", "a\rb"), "one line without control characters, got 'a\\rb'"),
         (("--greeting", "a\u2028b"), "one line without control characters, got 'a\\u2028b'"),
         (("--greeting", "a\x9fb"), "one line without control characters, got 'a\\x9fb'"),

@@ -228,21 +228,28 @@ def _in_file(text: str, file: str, faults: list[str]) -> _Found:
         faults.append(f"{file}: wanted TOML, got an error: {error}")
         return
     for key, value in table.items():
-        place = f"{file}:{_line_of(key, text)}: {phone.mask_digits(key)}"
+        place = _place(file, text, key)
         if key != "refusal_messages":
             yield place, key, value
         elif isinstance(value, dict):
             for reason, message in value.items():
-                yield f"{place}.{phone.mask_digits(reason)}", f"refusal_message_{reason}", message
+                yield _place(file, text, key, reason), f"refusal_message_{reason}", message
         else:
             faults.append(f"{place}: wanted a table of texts by reason, got {_show(value)}")
 
 
-def _line_of(key: str, text: str) -> int:
-    """Return the line of a setting, which the TOML parser does not give."""
-    pattern = rf"^[ \t]*\[*[ \t]*[\"']?{re.escape(key)}\b"
-    found = re.search(pattern, text, re.MULTILINE)
-    return text.count("\n", 0, found.start()) + 1 if found else 1
+def _place(file: str, text: str, *keys: str) -> str:
+    """Return the file, the line and the name of a setting, or of one in a table.
+
+    The TOML parser gives no lines.
+    """
+    start = 0
+    for key in keys:
+        pattern = rf"^[ \t]*\[*[ \t]*(?:\w+\.)?[\"']?{re.escape(key)}\b"
+        if found := re.compile(pattern, re.MULTILINE).search(text, start):
+            start = found.start()
+    line = text.count("\n", 0, start) + 1
+    return f"{file}:{line}: {phone.mask_digits('.'.join(keys))}"
 
 
 def _in_environment(environment: Mapping[str, str]) -> _Found:

@@ -167,9 +167,12 @@ def test_a_table_of_refusal_messages_has_only_reasons_and_texts(tmp_path: Path) 
     path.write_text('port = 9000\n\n[refusal_messages]\nexpired = 1\nlate = "x"\n')
     wanted = f"unknown setting; wanted one of {', '.join(config.NAMES)}"
     assert faults_in(path) == [
-        f"{path}:3: refusal_messages.expired: wanted a text in quotes, got 1",
-        f"{path}:3: refusal_messages.late: {wanted}",
+        f"{path}:4: refusal_messages.expired: wanted a text in quotes, got 1",
+        f"{path}:5: refusal_messages.late: {wanted}",
     ]
+    for dotted in 'refusal_messages.late = "x"', 'refusal_messages = {late = "x"}':
+        path.write_text(f'greeting = "Hello"\n\n{dotted}\n')
+        assert faults_in(path) == [f"{path}:3: refusal_messages.late: {wanted}"]
     path.write_text('\nrefusal_messages = "No, 12025550123"\n')
     assert faults_in(path) == [
         f"{path}:2: refusal_messages: wanted a table of texts by reason, got 'No, *******0123'"

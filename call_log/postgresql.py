@@ -79,7 +79,8 @@ class PostgresStore(Store):
 
     def _open(self, *, write: bool) -> None:
         mode, longest = ("READ WRITE", _MAX_MS) if write else ("READ ONLY", "DEFAULT")
-        self._begin = _BEGIN.format(mode=mode, longest=longest)
+        # Several that start at once wait for the one that makes the tables as for a connection.
+        self._begin = _BEGIN.format(mode=mode, longest=_CONNECT_S * 1000)
         self._connection = psycopg.connect(
             self._url,
             autocommit=True,
@@ -98,7 +99,6 @@ class PostgresStore(Store):
             raise StoreError(f"{self.place}: wanted ENCODING 'UTF8', {got}")
         with self.transaction():
             if write:
-                # Two servers that start at once must not both create the tables.
                 self.execute("SELECT pg_advisory_xact_lock(?)", [_SCHEMA_LOCK])
                 self.execute("CREATE TABLE IF NOT EXISTS call_log (version integer NOT NULL)")
             ((version,),) = self.execute("SELECT max(version) FROM call_log")
@@ -107,6 +107,7 @@ class PostgresStore(Store):
                 self._make_tables(_TYPES)
                 self.execute("DELETE FROM call_log")
                 self.execute("INSERT INTO call_log (version) VALUES (?)", [SCHEMA_VERSION])
+        self._begin = _BEGIN.format(mode=mode, longest=longest)
 
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:

@@ -142,18 +142,23 @@ def _check_for_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> 
     first, count = None, 0
     for route in routes:
         yield route
-        numbers = (route.dialled, route.caller, route.destination, route.masking_id)
-        for column, number in zip(COLUMNS, numbers, strict=False):
-            if number is not None and not phone.is_fictional(number):
-                first = first or (route.line, column, phone.redact(number))
-                count += 1
-                break
+        if real := real_number(route):
+            first = first or (route.line, *real)
+            count += 1
     if first:
-        line, column, got = first
+        line, column, number = first
         message = (
             f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
-            f" TELESIGN_API_KEY is not set, got {got}; rows with real numbers: {count};"
-            " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
-            " write verify_signatures = false to serve everybody who finds the address"
+            f" TELESIGN_API_KEY is not set, got {phone.redact(number)}; rows with real"
+            f" numbers: {count}; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers"
+            " are turned away, or write verify_signatures = false to serve everybody who finds the"
+            " address"
         )
         faults.append(RowFault(line, message))
+
+
+def real_number(route: Route) -> tuple[str, phone.PhoneNumber] | None:
+    """Return the first number of a row that could be somebody's, after the name of its column."""
+    numbers = route.dialled, route.caller, route.destination, route.masking_id
+    found = zip(COLUMNS, numbers, strict=False)
+    return next(((name, one) for name, one in found if one and not phone.is_fictional(one)), None)

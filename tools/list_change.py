@@ -12,8 +12,7 @@ from pathlib import Path
 import phone
 from allow_list import reader
 from config import API_KEY, CUSTOMER_ID, Settings
-from phone import PhoneNumber
-from routing import AllowList, Route
+from routing import AllowList
 from tools import live_list
 from tools.list_editor import editor, pairs
 from tools.list_editor.editor import Changed, Parse
@@ -62,18 +61,11 @@ def accepted_by_server(settings: Settings) -> Parse:
 
     def accept(lines: list[str]) -> AllowList:
         allow_list = parse(lines)
-        real = next(filter(None, map(_real_number, allow_list)), None)
-        if real is not None:
-            raise real_number_refused(settings, phone.redact(real))
+        for _, number in filter(None, map(reader.real_number, allow_list)):
+            raise real_number_refused(settings, phone.redact(number))
         return allow_list
 
     return accept
-
-
-def _real_number(route: Route) -> PhoneNumber | None:
-    """Return the first number of a row that could be somebody's."""
-    numbers = route.dialled, route.caller, route.destination, route.masking_id
-    return next((one for one in numbers if one and not phone.is_fictional(one)), None)
 
 
 def real_number_refused(settings: Settings, got: str) -> CommandError:

@@ -69,6 +69,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("MASKING_", "TELESIGN_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("MASKING_PORT", "9")  # no server that happens to run here is asked
 
 
 @pytest.fixture(autouse=True)

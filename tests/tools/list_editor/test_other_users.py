@@ -31,6 +31,7 @@ ENVIRONMENT = {
     **{name: text for name, text in os.environ.items() if "COVERAGE" not in name},
     "PYTHONPATH": os.pathsep.join((str(ROOT), str(SUPPORT))),
     "PYTHONDONTWRITEBYTECODE": "1",
+    "MASKING_PORT": "9",
     "MASKING_VIRTUAL_NUMBERS": "12025550161",
 }
 

@@ -31,9 +31,7 @@ if __name__ == "__main__":
 
     prerequisites.check()  # first: the imports below find out what is missing
 
-import atexit
 import json
-import os
 import re
 import sys
 import time
@@ -50,13 +48,12 @@ from bottle import Bottle, HTTPError, HTTPResponse, request
 import events
 import signature
 from allow_list.reload import LiveAllowList
-from call_log.store import StoreError
 from calls import CallState, CallStore, Clock, Delivery, LogUnavailable
 from commands import Command, NoAction
-from config import HEALTH_PATH, ConfigError, Settings, prompts
+from config import HEALTH_PATH, Settings, prompts
 from routing import Decision, decide
 from serving import sources, start
-from serving.lines import ERROR, Lines, write_stderr
+from serving.lines import Lines
 
 MAX_BODY_BYTES = 65_536
 MAX_FAILED_SIGNATURES = 3  # with our customer id, one after the other: then `/health` says so
@@ -172,7 +169,7 @@ class Handlers:
         failing, stale = log["call_log"] == "failing", listed["allow_list"] == "stale"
         rejecting = len(self._failed_signatures) == MAX_FAILED_SIGNATURES
         status = "degraded" if failing else "stale" if stale else "rejecting" if rejecting else "ok"
-        facts = {
+        ours = {
             "status": status,
             "since": _utc(self._since),
             "last_event": _utc(self._last_event),
@@ -181,9 +178,7 @@ class Handlers:
             "routes": len(self.allow_list.current),
             "real_numbers": not self.settings.only_fictional,
         }
-        return _answer(
-            _compact(facts | listed | log | self.lines.counts()), 503 if failing else 200
-        )
+        return _answer(_compact(ours | listed | log | self.lines.counts()), 503 if failing else 200)
 
 
 @lru_cache
@@ -233,22 +228,11 @@ def _check_media_type(environ: Mapping[str, Any]) -> None:
         raise events.EventError("unsupported_media_type", "wanted application/json, not compressed")
 
 
-def __getattr__(name: str) -> Bottle:
+def __getattr__(name: str) -> Any:
     """Build `application` when another WSGI server asks for it, so that an import reads nothing."""
     if name != "application":
         raise AttributeError(name)
-    lines = Lines()
-    try:
-        settings, allow_list = sources.load(None, os.environ)
-        calls = sources.open_log(settings, lines.notice)
-    except (ConfigError, StoreError) as error:
-        write_stderr(f"{error}", priority=ERROR)
-        raise SystemExit(3) from None  # gunicorn ends, instead of starting worker after worker
-    atexit.register(calls.close)  # first: a worker may be stopped at any time from now on
-    if not settings.verified:
-        lines.notice("requests are NOT VERIFIED: anybody who finds the address is answered")
-    allow_list.watch(lines.notice)
-    return Handlers(settings, allow_list, calls, lines).app()
+    return start.application(Handlers)
 
 
 def main(before_command: Callable[[], object] = lambda: None) -> int:

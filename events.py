@@ -26,7 +26,6 @@ _MAX_SHAPE_LENGTH = 400
 _MAX_SHAPE_DEPTH = 3
 _TYPE = {str: "text", int: "number", float: "number", bool: "boolean", dict: "object", list: "list"}
 _TIMES = ("created_on_utc", "answered_on_utc", "ended_on_utc")
-_RECORDING = "audio_recording_file_name"
 
 _Reader = Callable[[object], PhoneNumber | NoNumber]
 
@@ -110,8 +109,8 @@ class CallLegCompleted(_Event):
 class CallLeg:
     """One leg of a call: the caller's to TeleSign, or TeleSign's to the called person.
 
-    Times are aware UTC; what is missing or unreadable is `None`. How long a leg took stays in the
-    body. Source: TeleSign/voice_server_demo.
+    Times are aware UTC; what is missing or unreadable is `None`. How long a leg took, and the name
+    of a recording, stay in the body. Source: TeleSign/voice_server_demo.
     """
 
     direction: str | None
@@ -120,7 +119,6 @@ class CallLeg:
     created: datetime | None
     answered: datetime | None
     ended: datetime | None
-    recording: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +250,8 @@ def _find_legs(message: object, read: _Reader) -> Iterator[CallLeg]:
 
 def _read_leg(members: dict[str, object], read: _Reader) -> CallLeg:
     created, answered, ended = (_read_time(_member(members, name)) for name in _TIMES)
-    direction, recording = _text(members, "direction"), _text(members, _RECORDING)
     from_number, to_number = read(_member(members, "from")), read(_member(members, "to"))
-    return CallLeg(direction, from_number, to_number, created, answered, ended, recording)
+    return CallLeg(_text(members, "direction"), from_number, to_number, created, answered, ended)
 
 
 def _read_time(value: object) -> datetime | None:

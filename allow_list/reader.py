@@ -150,9 +150,8 @@ def _check_for_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> 
         message = (
             f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
             f" TELESIGN_API_KEY is not set, got {phone.redact(number)}; rows with real"
-            f" numbers: {count}; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers"
-            " are turned away, or write verify_signatures = false to serve everybody who finds the"
-            " address"
+            f" numbers: {count}; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or"
+            " verify_signatures = false to serve everybody who finds the address"
         )
         faults.append(RowFault(line, message))
 

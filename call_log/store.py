@@ -91,16 +91,18 @@ class Row(NamedTuple):
         """The reply to the first delivery."""
         return _parsed(self.reply)
 
-    def to_event(self) -> Event:
-        """Return the event as far as the state of a call, or with the body its record, needs it."""
+    def to_event(self, home_country_code: str = "") -> Event:
+        """Return the event as far as the state of a call, or with the body its record, needs it.
+
+        The code reads the numbers of legs, which no state needs.
+        """
         if self.event == IncomingCall.name:  # with its numbers as they were parsed then
             dialled, caller = number_of(self.dialled), number_of(self.caller)
             return IncomingCall(self.reference_id, dialled, caller)
         if self.body and (_is_end(self) or _ONLY_IN_BODY.search(self.body)):
             with suppress(EventError):  # an older program may have taken what this one would not
-                return events.parse(self.body)
-        make = _MAKERS.get(self.event)
-        call = self.reference_id
+                return events.parse(self.body, home_country_code=home_country_code)
+        call, make = self.reference_id, _MAKERS.get(self.event)
         return make(call, self.status) if make else UnknownEvent(call, self.event)
 
     @property
@@ -112,10 +114,10 @@ class Row(NamedTuple):
         """
         return _is_end(self) or (self.accept_digit is None and asks_for_digit(self.wire))
 
-    def to_stored(self) -> StoredEvent:
+    def to_stored(self, home_country_code: str = "") -> StoredEvent:
         """Return the event with everything that is kept of it."""
         return StoredEvent(
-            self.to_event(),
+            self.to_event(home_country_code),
             self.wire,
             self.reason,
             utc(self.first_seen),
@@ -275,6 +277,7 @@ class Store(ABC):
     """
 
     place: str  # to be shown to the operator: without a password
+    home = ""  # the home country code, by which the numbers of legs are read
     _connection: Any = None
     version = SCHEMA_VERSION  # of an older log that is only read, its own
 
@@ -288,6 +291,8 @@ class Store(ABC):
         try:
             with self._errors():
                 self._open(write=write)
+            if not self.version:  # it is only read, and a server is just making it
+                raise StoreError(f"{self.place}: {NO_LOG}")
         except StoreError:
             self.close()
             raise
@@ -406,14 +411,14 @@ class Store(ABC):
         again = before & (numbers.keys() | ended)
         calls = self._stored(again)
         for row in _merge(row for row in (*known, *new) if row.reference_id in ended - again):
-            calls.setdefault(row.reference_id, []).append(row.to_stored())
+            calls.setdefault(row.reference_id, []).append(row.to_stored(self.home))
         self._write_down(calls, numbers)
 
     def _stored(self, reference_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
         """Return everything that is kept of some calls."""
         calls: dict[str, list[StoredEvent]] = {}
         for row in self.rows(reference_ids) if reference_ids else ():
-            calls.setdefault(row.reference_id, []).append(row.to_stored())
+            calls.setdefault(row.reference_id, []).append(row.to_stored(self.home))
         return calls
 
     def record_overdue(self, now: int) -> bool:

@@ -73,4 +73,5 @@ def open_log(settings: Settings, notify: Callable[[str], None]) -> CallStore:
     if not settings.call_log:
         return InMemoryCalls()
     store = store_of(settings.call_log)
+    store.home = settings.home_country_code
     return CallLog(store, notify, keep_days=settings.keep_days, clock=now)

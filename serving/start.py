@@ -3,6 +3,7 @@
 The options of the server are here too, so that it needs none of the tools.
 """
 
+import atexit
 import os
 import signal
 from argparse import ArgumentParser
@@ -26,7 +27,7 @@ VERSION = "0.2.0"
 def server_parser(*, add_help: bool = True) -> ArgumentParser:
     """Return the parser of what the server itself understands."""
     text = "Connect phone calls through masking numbers. Without a command, run the webhook server."
-    parser = ArgumentParser(description=text, add_help=add_help)
+    parser = ArgumentParser(description=text, add_help=add_help, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"masked-calls {VERSION}")
     add_settings_file(parser)
     return parser
@@ -74,6 +75,22 @@ def run(make_handlers: Callable[..., Any], settings_file: Path | None) -> int:
         return 1
     lines.notice("stopped")
     return 1 if lost else 0
+
+
+def application(make_handlers: Callable[..., Any]) -> Any:
+    """Return the web app for another WSGI server; ends the process if it cannot be served."""
+    lines = Lines()
+    try:
+        settings, allow_list = load(None, os.environ)
+        calls = open_log(settings, lines.notice)
+    except (ConfigError, StoreError) as error:
+        write_stderr(f"{error}", priority=ERROR)
+        raise SystemExit(3) from None  # gunicorn ends, instead of starting worker after worker
+    atexit.register(calls.close)  # first: a worker may be stopped at any time from now on
+    if not settings.verified:
+        lines.notice("requests are NOT VERIFIED: anybody who finds the address is answered")
+    allow_list.watch(lines.notice)
+    return make_handlers(settings, allow_list, calls, lines).app()
 
 
 def _open_standard_files() -> None:

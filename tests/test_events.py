@@ -35,7 +35,6 @@ LEG = CallLeg(
     created=datetime(2026, 3, 15, 6, 48, 22, 151_000, UTC),
     answered=datetime(2026, 3, 15, 6, 48, 24, 151_000, UTC),
     ended=datetime(2026, 3, 15, 6, 48, 28, 151_000, UTC),
-    recording=None,
 )
 
 
@@ -161,7 +160,6 @@ def test_a_leg_is_read() -> None:
             created=datetime(2026, 3, 15, 6, 48, 20, tzinfo=UTC),
             answered=datetime(2026, 3, 15, 6, 48, 24, tzinfo=UTC),
             ended=datetime(2026, 3, 15, 6, 48, 28, tzinfo=UTC),
-            recording="call.wav",
         ),
     )
 

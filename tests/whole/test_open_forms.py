@@ -12,6 +12,7 @@ from helpers import Clock, PrintedLines, live, settings_of, web
 from app import Handlers
 from call_log import writer
 from call_log.writer import CallLog
+from serving import sources
 
 log_url = log_in_sqlite
 
@@ -66,3 +67,21 @@ def test_an_open_form_is_answered_and_kept(
     assert [event["body"] for event in shown["events"]] == [{"reference_id": "OPEN", **form}]
     Path("allowlist.csv").write_text(facts.ALLOW_LIST)
     assert ask("live-check").stderr == ""
+
+
+def test_numbers_of_a_report_are_read_as_they_are_written_at_home(
+    log_url: str, lines: PrintedLines, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(call_log=log_url, home_country_code="1")
+    legs = json.dumps([INBOUND, OUTBOUND]).replace('"1202', '"202')
+    log = sources.open_log(settings, print)
+    app = web(Handlers(settings, live(facts.ALLOW_LIST), log, lines.writer).app())
+    event = {"event": "call_completed", "reference_id": "HOME", "data": json.loads(legs)}
+    app.post_json("/", event, status=200)
+    log.close()
+    monkeypatch.setenv("MASKING_HOME_COUNTRY_CODE", "1")
+    (call,) = json.loads(ask("calls", "--json", "--full", "--number", facts.CALLER).stdout)
+    numbers = call["caller"], call["dialled"], call["destination"]
+    assert numbers == (facts.CALLER, facts.DIALLED, facts.DESTINATION)
+    (call,) = json.loads(ask("calls", "HOME", "--json", "--full").stdout)
+    assert [leg["from_number"] for leg in call["legs"]] == [facts.CALLER, facts.MASKING_ID]

@@ -114,8 +114,8 @@ def test_a_real_list_without_a_key_does_not_start_and_says_how_to_go_on(tmp_path
         "The server did not start:\n"
         "  allowlist.csv:2: destination: wanted only fictional numbers (1 NPA 555 0100 to 0199) as"
         " long as TELESIGN_API_KEY is not set, got ...8888; rows with real numbers: 1;"
-        " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned away, or"
-        " write verify_signatures = false to serve everybody who finds the address\n"
+        " set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or"
+        " verify_signatures = false to serve everybody who finds the address\n"
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import phone
-from call_log import saved, writer
+from call_log import saved
 from call_log.store import Store, utc
 from config import ConfigError, Settings
 from tools import console
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace, _: datetime) -> int:
             " all who called by way of it; --virtual deletes them",
         )
     with stored.reading(settings):  # raises if there is no log, where `open` would make one
-        store = writer.store_of(settings.call_log)
+        store = stored.store_of(settings)
     store.open()
     try:
         # The events that a stopped server left in a file may hold the number too.

@@ -90,7 +90,9 @@ def store_of(settings: Settings) -> Store:
     """Return the store of the log, not yet open. Raises `StoreError` where none is kept."""
     if not settings.call_log:
         raise StoreError("call_log is empty, so no call is kept")
-    return writer.store_of(settings.call_log)
+    store = writer.store_of(settings.call_log)
+    store.home = settings.home_country_code
+    return store
 
 
 @contextlib.contextmanager
@@ -159,13 +161,10 @@ class StoredCalls:
 
     def check_version(self) -> None:
         """Raise `StoreError` if calls are not written down here yet."""
-        version = self.store.version
-        if not version:  # a server is just making it
-            raise StoreError(f"{self.store.place}: {NO_LOG}")
         if not self._has_records:
             raise StoreError(
-                f"{self.store.place}: wanted a call log of version {SCHEMA_VERSION}, got {version};"
-                " a server that opens it brings it up to date"
+                f"{self.store.place}: wanted a call log of version {SCHEMA_VERSION}, got"
+                f" {self.store.version}; a server that opens it brings it up to date"
             )
 
     def newest(self) -> int:
@@ -248,7 +247,7 @@ class StoredCalls:
             calls: dict[str, list[StoredEvent]] = {}
             for row in self.store.rows(page):
                 if row.reference_id not in left_out:
-                    calls.setdefault(row.reference_id, []).append(row.to_stored())
+                    calls.setdefault(row.reference_id, []).append(row.to_stored(self.store.home))
             yield from calls.items()
 
 

@@ -256,9 +256,8 @@ NOTE = """\
 the server would not start with these settings:
 allowlist.csv:2: to: wanted only fictional numbers (1 NPA 555 0100 to 0199) as
     long as TELESIGN_API_KEY is not set, got ...8888; rows with real numbers: 1;
-    set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, so that strangers are turned
-    away, or write verify_signatures = false to serve everybody who finds the
-    address
+    set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or verify_signatures = false
+    to serve everybody who finds the address
 """
 
 

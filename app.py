@@ -48,10 +48,10 @@ from bottle import Bottle, HTTPError, HTTPResponse, request
 import events
 import signature
 from allow_list.reload import LiveAllowList
-from calls import CallState, CallStore, Clock, Delivery, LogUnavailable
+from calls import CallState, CallStore, Clock, Decision, Delivery, LogUnavailable
 from commands import Command, NoAction
 from config import HEALTH_PATH, Settings, prompts
-from routing import Decision, decide
+from routing import decide
 from serving import sources, start
 from serving.lines import Lines
 

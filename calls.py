@@ -1,13 +1,14 @@
 """The state of one call, folded from its events and our replies, and what a call store promises.
 
 A state holds what later answers depend on and nothing else. Its facts only ever become true, so the
-order in which events arrive does not matter. No I/O; the time is passed in.
+order in which events arrive does not matter, but for which greeting came first. No I/O; the time is
+passed in.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from commands import Command, Wire, asks_for_digit, is_dial
 from events import CallCompleted, DialCompleted, Event, IncomingCall, SpeakCompleted
@@ -35,9 +36,8 @@ class CallState(NamedTuple):
     `incoming` is the first `incoming_call` seen, `reply` our reply to it as it went over the wire
     and `first_seen_s` its time on the monotonic clock. A dial that was answered did not fail,
     whatever else is reported. `completed` is also true of a purged call. `spoken` is true once a
-    message was spoken, or audio played, to its end; `collected` are the first digits that were
-    pressed, empty while there are none. `asked` is what each greeting of this call asked for: a
-    digit, `ANY_DIGIT` or `NO_DIGIT`.
+    message was spoken, or audio played, to its end; `collected` are all digits that were pressed.
+    `asked` is what each greeting of this call asked for: a digit, `ANY_DIGIT` or `NO_DIGIT`.
     """
 
     incoming: IncomingCall | None = None
@@ -47,7 +47,7 @@ class CallState(NamedTuple):
     failed: bool = False
     completed: bool = False
     spoken: bool = False
-    collected: str = ""
+    collected: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
 
     @property
@@ -72,7 +72,7 @@ class CallState(NamedTuple):
         A greeting that asked for nothing is enough: after a change of the settings a call may have
         been greeted in two ways.
         """
-        pressed = {digits, self.collected} - {""}
+        pressed = self.collected | {digits} - {""}
         if not self.asked or NO_DIGIT in self.asked:
             return True
         return bool(pressed) if ANY_DIGIT in self.asked else bool(pressed & self.asked)
@@ -92,12 +92,14 @@ class CallState(NamedTuple):
             case IncomingCall() if self.was_refused and is_dial(reply):
                 return self._replace(incoming=event, reply=reply)
             case DialCompleted(status=status) if status == ANSWERED:
+                if not reply and self.asked:  # it was greeted before, and is asked nothing anew
+                    return self
                 asked = (accept_digit or ANY_DIGIT) if asks_for_digit(reply) else NO_DIGIT
                 return self._replace(answered=True, asked=self.asked | {asked})
             case DialCompleted(status=str()):
                 return self._replace(failed=True)
             case SpeakCompleted(collected_digits=digits):
-                return self._replace(spoken=True, collected=self.collected or digits)
+                return self._replace(spoken=True, collected=self.collected | {digits} - {""})
             case CallCompleted():
                 return self._replace(completed=True)
             case _:
@@ -123,8 +125,8 @@ class Delivery(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What is decided on an event, as far as it is kept.
+class Decision:
+    """What is decided on an event, all of which is kept.
 
     `reason` is why a call is refused, `row_line` the line of the list's row that connects it and
     `accept_digit` the digit that the command asks for.
@@ -136,7 +138,7 @@ class Answer:
     accept_digit: str | None = None
 
 
-A = TypeVar("A", bound=Answer)
+Decide = Callable[[CallState], Decision]
 
 
 class LogUnavailable(Exception):  # noqa: N818 - the word of its answer
@@ -149,7 +151,7 @@ class LogUnavailable(Exception):  # noqa: N818 - the word of its answer
 class CallStore(Protocol):
     """Where the state of each call is kept between its events. Any thread may use it."""
 
-    def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
+    def answer(self, delivery: Delivery, decide: Decide) -> tuple[CallState, Decision]:
         """Decide on an event by the state of its call, and keep both.
 
         Events of one call are decided one after another, so that copies of one `incoming_call`

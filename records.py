@@ -109,8 +109,8 @@ def fold(events: Sequence[StoredEvent], *, is_old: bool = False) -> CallRecord:
     incoming = next(stands, None)
     dial: dict[str, Any] = call.dial
     legs = [leg for kept in events for leg in getattr(kept.event, "legs", ())]
-    statuses = (kept.event.status for kept in events if isinstance(kept.event, DialCompleted))
-    status = ANSWERED if call.answered else next(filter(None, statuses), None)
+    statuses = (getattr(kept.event, "status", None) for kept in events)  # of a dial
+    status = ANSWERED if call.answered else next((s for s in statuses if s is not None), None)
     disposition = _disposition(call, legs, status, is_old=is_old)
     began, ended, wait_s, talk_s = _times(events, legs)
     return CallRecord(

@@ -6,14 +6,13 @@ No I/O, no clock, no settings: what a decision depends on is passed in.
 """
 
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 import calls
-from calls import Answer, CallState, Timestamp
+from calls import CallState, Decision, Timestamp
 from commands import Dial, Hangup, NoAction, Prompts
 from events import CallLegCompleted, DialCompleted, Event, IncomingCall, SpeakCompleted
 from phone import NoNumber, PhoneNumber, redact
@@ -240,14 +239,6 @@ def _want_person(line: int, column: str, number: PhoneNumber, what: str) -> RowF
     return RowFault(line, f"{column}: wanted a person's number, {got}")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision(Answer):
-    """An answer with one of our reasons for a refusal, and for a connection its route."""
-
-    reason: Reason | None = None
-    route: Route | None = None
-
-
 def decide(
     event: Event, call: CallState, allow_list: AllowList, prompts: Prompts, now: Timestamp
 ) -> Decision:
@@ -287,7 +278,7 @@ def _connect_or_refuse(
     found = allow_list.find(event.dialled, event.caller, now.utc)
     if isinstance(found, Reason):
         return Decision(prompts.refusals.get(found, prompts.refusal), reason=found)
-    return Decision(found.dial, row_line=found.line, route=found)
+    return Decision(found.dial, row_line=found.line)
 
 
 def _repeat(event: IncomingCall, call: CallState, today: Decision, now: Timestamp) -> Decision:

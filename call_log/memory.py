@@ -6,9 +6,9 @@ Nothing is read from the log at the start, so a call that began before is not kn
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Container
 
-from calls import UNKNOWN, A, CallState, Delivery
+from calls import UNKNOWN, CallState, Decide, Decision, Delivery
 
 MAX_STATES = 20_000
 
@@ -47,15 +47,14 @@ class InMemoryCalls(States):
         super().__init__(max_states)
         self._lock = threading.Lock()
 
-    def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
+    def answer(self, delivery: Delivery, decide: Decide) -> tuple[CallState, Decision]:
         """Decide on an event; see `calls.CallStore`."""
         event = delivery.event
         with self._lock:  # held for the decision too, or copies of one event would all be the first
             state = self.state(event.reference_id)
             answer = decide(state)
             reply, seen_s = answer.command.to_wire(), delivery.received.monotonic_s
-            after = state.after(event, reply, seen_s, answer.accept_digit)
-            self.put(event.reference_id, after)
+            self.put(event.reference_id, state.after(event, reply, seen_s, answer.accept_digit))
         return state, answer
 
     def health(self) -> dict[str, object]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import events
-from calls import Answer, Delivery
+from calls import Decision, Delivery
 from commands import Wire, asks_for_digit, is_dial
 from events import Event, EventError, IncomingCall, UnknownEvent
 from phone import NoNumber, PhoneNumber
@@ -151,7 +151,7 @@ _MAKERS: dict[str, Callable[[str, str | None], Event]] = {
 }
 
 
-def row_of(delivery: Delivery, answer: Answer) -> Row:
+def row_of(delivery: Delivery, decision: Decision) -> Row:
     """Return the row of an event that was delivered once, with the reply to it."""
     event, seen = delivery.event, microseconds(delivery.received.utc)
     return Row(
@@ -161,13 +161,13 @@ def row_of(delivery: Delivery, answer: Answer) -> Row:
         caller=_text(event.caller) if isinstance(event, IncomingCall) else None,
         dialled=_text(event.dialled) if isinstance(event, IncomingCall) else None,
         status=getattr(event, "status", getattr(event, "collected_digits", None) or None),
-        reply=answer.command.to_json(),
-        reason=answer.reason,
+        reply=decision.command.to_json(),
+        reason=decision.reason,
         first_seen=seen,
         last_seen=seen,
         deliveries=1,
-        row_line=answer.row_line,
-        accept_digit=answer.accept_digit,
+        row_line=decision.row_line,
+        accept_digit=decision.accept_digit,
         body=delivery.body,
     )
 
@@ -246,6 +246,7 @@ ON CONFLICT (reference_id) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in RECORD_COLUMNS if name != "number")}
 """  # noqa: S608 - our own columns
 _PURGED = "INSERT INTO purged_call (sha256) VALUES %s ON CONFLICT DO NOTHING"
+_LAST = "(SELECT coalesce(max(id), 0) FROM call_event)"
 _COUNT = """
 UPDATE record_counter SET number = CASE WHEN number + ? > ? THEN number + ? ELSE ? END
 RETURNING number
@@ -440,8 +441,10 @@ class Store(ABC):
         left, last = {call for _, call, _ in due} - done, due[-1][0]
         with self.transaction(left):
             self._write_down(self._stored(left - self._numbers(left).keys()), {})
-            sql = "UPDATE record_counter SET recorded_to = ? WHERE recorded_to < ?"
-            self.execute(sql, [last, last])
+            sql = (
+                f"UPDATE record_counter SET recorded_to = ? WHERE recorded_to < ? AND ? <= {_LAST}"  # noqa: S608
+            )
+            self.execute(sql, [last, last, last])
         return len(due) == _PAGE
 
     def _numbers(self, reference_ids: Collection[str]) -> dict[str, int]:
@@ -489,6 +492,9 @@ class Store(ABC):
             self._insert(_PURGED, [[fingerprint(each)] for each in ids])
             for table in ("call_event", "call_record"):
                 self.execute(f"DELETE FROM {table} WHERE reference_id IN ({_marks(ids)})", ids)  # noqa: S608
+            # SQLite gives the ids of the last rows again.
+            sql = f"UPDATE record_counter SET recorded_to = {_LAST} WHERE recorded_to > {_LAST}"  # noqa: S608
+            self.execute(sql)
 
 
 def _marks(values: Sized) -> str:

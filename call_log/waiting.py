@@ -10,12 +10,12 @@ either, but for `Job.wait` and the result of a complete job, is so with the log'
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from call_log.store import Key, Row, anonymised, first_portion, row_of
-from calls import PURGED, UNKNOWN, CallState, Delivery
+from calls import PURGED, UNKNOWN, CallState, Decide, Delivery
 
 MAX_BYTES = 32 * 2**20
 
@@ -36,7 +36,7 @@ class Job:
     """
 
     delivery: Delivery
-    decide: Callable[[CallState], Any]
+    decide: Decide
     state: CallState = UNKNOWN
     decision: Any = None
     row: Row | None = None

@@ -36,7 +36,7 @@ from call_log.purge import Purge
 from call_log.sqlite import SqliteStore
 from call_log.store import Row, Store, StoreError, microseconds, utc
 from call_log.waiting import Job, WaitingLine
-from calls import PURGED, UNKNOWN, A, CallState, Clock, Delivery, LogUnavailable, Timestamp
+from calls import PURGED, UNKNOWN, CallState, Clock, Decide, Decision, Delivery, LogUnavailable
 from events import CallCompleted, IncomingCall, UnknownEvent
 
 _MAX_WAIT_S = 0.5
@@ -88,7 +88,7 @@ class CallLog:
         self._thread = threading.Thread(target=self._run, name="call-log", daemon=True)
         self._thread.start()
 
-    def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
+    def answer(self, delivery: Delivery, decide: Decide) -> tuple[CallState, Decision]:
         """Decide on an event and keep it, within half a second; see `calls.CallStore`.
 
         Raises `LogUnavailable` for an event that must be kept and cannot be, and after `close`.
@@ -307,13 +307,23 @@ class CallLog:
 
     def _fold_states(self, ids: set[str], rows: Iterable[Row]) -> dict[str, CallState]:
         """Fold the state of each call out of what the log holds of it."""
-        states, now = dict.fromkeys(ids, UNKNOWN), self._clock()
+        states = dict.fromkeys(ids, UNKNOWN)
         for row in rows:
             call, event = row.reference_id, row.to_event()
             is_first = isinstance(event, IncomingCall)  # of others the time does not matter
-            seen_s = (self._began.get(call) or _seen_s(row, now)) if is_first else 0.0
+            seen_s = (self._began.get(call) or self._seen_s(row)) if is_first else 0.0
             states[call] = states[call].after(event, row.wire, seen_s, row.accept_digit)
         return states
+
+    def _seen_s(self, row: Row) -> float:
+        """Return the monotonic time of a row that another process, or an earlier one, has kept.
+
+        It is worked out by the wall clock. A time in the future shows that this was set back: the
+        row may be of any age, and counts as old.
+        """
+        now = self._clock()
+        age_s = (now.utc - utc(row.first_seen)).total_seconds()
+        return -math.inf if age_s < -_MAX_AHEAD_S else now.monotonic_s - max(age_s, 0.0)
 
     def _decide(self, batch: Sequence[Job], states: dict[str, CallState]) -> None:
         """Decide on each job that has no answer yet by the state that those before it have left.
@@ -333,16 +343,6 @@ class CallLog:
             states[call] = job.state_after(state)
             if call not in answered_since:
                 self._memory.put(call, states[call])
-
-
-def _seen_s(row: Row, now: Timestamp) -> float:
-    """Return the monotonic time of a row that another process, or an earlier one, has kept.
-
-    It is worked out by the wall clock. A time in the future shows that this was set back: the row
-    may be of any age, and counts as old.
-    """
-    age_s = (now.utc - utc(row.first_seen)).total_seconds()
-    return -math.inf if age_s < -_MAX_AHEAD_S else now.monotonic_s - max(age_s, 0.0)
 
 
 def _cause(error: Exception) -> str:

@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import phone
-from calls import CallState
+from calls import CallState, Decision
 from events import DialCompleted, Event, IncomingCall, UnknownEvent
-from routing import Decision
 
 ERROR, WARNING = "<3>", "<4>"  # what systemd's journal reads as the priority of a line
 MAX_WAITING_LINES = 4_000
@@ -159,8 +158,7 @@ class Lines:
     def counts(self) -> dict[str, object]:
         """Return the counts since the start; they hold no number and no name but our own."""
         with self._lock:
-            events, rejected = dict(self._events), dict(self._rejected)
-            return {"events": events, "rejected": rejected, **self._others}
+            return {"events": dict(self._events), "rejected": dict(self._rejected), **self._others}
 
     def event(self, event: Event, call: CallState, decision: Decision, seconds: float) -> None:
         """Print and count an event that was answered; `call` is its state before the event."""

@@ -7,7 +7,7 @@ import pytest
 from helpers import START
 
 from call_log.memory import InMemoryCalls
-from calls import NO_DIGIT, UNKNOWN, CallState, Delivery, Timestamp
+from calls import NO_DIGIT, UNKNOWN, CallState, Decision, Delivery, Timestamp
 from commands import Command, Dial, Hangup, NoAction, Speak, Wire
 from events import (
     CallCompleted,
@@ -20,7 +20,6 @@ from events import (
     UnknownEvent,
 )
 from phone import PhoneNumber
-from routing import Decision
 
 ID = facts.REFERENCE_ID
 NOW = Timestamp(START, 1000.0)
@@ -76,6 +75,8 @@ FREE = Speak("Your call is connected.").to_wire()
         ([(ASKS, "1"), (ASKS, "2")], ["1", "2"]),
         ([(FREE, None), (ASKS, "1")], ["", "1", "2"]),
         ([(ASKS, "1"), (FREE, None)], ["", "1", "2"]),
+        ([({}, None), (ASKS, "1")], ["", "1", "2"]),
+        ([(ASKS, "1"), ({}, None)], ["1"]),  # a second report, to which nothing is spoken
     ],
 )
 def test_a_call_is_taken_with_a_digit_that_one_of_its_greetings_asked_for(
@@ -125,10 +126,10 @@ def test_events_that_change_nothing_leave_the_state() -> None:
 
 
 @pytest.mark.parametrize("kind", [SpeakCompleted, PlayCompleted])
-def test_the_keys_pressed_first_stay(kind: type[SpeakCompleted | PlayCompleted]) -> None:
+def test_all_keys_that_were_pressed_stay(kind: type[SpeakCompleted | PlayCompleted]) -> None:
     assert state(kind(ID, "")) == CallState(spoken=True)
     assert state(kind(ID, ""), kind(ID, "1"), kind(ID, "2")) == CallState(
-        spoken=True, collected="1"
+        spoken=True, collected=frozenset("12")
     )
 
 

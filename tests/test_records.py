@@ -101,6 +101,7 @@ RANG_ONLY = completed(INBOUND, OUTBOUND | {"answered_on_utc": None})
         ([INCOMING, dial_completed("USER_BUSY"), END], Disposition.BUSY),
         ([INCOMING, dial_completed("NO_ANSWER"), END], Disposition.NO_ANSWER),
         ([INCOMING, dial_completed("rejected"), END], Disposition.FAILED),
+        ([INCOMING, dial_completed(""), END], Disposition.FAILED),
         ([INCOMING, RANG_ONLY], Disposition.NO_ANSWER),
         ([INCOMING, END], Disposition.NO_ANSWER),
         ([REFUSED, END], Disposition.REFUSED),

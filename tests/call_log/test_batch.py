@@ -26,8 +26,7 @@ from reply_table import CASES, Case
 
 import events
 from call_log.store import utc
-from calls import PURGED, UNKNOWN, CallState, Delivery, Timestamp
-from routing import Decision
+from calls import PURGED, UNKNOWN, CallState, Decision, Delivery, Timestamp
 
 
 @one_database

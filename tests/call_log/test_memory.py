@@ -13,10 +13,10 @@ from calls import PURGED, UNKNOWN, CallState
 def test_the_oldest_goes_but_none_that_waits_to_be_kept() -> None:
     states = States(max_states=3, waiting={"a"})
     for call in "abcd":
-        states.put(call, CallState(collected=call))
+        states.put(call, CallState(collected=frozenset({call})))
     assert [call for call in "abcd" if call in states] == ["a", "c", "d"]
     assert states.state("b") is UNKNOWN
-    assert states.state("a") == CallState(collected="a")
+    assert states.state("a") == CallState(collected=frozenset({"a"}))
 
 
 @one_database

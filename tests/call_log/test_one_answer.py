@@ -27,9 +27,9 @@ import events
 from app import Handlers
 from call_log import writer
 from call_log.writer import CallLog
-from calls import UNKNOWN, CallState, Delivery
+from calls import UNKNOWN, CallState, Decision, Delivery
 from commands import Hangup
-from routing import Decision, Reason
+from routing import Reason
 
 REFUSING = facts.ALLOW_LIST.replace(f"{facts.DIALLED},,", "12025550103,,")
 FROM_ANOTHER = INCOMING.replace(facts.CALLER.encode(), facts.STRANGER.encode())

@@ -23,11 +23,13 @@ from call_logs import (
 from databases import EACH_DATABASE, one_database
 from helpers import Clock, eventually, payload
 
+import events
 from call_log import writer
-from call_log.store import Row, microseconds
-from calls import LogUnavailable
+from call_log.store import Row, Store, microseconds, row_of
+from calls import Decision, Delivery, LogUnavailable
 from records import Disposition, fold
-from routing import Decision
+from tools.history import conditions
+from tools.history.stored import StoredCalls
 
 ANSWERED = payload("dial_completed_answered")
 
@@ -234,3 +236,32 @@ def test_events_of_calls_that_are_written_down_are_not_looked_at_again(
     assert store.execute(left) == [(2,)]
     store.close()
     assert notices == []
+
+
+@EACH_DATABASE
+def test_calls_after_a_deletion_of_the_last_events_are_looked_at(
+    store: Store, clock: Clock
+) -> None:
+    """SQLite gives their ids to the events that come next."""
+    for n in range(3):
+        keep_now(store, clock, numbered(n), of(f"call-{n}", COMPLETED))
+    while store.record_overdue(microseconds(clock.utc)):
+        pass
+    store.purge({"call-1", "call-2"})
+    keep_now(store, clock, numbered(3))
+    wanted = conditions.is_live()
+    live_calls = StoredCalls(store).records(wanted, clock.utc)
+    assert [record.reference_id for record in live_calls] == ["call-3"]
+    clock.sleep(5 * 3600)
+    while store.record_overdue(microseconds(clock.utc)):
+        pass
+    newest = StoredCalls(store).records(conditions.ANY, clock.utc, 1)
+    assert [(record.reference_id, record.disposition) for record in newest] == [
+        ("call-3", Disposition.UNKNOWN)
+    ]
+    assert newest[0].number is not None
+
+
+def keep_now(store: Store, clock: Clock, *bodies: bytes) -> None:
+    with store.transaction():
+        store.keep([row_of(Delivery(events.parse(body), body, clock()), DIAL) for body in bodies])

@@ -24,9 +24,9 @@ import events
 from call_log import writer
 from call_log.store import Row, StoreError, microseconds, row_of
 from call_log.writer import CallLog
-from calls import Delivery
+from calls import Decision, Delivery
 from commands import Hangup
-from routing import Decision, Reason
+from routing import Reason
 
 
 @behind_a_pooler_too

@@ -26,9 +26,9 @@ from helpers import Clock, eventually, payload
 import events
 from call_log import writer
 from call_log.store import StoreError, microseconds
-from calls import PURGED, UNKNOWN, Delivery, LogUnavailable
+from calls import PURGED, UNKNOWN, Decision, Delivery, LogUnavailable
 from commands import Hangup
-from routing import Decision, Reason
+from routing import Reason
 
 
 def test_closing_keeps_what_is_queued(opened: Opener, log_url: str, clock: Clock) -> None:

@@ -16,11 +16,11 @@ import pytest
 from helpers import ROOT, START, MakeApp, PrintedLines, eventually, payload, post
 
 import events
-from calls import UNKNOWN, CallState
+from calls import UNKNOWN, CallState, Decision
 from commands import Dial, Hangup, NoAction
 from events import Event, IncomingCall
 from phone import PhoneNumber
-from routing import Decision, Reason
+from routing import Reason
 from serving.lines import _ALARM, ERROR, MAX_WAITING_LINES, Lines, write_stderr
 
 NUMBER = "12025550123"

@@ -20,11 +20,10 @@ from call_log import store as tables
 from call_log import writer
 from call_log.store import RECORD_COLUMNS, Row, Store, StoreError
 from call_log.writer import CallLog
-from calls import CallState, Delivery
+from calls import CallState, Decision, Delivery
 from commands import Dial
 from phone import PhoneNumber
 from records import CallRecord
-from routing import Decision
 from tools.history import stored
 
 Opener = Callable[..., CallLog]

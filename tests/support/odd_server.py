@@ -6,7 +6,6 @@ sync.
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import app
@@ -14,12 +13,12 @@ from call_log import writer
 from call_log.sqlite import SqliteStore
 from call_log.waiting import Job
 from call_log.writer import CallLog
-from calls import A, CallState, Delivery
+from calls import CallState, Decide, Decision, Delivery
 from serving import sources
 
 
 class EarlyLog(CallLog):
-    def answer(self, delivery: Delivery, decide: Callable[[CallState], A]) -> tuple[CallState, A]:
+    def answer(self, delivery: Delivery, decide: Decide) -> tuple[CallState, Decision]:
         job = Job(delivery, decide)
         with self._lock:
             known = self._memory.state(job.reference_id)

@@ -1,5 +1,6 @@
 """Asking for a digit is switched on, off or over, with a restart: no live call is cut for it."""
 
+import json
 from typing import Any
 
 import facts
@@ -49,3 +50,38 @@ def test_a_call_that_was_greeted_without_a_question_is_not_cut_by_a_second_greet
     app = servers.start(**ONE)
     assert post(app, again)["params"]["collect_digits"]["max"] == 1
     assert post(app, spoken) == facts.NO_ACTION
+
+
+AGAIN = payload("dial_completed_answered").replace(b'"status"', b'"more": 1, "status"')
+STILL_NOT = NOT_PRESSED.replace(b'"collected_digits"', b'"more": 1, "collected_digits"')
+
+
+@EACH_DATABASE
+@pytest.mark.parametrize("starts_again", [False, True])
+def test_a_second_report_of_the_answer_does_not_take_the_call(
+    servers: Servers, ask: Any, starts_again: bool
+) -> None:
+    app = servers.start(**ONE)
+    for body in payload("incoming_call"), payload("dial_completed_answered"), NOT_PRESSED:
+        answer = post(app, body)
+    assert answer == facts.HANGUP
+    app = servers.start(**ONE) if starts_again else app
+    assert post(app, AGAIN) == facts.NO_ACTION
+    assert post(app, STILL_NOT) == facts.HANGUP
+    post(app, payload("call_completed"))
+    (call,) = json.loads(ask("calls", "--json", "--missed").stdout)
+    assert call["disposition"] == "declined"
+
+
+@EACH_DATABASE
+@pytest.mark.parametrize("pressed", [[PRESSED_1, PRESSED_2], [PRESSED_2, PRESSED_1]])
+def test_a_call_that_was_taken_stays_so_whatever_else_is_pressed(
+    servers: Servers, ask: Any, pressed: list[bytes]
+) -> None:
+    app = servers.start(**ONE)
+    for body in payload("incoming_call"), payload("dial_completed_answered"), *pressed:
+        post(app, body)
+    assert post(app, NOT_PRESSED) == facts.NO_ACTION
+    post(app, payload("call_completed"))
+    (call,) = json.loads(ask("calls", "--json").stdout)
+    assert call["disposition"] == "connected"

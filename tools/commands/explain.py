@@ -6,10 +6,9 @@ import os
 from datetime import datetime
 from typing import Any
 
-from calls import Timestamp
+from calls import Decision, Timestamp
 from commands import Dial
 from phone import NoNumber
-from routing import Decision
 from serving.sources import load
 from tools import console
 from tools.list_advice.explained import explained
@@ -49,8 +48,9 @@ def _print(decision: Decision, sentence: str, answer: dict[str, Any]) -> None:
     out = console.terminal()
     if decision.reason is not None:
         console.print_wrapped(out, f"refused: {decision.reason}", "bold red")
-    elif decision.route is not None:
-        whom = f"{answer['params']['to']} is called and sees {decision.route.masking_id}"
+    else:
+        params = answer["params"]
+        whom = f"{params['to']} is called and sees {params['caller_id_number']}"
         text = f"connected by line {decision.row_line}: {whom}"
         console.print_wrapped(out, text, "bold green")
     if sentence:

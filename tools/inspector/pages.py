@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from bottle import HTTPError, HTTPResponse, template
 
 from allow_list.stamp import stamp_of
-from calls import Clock
+from calls import Clock, Decision
 from config import Settings
 from events import IncomingCall
 from records import CallRecord, Disposition
-from routing import AllowList, AllowListError, Decision, Reason, Route
+from routing import AllowList, AllowListError, Reason, Route
 from tools.history import times
 from tools.history.reach import PersonRow, refusal_of, state
 from tools.history.steps import arrows

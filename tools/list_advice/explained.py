@@ -1,10 +1,10 @@
 """How a call that has not happened would be answered, and why. No I/O, no clock."""
 
 import phone
-from calls import UNKNOWN, Timestamp
+from calls import UNKNOWN, Decision, Timestamp
 from config import Settings, prompts
 from events import IncomingCall
-from routing import AllowList, Decision, decide
+from routing import AllowList, Reason, decide
 from tools.list_advice.nearest_cause import nearest_cause
 
 
@@ -26,5 +26,5 @@ def explained(
     event = IncomingCall("explain", dialled=to, caller=by)
     decision = decide(event, UNKNOWN, allow_list, prompts(settings), now)
     reason = decision.reason
-    cause = nearest_cause(to, by, reason, allow_list, full=full) if reason else ""
+    cause = nearest_cause(to, by, Reason(reason), allow_list, full=full) if reason else ""
     return event, decision, cause

@@ -21,9 +21,9 @@ from zones import machine_in, needs_tzset
 import events
 from call_log import writer
 from call_log.store import Row, row_of
-from calls import Delivery
+from calls import Decision, Delivery
 from commands import Hangup, NoAction
-from routing import Decision, Reason
+from routing import Reason
 
 log_url = log_in_sqlite
 

@@ -19,10 +19,9 @@ from old_logs import make_old_log
 import events
 from call_log import writer
 from call_log.store import Row, Store, StoreError, row_of, utc
-from calls import Delivery, Timestamp
+from calls import Decision, Delivery, Timestamp
 from commands import NoAction
 from records import CallRecord, Disposition
-from routing import Decision
 from tools.history import conditions, follow
 from tools.history.conditions import Condition
 from tools.history.follow import TURN_S, Follower

@@ -18,11 +18,11 @@ from old_logs import make_old_log
 
 import events
 from call_log.store import Row, Store, StoreError, microseconds, row_of
-from calls import Delivery, Timestamp
+from calls import Decision, Delivery, Timestamp
 from commands import Dial, Hangup, NoAction, Speak
 from phone import PhoneNumber
 from records import CallRecord, StoredEvent, fold
-from routing import Decision, Reason
+from routing import Reason
 from tools.history import conditions, stored
 from tools.history.stored import StoredCalls
 from tools.history.totals import Outcome, outcome_of

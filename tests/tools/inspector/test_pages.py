@@ -19,10 +19,10 @@ from inspecting import Deliver, admitted, inspector_of
 import events
 from call_log import sqlite, writer
 from call_log.store import Row, anonymised, microseconds, row_of
-from calls import Delivery
+from calls import Decision, Delivery
 from commands import Dial
 from phone import PhoneNumber
-from routing import Decision, Reason
+from routing import Reason
 
 MASKING_IDS = {facts.MASKING_ID, facts.PAIR_NUMBER, "12025550102"}
 DIAL = Dial(PhoneNumber(facts.DESTINATION), PhoneNumber(facts.MASKING_ID))

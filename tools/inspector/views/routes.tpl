@@ -11,8 +11,8 @@
 % event, decision, cause = answer
 <div class="answer" role="status">
 <p>{{shown.number(event.caller)}} dials {{shown.number(event.dialled)}}.
-% if decision.route:
-<strong>Connected by line {{decision.route.line}}: {{shown.number(decision.route.destination)}} is called and sees {{decision.route.masking_id}}.</strong></p>
+% if decision.reason is None:
+<strong>Connected by line {{decision.row_line}}: {{shown.number(decision.command.destination)}} is called and sees {{decision.command.masking_id}}.</strong></p>
 % else:
 <strong>refused: {{decision.reason}}.</strong> {{shown.sentence(cause)}}</p>
 % end

@@ -114,7 +114,7 @@ _CALL_LOG = (
     r"(sqlite:///|postgres(ql)?://)(?![ \"']).+|",
     "sqlite:/// and the path of a file, postgresql:// and a server, or an empty text for none",
 )
-_SPAN = "(0|[1-9][0-9]{0,3})[mhd]", "minutes, hours or days such as 90m, 2h or 7d, or 0m for none"
+_SPAN = "(0|[1-9][0-9]{0,3})[mhd]", "1 to 9999 minutes, hours or days such as 2h, or 0m for none"
 _COUNTRY_CODE = "([1-9][0-9]{0,2})?", "1 to 3 digits such as 1, or an empty text"
 _CARRY_ON = r"\{\}|\[\{\}\]", '"{}" or "[{}]"'
 _WITHHELD = "connect|refuse", '"connect" or "refuse"'

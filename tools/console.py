@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import wrap
 from typing import TextIO
 
 from rich.cells import cell_len, chop_cells
@@ -20,6 +19,9 @@ from rich.text import Text
 
 PARTIES = ("Caller", "TeleSign", "Server", "Called")
 CALLER, TELESIGN, SERVER, CALLED = range(len(PARTIES))
+
+NOT_PRINTED = 3
+"""The exit status of a program whose output cannot be written."""
 
 _MIN_WIDTH = 80
 _MAX_WIDTH = 120
@@ -79,9 +81,10 @@ def without_traceback(main: Callable[[], int]) -> int:
         if error.errno not in _NOT_WRITTEN:
             raise
         discard(sys.stdout)
-        if not isinstance(error, BrokenPipeError):
-            print(f"The output cannot be written: {error.strerror}", file=sys.stderr)
-        return 1
+        if isinstance(error, BrokenPipeError):
+            return 1
+        print(f"The output cannot be written: {error.strerror}", file=sys.stderr)
+        return NOT_PRINTED
     return status
 
 
@@ -94,8 +97,9 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
     """Print rows in columns as wide as their longest cell.
 
     On a terminal the last column is wrapped into the room that is left, or stands below the others,
-    with those before it that do not fit either.
+    with those before it that do not fit either. A Chinese character takes two columns.
     """
+    headers, *rows = [list(map(printable, cells)) for cells in (headers, *rows)]
     widths = _widths(headers, *rows)
     while console.is_terminal and sum(widths[:-1], 2 * len(widths[:-2])) > console.width:
         headers, *rows = map(_with_last_two_as_one, (headers, *rows))
@@ -108,8 +112,9 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
     widths[-1] = min(widths[-1], room)
 
     def lines(cells: Sequence[str]) -> Iterator[str]:
-        line = "  ".join(map(str.ljust, cells[:-1], widths))
-        first, *more = wrap(cells[-1], room) if len(cells[-1]) > room else [cells[-1]]
+        line = "  ".join(map(_padded, cells[:-1], widths))
+        is_long = cell_len(cells[-1]) > room
+        first, *more = (_wrap(cells[-1], room) if is_long else []) or [cells[-1]]
         yield line.rstrip() if is_below else "  ".join(filter(None, (line, first))).rstrip()
         yield from (" " * indent + text for text in ([first, *more] if is_below else more) if text)
 
@@ -122,7 +127,11 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
 
 
 def _widths(*rows: Sequence[str]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - cell_len(cell))
 
 
 def _with_last_two_as_one(cells: Sequence[str]) -> list[str]:

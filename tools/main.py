@@ -11,10 +11,11 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from call_log.store import StoreError
 from config import ConfigError
+from phone import mask_digits
 from records import Disposition
 from routing import Reason
 from serving.sources import now
@@ -42,6 +43,11 @@ class _UsageError(Exception):
 
 
 class _Parser(ArgumentParser):
+    """Takes no abbreviations: the server's own parser would take those of its options first."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named, allow_abbrev=False)
+
     def error(self, message: str) -> NoReturn:
         raise _UsageError(self.format_usage(), f"{self.prog}: error: {message}")
 
@@ -57,7 +63,9 @@ def _run(words: Sequence[str]) -> int:
         options = _parser().parse_args(words)
     except _UsageError as error:
         usage, message = error.args
-        return _print_usage_error(usage, message, as_json=any(map(_means_json, words)))
+        for typed in (word.rpartition("=")[2] for word in words):  # perhaps a number out of place
+            message = message.replace(typed, mask_digits(typed))
+        return _print_usage_error(usage, message, as_json="--json" in words)
     run = import_module(f"tools.commands.{_COMMANDS[options.command].file}").run
     try:
         return int(run(options, now().utc))
@@ -65,15 +73,12 @@ def _run(words: Sequence[str]) -> int:
         found = error
     except ConfigError as error:
         found = CommandError("faults", "fix these first:", Status.FAULTS, faults=error.faults)
+    except times.TimeError as error:
+        found = CommandError("bad_arguments", str(error), Status.FAULTS)
     except StoreError as error:
         found = CommandError("log_unavailable", str(error))
     as_json = getattr(options, "json", False)
     return outcome.print_error(options.command, found, as_json=as_json)
-
-
-def _means_json(word: str) -> bool:
-    """Whether a word asks for JSON, in an abbreviation that is taken too."""
-    return len(word) > len("--") and "--json".startswith(word)
 
 
 def _print_usage_error(usage: str, message: str, *, as_json: bool) -> int:
@@ -131,7 +136,7 @@ def _add_calls(parser: ArgumentParser) -> None:
     add("--disposition", choices=dispositions, help="only calls that ended like this")
     reasons = [reason.value for reason in Reason]
     add("--reason", choices=reasons, metavar="R", help=f"only refused ones: {', '.join(reasons)}")
-    follow = "with --json: print each call that is written down from now on, a line each"
+    follow = "with --json: print each call once it is over, a line each, from now on"
     add("--follow", action="store_true", help=follow)
     after = "with --follow: begin after the call of this number (0: with the first in the log)"
     add("--after", type=arguments.whole_number(_MAX_NUMBER, 0), metavar="N", help=after)

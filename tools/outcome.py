@@ -19,7 +19,7 @@ class Status(IntEnum):
     DONE = 0
     IN_THE_WAY = 1
     FAULTS = 2
-    NOT_PRINTED = 3
+    NOT_PRINTED = console.NOT_PRINTED
     NONE_FREE = 4
     NOT_WRITABLE = 5
     SERVER_REFUSES = 6

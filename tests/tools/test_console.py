@@ -112,11 +112,18 @@ def test_no_line_is_wider_than_a_terminal_whatever_its_characters(text: str) -> 
     out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     console.print_wrapped(out, f"{text}, {text}")
     console.print_ladder(out, [Arrow(CALLER, TELESIGN, text), Note(CALLED, text)])
+    console.print_table(out, ("line", "说", "note"), [("1", "您好", text), ("2", "x", text[:9])])
     assert isinstance(out.file, io.StringIO)
     lines = Text.from_ansi(out.file.getvalue()).plain.splitlines()
     assert max(cell_len(line.rstrip()) for line in lines) <= 80
     shown = re.sub(r"[\s│─>]|Caller|TeleSign|Server|Called", "", "".join(lines))
-    assert shown.count(text.replace(" ", "")) >= 2
+    assert shown.count(text.replace(" ", "")) >= 3
+
+
+def test_a_table_sends_no_terminal_what_it_would_obey() -> None:
+    output = Output(terminal=True)
+    console.print_table(console.terminal(output), ("a", "b"), [("\x1b[2J", "\x1b]0;owned\x07")])
+    assert output.getvalue().splitlines()[-1] == r"\x1b[2J  \x1b]0;owned\x07"
 
 
 def test_a_table_is_as_wide_as_its_cells() -> None:
@@ -196,7 +203,7 @@ def test_a_closed_output_gives_no_traceback(command: str) -> None:
 def test_output_to_a_full_disk_is_one_clear_line(command: str) -> None:
     ended = in_shell(f"{sys.executable} {command} >/dev/full")
     message = "The output cannot be written: No space left on device\n"
-    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", message)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "", message)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a Unix shell")

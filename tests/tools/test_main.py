@@ -1,5 +1,10 @@
 """The parser and the dispatch: options, help, and the faults that keep a command from running."""
 
+import contextlib
+import json
+import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -7,7 +12,9 @@ from typing import Any
 import facts
 import pytest
 from command_line import run_here
+from helpers import ROOT
 
+from call_log import writer
 from tools import main
 
 
@@ -123,6 +130,51 @@ def test_a_wrong_value_of_an_option_is_explained(
     ended = ask_here(*words)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert message in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["calls", "12025550123"], "no_call"),
+        (["calls", "--since", "12025550123"], "bad_arguments"),
+        (["calls", "--since", "+1 202-555-0123"], "bad_arguments"),
+        (["calls", "--reason", "12025550123"], "bad_arguments"),
+        (["calls", "--last", "12025550123"], "bad_arguments"),
+        (["calls", "--disposition=12025550123"], "bad_arguments"),
+        (["report", "--since", "12025550123"], "bad_arguments"),
+        (["pair", facts.RIDER, facts.DRIVER, "12025550123", "--for", "2h"], "bad_arguments"),
+        (["pair", facts.RIDER, facts.DRIVER, "--for", "12025550123"], "bad_arguments"),
+        (["12025550123"], "bad_arguments"),
+    ],
+)
+def test_a_number_in_a_wrong_place_is_not_shown_whole(
+    ask_here: Any, words: list[str], error: str
+) -> None:
+    with contextlib.closing(writer.store_of("sqlite:///calls.db")) as log:
+        log.open()
+    ended = ask_here(*words, "--json")
+    text = ask_here(*words).stderr
+    assert json.loads(ended.stdout)["error"] == error
+    for said in ended.stdout, text:
+        assert "0123" in said
+        assert "5550123" not in re.sub("[^0-9]", "", said)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["session", facts.RIDER, facts.DRIVER, "--v", "2", "--json"],
+        ["calls", "--c"],
+        ["pair", facts.RIDER, facts.DRIVER, "--fo", "2h"],
+    ],
+)
+def test_no_option_is_abbreviated(words: list[str], tmp_path: Path) -> None:
+    """The server's own parser would take `--v` for its `--version`, and report success."""
+    command = [sys.executable, str(ROOT / "app.py"), *words]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    told = ended.stdout + ended.stderr
+    assert "required" in told or "unrecognized" in told
 
 
 COMMANDS = [

@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+import phone
 from call_log.store import Store
-from config import ConfigError
 from events import CallLeg
 from records import CallRecord, StoredEvent
 from tools import console, outcome
@@ -53,7 +53,7 @@ _BEGINS_FORMULA = re.compile(f'(?<![^,;|"\\s])(?=[{FORMULA_SIGNS}])')
 def run(options: argparse.Namespace, now: datetime) -> int:
     """Print one call or the last ones, as a table, JSON or CSV; return the exit status.
 
-    With `--follow` print each call as it is written down, and do not return. Raises `ConfigError`
+    With `--follow` print each call as it is written down, and do not return. Raises `TimeError`
     for what cannot be looked for, `CommandError` for a call that is not there.
     """
     if options.missed:
@@ -135,7 +135,7 @@ def _given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
 
 
 def _wanted(options: argparse.Namespace, now: datetime) -> Condition:
-    """Return what the options ask for. Raises `ConfigError`."""
+    """Return what the options ask for. Raises `CommandError`, or `TimeError` for times."""
     since, until = times.bounds(options, now)
     asked = {
         "--since": since and conditions.began_from(since),
@@ -150,13 +150,15 @@ def _wanted(options: argparse.Namespace, now: datetime) -> Condition:
     }
     given = [condition for condition in asked.values() if condition]
     if options.reference_id == "":
-        raise ConfigError(["REFERENCE_ID: wanted the id of a call or its end, got an empty text"])
+        wanted = "REFERENCE_ID: wanted the id of a call or its end, got an empty text"
+        raise CommandError("bad_arguments", wanted, Status.FAULTS)
     if options.reference_id and (given or options.last):
-        raise ConfigError(["wanted a reference id or filters, got both"])
-    wanted = conditions.ANY if options.simulated else ~conditions.SIMULATED
+        wanted = "wanted a reference id or filters, got both"
+        raise CommandError("bad_arguments", wanted, Status.FAULTS)
+    passing = conditions.ANY if options.simulated else ~conditions.SIMULATED
     for condition in given:
-        wanted &= condition
-    return wanted
+        passing &= condition
+    return passing
 
 
 def _find(log: StoredCalls, name: str, now: datetime) -> tuple[CallRecord, Sequence[StoredEvent]]:
@@ -176,6 +178,9 @@ def _find(log: StoredCalls, name: str, now: datetime) -> tuple[CallRecord, Seque
     if alike and (found := log.call(alike[0].reference_id, now)):
         return found
     wanted = f"the reference id of a call in the log, or its last {_MIN_ENDING} or more characters"
+    if phone.is_number(name):
+        got = phone.mask_digits(name)
+        raise CommandError("no_call", f"wanted {wanted}, got {got!r}; for a number use --number")
     raise CommandError("no_call", f"wanted {wanted}, got {name!r}")
 
 

@@ -6,6 +6,7 @@ import os
 from datetime import datetime
 from typing import Any
 
+import phone
 from calls import Decision, Timestamp
 from commands import Dial
 from phone import NoNumber
@@ -33,6 +34,10 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         answer = answer | {"params": answer["params"] | {"to": destination}}
         if keys := shown_keys(decision.command.send_dtmf, full=full):
             answer["params"]["send_dtmf"] = keys
+    if "tts" in answer.get("params", {}) and not full:
+        tts = answer["params"]["tts"]
+        message = phone.mask_digits(tts["message"])
+        answer = answer | {"params": answer["params"] | {"tts": tts | {"message": message}}}
     note = ""
     if reason is None and isinstance(event.caller, NoNumber):
         note = "The caller has no phone number, but the row is for any caller."

@@ -13,11 +13,11 @@ from typing import Any
 
 from rich.console import Console
 
-from config import ConfigError
 from tools import console
 from tools.history import stored, times
 from tools.history.fields import View, counted
 from tools.history.totals import Report, Tally, report
+from tools.outcome import CommandError, Status
 
 _BAR = 8
 _HEADERS = ("calls", "connected", "declined", "refused", "no answer", "busy", "failed", "other")
@@ -25,12 +25,16 @@ _NO_TIME = "none is in the log"
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
-    """Print the report; return the exit status. Raises `ConfigError` for times of no use."""
+    """Print the report; return the exit status.
+
+    Raises `CommandError` or `TimeError` for times of no use.
+    """
     settings = stored.settings_of(options.config)
     since, until = times.bounds(options, now)
     until = min(until or now, now)  # no day is empty that has not come yet
     if since is None or since >= until:
-        raise ConfigError([f"--since: wanted a time before now, got {options.since!r}"])
+        message = f"--since: wanted a time before now, got {options.since!r}"
+        raise CommandError("bad_arguments", message, Status.FAULTS)
     view = View(zone=times.zone_of(options))
     with stored.reading(settings) as log:
         found = report(

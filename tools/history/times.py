@@ -8,7 +8,7 @@ import argparse
 import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
-from config import ConfigError
+from phone import mask_digits
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _SPAN = re.compile("[1-9][0-9]{0,3}[mhd]", re.ASCII)
@@ -16,11 +16,19 @@ _CLOCK = re.compile("[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?", re.ASCII)
 _DAYS_AGO = {"today": 0, "yesterday": 1}
 
 
+class TimeError(Exception):
+    """Times that cannot be read; `faults` hold each, after the name of its option."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("; ".join(faults))
+
+
 def span(text: str) -> timedelta:
     """Read a span such as `90m`, `2h` or `7d`: a whole number of minutes, hours or days."""
     if not _SPAN.fullmatch(text):
         raise argparse.ArgumentTypeError(
-            f"wanted minutes, hours or days such as 90m, 2h or 7d, got {text!r}"
+            f"wanted 1 to 9999 minutes, hours or days such as 90m, 2h or 7d, got {text!r}"
         )
     return length(text)
 
@@ -49,8 +57,13 @@ def instant(text: str, now: datetime, *, zone: tzinfo | None = UTC) -> datetime:
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(
             "wanted today, yesterday, a span before now such as 2h, or a date or time such as"
-            f" 2026-11-23T18:00, got {text!r}"
+            f" 2026-11-23T18:00, got {_shown(text)!r}"
         ) from None
+
+
+def _shown(text: str) -> str:
+    """Return what was typed; unless it begins as a date does, it may be somebody's number."""
+    return text if re.match("[0-9]{4}-", text) else mask_digits(text)
 
 
 def _moment(text: str, now: datetime) -> datetime:
@@ -69,7 +82,7 @@ def zone_of(options: argparse.Namespace) -> tzinfo | None:
 
 
 def bounds(options: argparse.Namespace, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """Return the times of `--since` and `--until`. Raises `ConfigError` for what is none."""
+    """Return the times of `--since` and `--until`. Raises `TimeError` for what is none."""
     found, faults = [], []
     for name in ("since", "until"):
         text = getattr(options, name)
@@ -78,11 +91,11 @@ def bounds(options: argparse.Namespace, now: datetime) -> tuple[datetime | None,
         except argparse.ArgumentTypeError as error:
             faults.append(f"--{name}: {error}")
     if faults:
-        raise ConfigError(faults)
+        raise TimeError(faults)
     since, until = found
     if since and until and since >= until:
         got = f"got {options.since!r} and {options.until!r}"
-        raise ConfigError([f"--since: wanted a time before --until, {got}"])
+        raise TimeError([f"--since: wanted a time before --until, {got}"])
     return since, until
 
 

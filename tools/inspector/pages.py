@@ -14,9 +14,9 @@ from allow_list.stamp import stamp_of
 from calls import Clock, Decision
 from config import Settings
 from events import IncomingCall
-from records import CallRecord, Disposition
+from records import CallRecord
 from routing import AllowList, AllowListError, Reason, Route
-from tools.history import times
+from tools.history import conditions, times
 from tools.history.reach import PersonRow, refusal_of, state
 from tools.history.steps import arrows
 from tools.history.stored import LogError, is_missing, reading
@@ -116,7 +116,7 @@ class Pages:
         return self.page(
             "call",
             call=call,
-            is_live=call.disposition is Disposition.IN_PROGRESS,
+            is_live=conditions.is_live().passes(call),
             drawings=[(name, scale, list(scale.sequence(drawn))) for name, scale in SCALES.items()],
             events=[(kept, self._cause(kept.event, kept.reason, now)) for kept in events],
             legs=[leg for kept in events for leg in getattr(kept.event, "legs", ())],

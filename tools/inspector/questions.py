@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import phone
-from config import ConfigError
 from records import CallRecord, Disposition
 from routing import Reason
 from tools.arguments import number_or_end
@@ -20,7 +19,7 @@ from tools.inspector.shown import Shown
 
 _PAGE = 50
 _SHOWN_DIGITS = 4
-_LIVE = conditions.is_equal("disposition", Disposition.IN_PROGRESS.value)
+_LIVE = conditions.is_live()
 _PLACE = re.compile("(live)?(-?[0-9]{1,18})_(-?[0-9]{1,18})", re.ASCII)
 _FORGOTTEN = "number: the one that was typed is no longer known; type it again"
 
@@ -122,7 +121,7 @@ class _Filters:
         texts = {name: self._time(name, now) for name in ("since", "until")}
         try:
             return times.bounds(argparse.Namespace(**texts, local=False), now)
-        except ConfigError as error:
+        except times.TimeError as error:
             self.faults += [re.sub("--(since|until)", r"\1", fault) for fault in error.faults]
             return None, None
 

@@ -125,6 +125,7 @@ class OwnList:
 
 def read(path: Path, masking_id: str = "") -> OwnList:
     """Read a list; `masking_id` is that of the settings. Raises `ListError`."""
+    masking_id = _digits(masking_id)
     rows, own_numbers, listed, held = {}, {masking_id}, set(), {masking_id}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -41,7 +41,7 @@ def test_the_span_of_a_setting_may_be_none(text: str, length: timedelta) -> None
     "text", ["", "2", "h", "0h", "-2h", "2 h", "1.5h", "2H", "2h30m", "10000d"]
 )
 def test_what_is_no_span_is_told(text: str) -> None:
-    message = f"wanted minutes, hours or days such as 90m, 2h or 7d, got '{text}'"
+    message = f"wanted 1 to 9999 minutes, hours or days such as 90m, 2h or 7d, got '{text}'"
     with pytest.raises(argparse.ArgumentTypeError, match=message):
         times.span(text)
 

@@ -6,6 +6,7 @@ is changed all the same. What is in the way is a `CommandError`.
 """
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tools.list_editor import editor, pairs
 from tools.list_editor.editor import Changed, Parse
 from tools.list_editor.turns import Patience
 from tools.live_list import Served
-from tools.outcome import CommandError, Status
+from tools.outcome import CommandError, Status, say
 
 _IN_THE_WAY: dict[type[Exception], tuple[str, Status]] = {
     phone.PhoneError: ("bad_number", Status.FAULTS),
@@ -38,6 +39,11 @@ def in_the_way() -> Iterator[None]:
     except tuple(_IN_THE_WAY) as error:
         word, status = next(found for kind, found in _IN_THE_WAY.items() if isinstance(error, kind))
         raise CommandError(word, str(error), status) from None
+
+
+def patience(command: str) -> Patience:
+    """Return for how long a command waits for others: it says on stderr for whom."""
+    return Patience(lambda text: say(f"{command}: {text}"), time.monotonic, time.sleep)
 
 
 def parse_of(settings: Settings, *, only_fictional: bool = False) -> Parse:

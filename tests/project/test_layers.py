@@ -115,6 +115,14 @@ def test_nothing_of_the_server_imports_a_tool() -> None:
     ]
 
 
+def test_no_command_is_imported_but_by_name() -> None:
+    for layer in LAYERS:
+        for file in files(layer):
+            assert not [name for name in imports(file) if is_allowed(name, {"tools.commands"})], (
+                file
+            )
+
+
 def test_the_web_app_is_imported_by_nothing_and_so_never_loaded_twice() -> None:
     for layer in LAYERS:
         for file in files(layer):

@@ -10,31 +10,27 @@ import select
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any, NoReturn
-
-from rich.console import Console
 
 import phone
 from call_log.store import Store
 from events import CallLeg
 from records import CallRecord, StoredEvent
-from tools import console, outcome
+from tools import call_table, console, outcome
 from tools.arguments import FORMULA_SIGNS
 from tools.history import conditions, stored, times
 from tools.history.conditions import Condition
 from tools.history.fields import RECORD_FIELDS, View
 from tools.history.follow import TURN_S, Follower
 from tools.history.missed import count_missed
-from tools.history.steps import arrows, became
+from tools.history.steps import arrows
 from tools.history.stored import StoredCalls
 from tools.outcome import CommandError, Status
 
 _DEFAULT_LAST = 50
 _MIN_ENDING = 6
-_SHOWN_ENDING = 8
-_MAX_WITHOUT_YEAR = timedelta(days=300)
 _FOR_PROGRAMS = ("number",)
 _NOT_FOLLOWED = ("reference_id", "last", "live", "since", "until")
 _NOT_MISSED = {
@@ -44,7 +40,6 @@ _NOT_MISSED = {
     "reason": "--reason",
     "follow": "--follow",
 }
-_HEADERS = ("id ends", "caller", "dialled", "wait", "talk", "what became of it")
 # A spreadsheet may be set to part a cell at any of these, and at a quote
 # within: so before a sign there is a letter, a digit or a mark, or else an apostrophe.
 _BEGINS_FORMULA = re.compile(f'(?<![^,;|"\\s])(?=[{FORMULA_SIGNS}])')
@@ -195,7 +190,7 @@ def _show_last(
     elif options.csv:
         _write_csv(RECORD_FIELDS, map(view.record, records))
     elif records:
-        print_table(console.terminal(), records, view, now)
+        call_table.print_table(console.terminal(), records, view, now)
     else:
         print("no calls: none is in the log, or none passes (--simulated: simulated ones as well)")
     if more:
@@ -220,7 +215,7 @@ def _show_missed(
     elif options.csv:
         _write_csv((*RECORD_FIELDS, "times"), shown)
     elif records:
-        print_table(console.terminal(), records, view, now, counts)
+        call_table.print_table(console.terminal(), records, view, now, counts)
     else:
         none = "none is in the log without a later connection, or none passes"
         print(f"no missed calls: {none} (--simulated: simulated ones as well)")
@@ -242,46 +237,6 @@ def _csv_cell(value: Any) -> Any:
     if isinstance(value, str):
         return _BEGINS_FORMULA.sub("'", console.printable(value))
     return value
-
-
-def print_table(
-    out: Console,
-    records: Sequence[CallRecord],
-    view: View,
-    now: datetime,
-    counts: Mapping[str, int] | None = None,
-) -> None:
-    """Print a line a call, those that began last first; how often, of missed calls, for the talk.
-
-    `counts` has one for each reference id.
-    """
-    began = [view.at(record.began) for record in records]
-    day = "%m-%d" if now - min(began) < _MAX_WITHOUT_YEAR else "%Y-%m-%d"
-    headers = (view.zone_at(began), *_HEADERS)
-    rows = [headers, *(_row(record, f"{day} %H:%M", view) for record in records)]
-    if counts is not None:
-        column = ["times", *(f"{counts[record.reference_id]:,}" for record in records)]
-        rows = [(*row[:-2], count, row[-1]) for row, count in zip(rows, column, strict=True)]
-    console.print_table(out, rows[0], rows[1:])
-    if any(record.is_simulated for record in records):
-        console.print_wrapped(out, "* simulated")
-
-
-def _row(record: CallRecord, when: str, view: View) -> tuple[str, ...]:
-    end = became(record, view)
-    if record.destination is not None:
-        end += f": {view.cell('destination', record.destination)}"
-        end += f" saw {record.masking_id}" if record.masking_id else ""
-    end += f", {record.external_id}" if record.external_id else ""
-    return (
-        view.at(record.began).strftime(when),
-        console.printable(record.reference_id[-_SHOWN_ENDING:]) + "*" * record.is_simulated,
-        view.cell("caller", record.caller) or "",
-        view.cell("dialled", record.dialled) or "",
-        times.in_minutes(record.wait_s),
-        times.in_minutes(record.talk_s),
-        console.printable(end),
-    )
 
 
 def _show_call(

@@ -6,57 +6,26 @@ nobody. What is to change is worked out in `list_editor.pairs`.
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import phone
 from config import ConfigError, Settings
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
 from tools import list_change, live_list
 from tools.history import stored, times
+from tools.history.fields import View
 from tools.list_editor import changes, editor, pairs
 from tools.list_editor.pairs import Ending, Pairing, People, Removal
-from tools.list_editor.turns import Patience
 from tools.live_list import Served
-from tools.outcome import CommandError, Status, report, say, wrapped
+from tools.outcome import CommandError, Status, report, wrapped
 
 _NOTE = "pair"
 
 T = TypeVar("T", Pairing, Ending, Removal)
-
-
-def read_people(settings: Settings, options: argparse.Namespace) -> People:
-    """Read both numbers. Raises `PhoneError` for what is no number, or the same one twice."""
-    home = settings.home_country_code
-    one, other = _person("A", options.one, home), _person("B", options.other, home)
-    if one == other:
-        raise phone.PhoneError(f"A and B: wanted two people, got {phone.redact(one)} twice")
-    return one, other
-
-
-def _person(name: str, text: str, home_country_code: str) -> PhoneNumber:
-    """Read a person's number by the rules of a cell of the list. Raises `PhoneError`.
-
-    Ten digits are refused where they may lack their country code, that of home or North America's
-    1: somebody in another country would be called. A + says that it is there.
-    """
-    got = f"got {phone.mask_digits(text)!r}"
-    try:
-        number = phone.parse(text)
-    except phone.PhoneError as error:
-        raise phone.PhoneError(f"{name}: {error}, {got}") from None
-    with_codes = [PhoneNumber(f"{code}{number}") for code in ("1", home_country_code) if code]
-    if "+" not in text and len(number) == 10 and any(map(phone.is_valid, with_codes)):
-        raise phone.PhoneError(
-            f"{name}: wanted a number with its country code, {got}; put the code in front, or a +"
-            " if it is there"
-        )
-    return number
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -70,18 +39,14 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         raise ConfigError([fault.at(settings.allow_list) for fault in error.faults]) from None
 
 
-def patience(command: str) -> Patience:
-    """Return for how long a command waits for others: it says on stderr for whom."""
-    return Patience(lambda text: say(f"{command}: {text}"), time.monotonic, time.sleep)
-
-
 def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
     pool = settings.virtual_numbers
     if not pool:
         raise ConfigError(
             ["`virtual_numbers` is not set: list the numbers that `pair` may give out"]
         )
-    people, ends = read_people(settings, options), (now + options.span).replace(microsecond=0)
+    people = pairs.read_people(options.one, options.other, settings.home_country_code)
+    ends = (now + options.span).replace(microsecond=0)
     choose = partial(
         pairs.pair,
         pool=pool,
@@ -121,7 +86,7 @@ def _unpair(settings: Settings, options: argparse.Namespace, now: datetime) -> i
     ended = [
         {
             "to": _dialled(route, options),
-            "from": route.caller and _shown(route.caller, options),
+            "from": _shown(route.caller, options),
             "destination": _shown(route.destination, options),
             "external_id": route.dial.external_id,
         }
@@ -140,7 +105,7 @@ def _people_or_none(settings: Settings, options: argparse.Namespace) -> People |
         got = "nothing" if options.one is None else "only one person"
         message = f"wanted two people A and B, --external-id, or both, got {got}"
         raise CommandError("bad_arguments", message, Status.FAULTS)
-    return read_people(settings, options)
+    return pairs.read_people(options.one, options.other, settings.home_country_code)
 
 
 def _prune(settings: Settings, options: argparse.Namespace, now: datetime) -> int:
@@ -182,20 +147,15 @@ def _change(
         results.append(choose(allow_list))
         return changes.apply(results[-1].changes, lines, note=_NOTE)
 
-    waits = patience(options.command)
+    waits = list_change.patience(options.command)
     changed = editor.change(Path(settings.allow_list), edit, parse, waits, accept=accept)
     if adds:
         return results[-1], list_change.served_or_taken_back(settings, changed, waits)
     return results[-1], live_list.wait_until_live(settings, changed.modified_ns)
 
 
-def shown(number: PhoneNumber | None, *, full: bool) -> str:
-    """Return what is shown of a person's number."""
-    return (number or "") if full else phone.redact(number or "")
-
-
-def _shown(number: PhoneNumber | None, options: argparse.Namespace) -> str:
-    return shown(number, full=options.full)
+def _shown(number: PhoneNumber | None, options: argparse.Namespace) -> Any:
+    return View(full=options.full).cell("caller", number)
 
 
 def _dialled(route: Route, options: argparse.Namespace) -> str:

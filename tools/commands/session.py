@@ -28,8 +28,8 @@ from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
 from routing import AllowListError, Route
 from serving.sources import load
 from tools import http_client, list_change, live_list
-from tools.commands import pair
-from tools.list_editor import editor
+from tools.history.fields import View
+from tools.list_editor import editor, pairs
 from tools.list_editor.pairs import People
 from tools.live_list import Served
 from tools.outcome import CommandError, Status, report, say, wrapped
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if not settings.api_keys:
         raise ConfigError([f"wanted {CUSTOMER_ID} and {API_KEY}, got neither; set both"])
     with list_change.in_the_way():
-        people = pair.read_people(settings, options)
+        people = pairs.read_people(options.one, options.other, settings.home_country_code)
         if options.append:
             _check_can_append(settings, people, live.current.own_numbers)
     session = create_session(settings, people, options.validity)
@@ -103,11 +103,11 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 
 def _check_can_append(settings: Settings, people: People, own_numbers: Container[str]) -> None:
     """Raise what is in the way of routes of these people in the list, and on the server."""
-    for number in people:
-        if number in own_numbers:
-            ours = "a virtual number or masking ID of yours"
-            raise phone.PhoneError(f"wanted a person's number, got {number}, {ours}")
-    editor.check(Path(settings.allow_list), pair.patience("session"))
+    try:
+        pairs.check_people(people, own_numbers)
+    except pairs.PairError as error:
+        raise phone.PhoneError(str(error)) from None
+    editor.check(Path(settings.allow_list), list_change.patience("session"))
     health = live_list.ask(settings)
     if health and not health["real_numbers"] and not all(map(phone.is_fictional, people)):
         raise list_change.real_number_refused(settings, "those of these two people")
@@ -203,11 +203,12 @@ def _plain(session: MaskedSession, *, full: bool) -> dict[str, Any]:
 
 def _rows(session: MaskedSession, *, full: bool) -> list[dict[str, str]]:
     """Return who dials what, reaches whom and is seen as what, by the columns of the list."""
+    view = View(full=full)
     return [
         {
-            "from": pair.shown(route.caller, full=full),
+            "from": view.cell("caller", route.caller),
             "to": route.dialled,
-            "destination": pair.shown(route.destination, full=full),
+            "destination": view.cell("destination", route.destination),
             "caller_id_number": route.masking_id,
         }
         for route in session.routes
@@ -243,7 +244,7 @@ def _append(
 
 def _added(settings: Settings, session: MaskedSession, now: datetime) -> Served:
     """Add the routes. Raises `AllowListError`, `AppendError` or `CommandError`."""
-    path, patience = Path(settings.allow_list), pair.patience("session")
+    path, patience = Path(settings.allow_list), list_change.patience("session")
     changed = editor.append(
         path,
         session.routes,

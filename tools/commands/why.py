@@ -18,8 +18,7 @@ from config import Settings
 from phone import NoNumber, PhoneNumber
 from records import CallRecord
 from routing import AllowList
-from tools import console
-from tools.commands import calls
+from tools import call_table, console
 from tools.history import conditions, reach, stored
 from tools.history.conditions import Condition
 from tools.history.fields import View, counted
@@ -232,6 +231,6 @@ def _print_calls(out: Console, group: _Calls, view: View, now: datetime) -> None
         return
     live = f", live now: {group.live:,}" if group.live else ""
     console.print_wrapped(out, f"{group.title}, the newest first (at most {_LAST}){live}:")
-    calls.print_table(out, group.last, view, now)
+    call_table.print_table(out, group.last, view, now)
     if group.refusals:
         console.print_wrapped(out, f"refused: {counted(group.refusals)}")

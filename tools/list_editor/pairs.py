@@ -7,12 +7,13 @@ new. The rows that have expired are the memory of that. No I/O and no clock: the
 are passed in.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import phone
 from commands import Dial
-from phone import PhoneNumber, redact
+from phone import PhoneNumber
 from routing import AllowList, Route
 from tools.list_editor.changes import Cells, RowChanges, number_cell, time_cell
 
@@ -65,6 +66,47 @@ class Removal:
         return RowChanges(removed=self.removed)
 
 
+def read_people(one: str, other: str, home_country_code: str) -> People:
+    """Read two numbers by the rules of a cell of the list.
+
+    Raises `PhoneError` for what is no number, or the same one twice.
+    """
+    people = _person("A", one, home_country_code), _person("B", other, home_country_code)
+    if people[0] == people[1]:
+        shown = phone.redact(people[0])
+        raise phone.PhoneError(f"A and B: wanted two people, got {shown} twice")
+    return people
+
+
+def _person(name: str, text: str, home_country_code: str) -> PhoneNumber:
+    """Read a person's number. Raises `PhoneError`.
+
+    Ten digits are refused where they may lack their country code, that of home or North America's
+    1: somebody in another country would be called. A + says that it is there.
+    """
+    got = f"got {phone.mask_digits(text)!r}"
+    try:
+        number = phone.parse(text)
+    except phone.PhoneError as error:
+        raise phone.PhoneError(f"{name}: {error}, {got}") from None
+    with_codes = [PhoneNumber(f"{code}{number}") for code in ("1", home_country_code) if code]
+    if "+" not in text and len(number) == 10 and any(map(phone.is_valid, with_codes)):
+        raise phone.PhoneError(
+            f"{name}: wanted a number with its country code, {got}; put the code in front, or a +"
+            " if it is there"
+        )
+    return number
+
+
+def check_people(people: People, own_numbers: Container[str]) -> None:
+    """Raise `PairError` if one of them is a number of ours."""
+    for number in people:
+        if number in own_numbers:
+            raise PairError(
+                f"wanted a person's number, got {number}, a virtual number or masking ID of yours"
+            )
+
+
 def pair(
     allow_list: AllowList,
     pool: Sequence[PhoneNumber],
@@ -81,9 +123,9 @@ def pair(
     An open pair with this id keeps its number, and its greeting unless there is one. Any other gets
     the first number that neither person has in any row, or else the one whose last row of either
     expired longest ago. Rows of the pool that expired more than `rest` ago go. Raises `PairError`
-    if there is no number or the two are no two people.
+    if there is no number or one of the two is ours.
     """
-    _check_people(people, {*allow_list.own_numbers, *pool})
+    check_people(people, {*allow_list.own_numbers, *pool})
     routes = list(allow_list)
     theirs = [route for route in routes if route.caller in people or route.destination in people]
     live = [route for route in theirs if _is_open(route, now)]
@@ -166,16 +208,6 @@ def _is_open(route: Route, now: datetime) -> bool:
 
 def _has_ended(route: Route, before: datetime) -> bool:
     return route.expires is not None and route.expires < before
-
-
-def _check_people(people: People, own_numbers: set[PhoneNumber]) -> None:
-    for number in people:
-        if number in own_numbers:
-            raise PairError(
-                f"wanted a person's number, got {number}, a virtual number or masking ID of yours"
-            )
-    if people[0] == people[1]:
-        raise PairError(f"wanted the numbers of two people, got {redact(people[0])} twice")
 
 
 def _order(route: Route) -> tuple[object, str | None]:

@@ -8,6 +8,7 @@ is changed all the same. What is in the way is a `CommandError`.
 import contextlib
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import phone
@@ -16,7 +17,8 @@ from config import API_KEY, CUSTOMER_ID, Settings
 from routing import AllowList
 from tools import live_list
 from tools.list_editor import editor, pairs
-from tools.list_editor.editor import Changed, Parse
+from tools.list_editor.changes import Edit
+from tools.list_editor.editor import Parse
 from tools.list_editor.turns import Patience
 from tools.live_list import Served
 from tools.outcome import CommandError, Status, say
@@ -27,7 +29,7 @@ _IN_THE_WAY: dict[type[Exception], tuple[str, Status]] = {
     pairs.PairError: ("no_pair", Status.IN_THE_WAY),
     editor.NoListError: ("faults", Status.FAULTS),
     editor.BusyError: ("list_busy", Status.IN_THE_WAY),
-    editor.AppendError: ("list_not_writable", Status.NOT_WRITABLE),
+    editor.ChangeError: ("list_not_writable", Status.NOT_WRITABLE),
 }
 
 
@@ -41,27 +43,46 @@ def in_the_way() -> Iterator[None]:
         raise CommandError(word, str(error), status) from None
 
 
-def patience(command: str) -> Patience:
+def patience_of(command: str) -> Patience:
     """Return for how long a command waits for others: it says on stderr for whom."""
     return Patience(lambda text: say(f"{command}: {text}"), time.monotonic, time.sleep)
 
 
-def parse_of(settings: Settings, *, only_fictional: bool = False) -> Parse:
+def change(settings: Settings, edit: Edit, patience: Patience, *, adds: bool = False) -> Served:
+    """Change the list at once or not at all; return whether the server serves it.
+
+    `edit` is called again if another program changes the file meanwhile. What `adds` rows is taken
+    back if the server refuses it. What only ends or removes them never is: of a list that the
+    server refuses, they have not been the cause.
+    """
+    path, parse = Path(settings.allow_list), _parse_of(settings)
+    accept = _accepted_by_server(settings) if adds else parse
+    changed = editor.change(path, edit, parse, patience, accept=accept)
+    found = live_list.wait_until_live(settings, changed.modified_ns)
+    if not (adds and found.is_refused):
+        return found
+    text = f"the server on {live_list.address(settings)} refuses the new list: {found.cause}"
+    try:
+        editor.take_back(path, changed, parse, patience)
+    except editor.ChangeError as error:
+        text += f"; the list holds the change, as it could not be taken back: {error}"
+    else:
+        text += "; it was taken back, so nothing has changed; the server's lines say more"
+    raise CommandError("server_refuses", text, Status.SERVER_REFUSES)
+
+
+def _parse_of(settings: Settings) -> Parse:
     """Return what reads a list from its lines, by every rule."""
-
-    def parse(lines: list[str]) -> AllowList:
-        return reader.parse(lines, settings, only_fictional=only_fictional)
-
-    return parse
+    return partial(reader.parse, settings=settings, only_fictional=False)
 
 
-def accepted_by_server(settings: Settings) -> Parse:
-    """Return what reads a list as `parse_of` does, and refuses one that the server would refuse.
+def _accepted_by_server(settings: Settings) -> Parse:
+    """Return what reads a list by every rule, and refuses one that the server would refuse.
 
     The server is asked once, now.
     """
     health = live_list.ask(settings)
-    parse = parse_of(settings)
+    parse = _parse_of(settings)
     if not health or health["real_numbers"]:
         return parse
 
@@ -82,21 +103,6 @@ def real_number_refused(settings: Settings, got: str) -> CommandError:
         " and start it again"
     )
     return CommandError("server_refuses", message, Status.SERVER_REFUSES)
-
-
-def served_or_taken_back(settings: Settings, changed: Changed, patience: Patience) -> Served:
-    """Return once a change is served, or not within two seconds; take back what is refused."""
-    found = live_list.wait_until_live(settings, changed.modified_ns)
-    if not found.is_refused:
-        return found
-    text = f"the server on {live_list.address(settings)} refuses the new list: {found.cause}"
-    try:
-        editor.take_back(Path(settings.allow_list), changed, parse_of(settings), patience)
-    except editor.AppendError as error:
-        text += f"; the list holds the change, as it could not be taken back: {error}"
-    else:
-        text += "; it was taken back, so nothing has changed; the server's lines say more"
-    raise CommandError("server_refuses", text, Status.SERVER_REFUSES)
 
 
 def status_of(served: Served) -> Status:

@@ -11,7 +11,7 @@ from helpers import START, read_list
 from commands import Dial
 from phone import PhoneNumber
 from routing import Route
-from tools.list_editor import editor
+from tools.list_editor import editor, pairs
 from tools.list_editor.turns import Patience
 
 
@@ -30,13 +30,11 @@ def main(path: Path, first: int, count: int) -> None:
     print("ready", flush=True)
     for number in range(first, first + count):
         editor.check(path, Patience(print, time.monotonic, time.sleep))
-        editor.append(
+        editor.change(
             path,
-            pair(number),
+            pairs.addition(pair(number), now=START, note="n"),
             lambda lines: read_list("\n".join(lines)),
             Patience(print, time.monotonic, time.sleep),
-            now=START,
-            note="n",
         )
 
 

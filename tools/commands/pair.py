@@ -9,16 +9,15 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 from config import ConfigError, Settings
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
-from tools import list_change, live_list
+from tools import list_change
 from tools.history import stored, times
 from tools.history.fields import View
-from tools.list_editor import changes, editor, pairs
+from tools.list_editor import changes, pairs
 from tools.list_editor.pairs import Ending, Pairing, People, Removal
 from tools.live_list import Served
 from tools.outcome import CommandError, Status, report, wrapped
@@ -132,26 +131,16 @@ def _change(
     *,
     adds: bool = False,
 ) -> tuple[T, Served]:
-    """Do to the file what `choose` says, given its list, and return that.
-
-    The file is changed at once or not at all, and the server's answer waited for. `choose` is
-    called again if another program changes the file meanwhile; the last result counts. What only
-    ends or removes rows is never taken back: of a list that the server refuses, they have not been
-    the cause.
-    """
+    """Do to the list what `choose` says, given the list; return that, the last if asked again."""
     results: list[T] = []
-    parse = list_change.parse_of(settings)
-    accept = list_change.accepted_by_server(settings) if adds else None
 
     def edit(lines: list[str], allow_list: AllowList) -> list[str]:
         results.append(choose(allow_list))
         return changes.apply(results[-1].changes, lines, note=_NOTE)
 
-    waits = list_change.patience(options.command)
-    changed = editor.change(Path(settings.allow_list), edit, parse, waits, accept=accept)
-    if adds:
-        return results[-1], list_change.served_or_taken_back(settings, changed, waits)
-    return results[-1], live_list.wait_until_live(settings, changed.modified_ns)
+    waits = list_change.patience_of(options.command)
+    served = list_change.change(settings, edit, waits, adds=adds)
+    return results[-1], served
 
 
 def _shown(number: PhoneNumber | None, options: argparse.Namespace) -> Any:

@@ -31,7 +31,6 @@ from tools import http_client, list_change, live_list
 from tools.history.fields import View
 from tools.list_editor import editor, pairs
 from tools.list_editor.pairs import People
-from tools.live_list import Served
 from tools.outcome import CommandError, Status, report, say, wrapped
 
 _PATH = "/v1/anonymous/session/sms_voice"
@@ -107,7 +106,7 @@ def _check_can_append(settings: Settings, people: People, own_numbers: Container
         pairs.check_people(people, own_numbers)
     except pairs.PairError as error:
         raise phone.PhoneError(str(error)) from None
-    editor.check(Path(settings.allow_list), list_change.patience("session"))
+    editor.check(Path(settings.allow_list), list_change.patience_of("session"))
     health = live_list.ask(settings)
     if health and not health["real_numbers"] and not all(map(phone.is_fictional, people)):
         raise list_change.real_number_refused(settings, "those of these two people")
@@ -226,10 +225,11 @@ def _append(
 
     `status` is that of the session's own report: if that went to stderr, this does too.
     """
-    path = Path(settings.allow_list)
+    path, patience = Path(settings.allow_list), list_change.patience_of("session")
+    edit = pairs.addition(session.routes, now=now, note=f"session {session.reference_id}")
     try:
         with list_change.in_the_way():
-            served = _added(settings, session, now)
+            served = list_change.change(settings, edit, patience, adds=True)
     except AllowListError as error:
         raise _not_added(*(fault.at(path) for fault in error.faults)) from None
     except CommandError as error:
@@ -240,21 +240,6 @@ def _append(
     if status:
         say(text)
     return status or report("session", text) or list_change.status_of(served)
-
-
-def _added(settings: Settings, session: MaskedSession, now: datetime) -> Served:
-    """Add the routes. Raises `AllowListError`, `AppendError` or `CommandError`."""
-    path, patience = Path(settings.allow_list), list_change.patience("session")
-    changed = editor.append(
-        path,
-        session.routes,
-        list_change.parse_of(settings, only_fictional=settings.only_fictional),
-        patience,
-        now=now,
-        note=f"session {session.reference_id}",
-        accept=list_change.accepted_by_server(settings),
-    )
-    return list_change.served_or_taken_back(settings, changed, patience)
 
 
 def _not_added(*faults: str) -> CommandError:

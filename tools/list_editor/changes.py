@@ -7,18 +7,20 @@ that the header lacks are added at its end. No I/O.
 import csv
 import io
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from allow_list.rows import COLUMNS, NO_LINE_END, rows
 from phone import PhoneNumber
-from routing import AllowListError, Route, RowFault
+from routing import AllowList, AllowListError, Route, RowFault
 
 _NATIONAL_DIGITS = 10
 _CELL = re.compile(r'(?:^|,)("(?:[^"]|"")*"|[^,]*)')
 
 Cells = dict[str, str]
+Edit = Callable[[list[str], AllowList], list[str]]
+"""Returns the lines of a list, with their ends, as they are to be, from them and their list."""
 
 
 @dataclass(frozen=True, slots=True)

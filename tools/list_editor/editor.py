@@ -1,9 +1,9 @@
-"""Changes the allow-list that people edit: adds the routes of a session, or what a pair needs.
+"""Changes the allow-list that people edit: what changes its lines is passed in.
 
 The file is the old one or the new one at any time, never half of one: the new one is written beside
 it, checked by every rule of a start and then put in its place. Comments, order and line ends stay.
 Of two commands at once the second waits, and each for whatever else is writing the file. All of
-that can be rehearsed before there are routes.
+that can be rehearsed.
 """
 
 import contextlib
@@ -13,13 +13,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from allow_list.stamp import Stamp, stamp_of
-from routing import AllowList, AllowListError, Route
-from tools.list_editor import changes, pairs, rights, turns
-from tools.list_editor.changes import RowChanges
+from routing import AllowList, AllowListError
+from tools.list_editor import changes, rights, turns
+from tools.list_editor.changes import Edit
 from tools.list_editor.rights import RightsError
 from tools.list_editor.turns import Patience, TurnError
 
@@ -29,15 +28,15 @@ _MAX_TRIES = 3
 Parse = Callable[[list[str]], AllowList]
 
 
-class AppendError(Exception):
+class ChangeError(Exception):
     """The file cannot be changed, and is not; the message says why and what to do."""
 
 
-class BusyError(AppendError):
+class BusyError(ChangeError):
     """Others are changing the file; later it may be possible."""
 
 
-class NoListError(AppendError):
+class NoListError(ChangeError):
     """There is no list in the file."""
 
 
@@ -51,7 +50,7 @@ class Changed:
 
 
 def check(path: Path, patience: Patience) -> None:
-    """Raise `AppendError` unless routes can be added to the file, as far as can be known before.
+    """Raise `ChangeError` unless the file can be changed, as far as can be known before.
 
     The file is replaced with a copy of itself. This finds what its rights do not show: a file
     cannot be replaced if it is mounted by itself, is immutable, or is another user's in a sticky
@@ -68,47 +67,9 @@ def check(path: Path, patience: Patience) -> None:
         raise NoListError(error.faults[0].at(path)) from None
 
 
-def append(
-    path: Path,
-    routes: list[Route],
-    parse: Parse,
-    patience: Patience,
-    *,
-    now: datetime,
-    note: str,
-    accept: Parse | None = None,
-) -> Changed:
-    """Add routes to the file, in place of expired rows for the same two people or masking IDs.
-
-    An expired row that keeps its caller from a row for any caller stays. `parse` reads an
-    allow-list from its lines by every rule and raises `AllowListError`, which is passed on. Raises
-    `AppendError` if the file cannot be read or written.
-    """
-
-    def edit(lines: list[str], allow_list: AllowList) -> list[str]:
-        old = [
-            route
-            for route in allow_list
-            if route.expires and route.expires <= now and _is_for_one_of(route, routes)
-        ]
-        removed = pairs.find_removable(allow_list, old, added=routes)
-        return changes.apply(RowChanges(added=tuple(routes), removed=removed), lines, note=note)
-
-    return change(path, edit, parse, patience, accept=accept)
-
-
-def _is_for_one_of(old: Route, routes: list[Route]) -> bool:
-    """Whether a route connects the same two people, or the same caller by the same number."""
-    return any(
-        old.caller == route.caller
-        and (old.destination == route.destination or old.dialled == route.dialled)
-        for route in routes
-    )
-
-
 def change(
     path: Path,
-    edit: Callable[[list[str], AllowList], list[str]],
+    edit: Edit,
     parse: Parse,
     patience: Patience,
     *,
@@ -117,7 +78,7 @@ def change(
     """Change the lines of the file as `edit` says, which gets them with their ends and their list.
 
     They are checked by every rule before, by `parse`, and after, by `accept` (default: `parse`);
-    what `edit` and these raise is passed on. Raises `AppendError` if the file cannot be read or
+    what `edit` and these raise is passed on. Raises `ChangeError` if the file cannot be read or
     written.
     """
 
@@ -132,7 +93,7 @@ def change(
 def take_back(path: Path, changed: Changed, parse: Parse, patience: Patience) -> None:
     """Undo a change in the file as it is now: what others have done to it since stays.
 
-    Raises `AppendError` if the file cannot be read or written, or would have faults then.
+    Raises `ChangeError` if the file cannot be read or written, or would have faults then.
     """
 
     def restored(lines: list[str]) -> list[str]:
@@ -148,7 +109,7 @@ def take_back(path: Path, changed: Changed, parse: Parse, patience: Patience) ->
         try:
             parse(_without_ends(kept))
         except AllowListError:
-            raise AppendError(f"{path}: another program has changed the same rows since") from None
+            raise ChangeError(f"{path}: another program has changed the same rows since") from None
         return kept
 
     _edit(path, restored, patience)
@@ -191,12 +152,12 @@ def _edit(
     except TurnError as error:
         raise BusyError(f"{path}: not changed: {error}") from None
     except RightsError as error:
-        raise AppendError(f"{path}: not changed: {error}") from None
+        raise ChangeError(f"{path}: not changed: {error}") from None
     except OSError as error:
         message = f"{path}: cannot be written ({error.strerror}); it is unchanged"
         if error.errno == errno.EACCES:
             message += "; the user who runs this has to be able to write to its folder"
-        raise AppendError(message) from None
+        raise ChangeError(message) from None
     raise BusyError(f"{path}: another program keeps changing the file; nothing was changed")
 
 
@@ -209,7 +170,7 @@ def _read(path: Path) -> str:
         raise NoListError(f"{path}: wanted a CSV file, got none; {remedy}") from None
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror}); it is unchanged"
-        raise AppendError(message) from None
+        raise ChangeError(message) from None
     except UnicodeDecodeError:
         remedy = "save the file as 'CSV UTF-8'"
         raise NoListError(f"{path}: wanted UTF-8 text, got another encoding; {remedy}") from None

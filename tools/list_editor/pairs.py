@@ -15,7 +15,7 @@ import phone
 from commands import Dial
 from phone import PhoneNumber
 from routing import AllowList, Route
-from tools.list_editor.changes import Cells, RowChanges, number_cell, time_cell
+from tools.list_editor.changes import Cells, Edit, RowChanges, apply, number_cell, time_cell
 
 People = tuple[PhoneNumber, PhoneNumber]
 
@@ -171,6 +171,33 @@ def unpair(
     )
     cells = {"expires": time_cell(now.replace(microsecond=0))}
     return Ending(ended, RowChanges(changed={route.line: cells for route in ended}))
+
+
+def addition(routes: Sequence[Route], *, now: datetime, note: str) -> Edit:
+    """Return what adds routes, in place of expired rows for the same two people or masking IDs.
+
+    An expired row that keeps its caller from a row for any caller stays.
+    """
+
+    def edit(lines: list[str], allow_list: AllowList) -> list[str]:
+        old = [
+            route
+            for route in allow_list
+            if route.expires and route.expires <= now and _is_for_one_of(route, routes)
+        ]
+        removed = find_removable(allow_list, old, added=routes)
+        return apply(RowChanges(added=tuple(routes), removed=removed), lines, note=note)
+
+    return edit
+
+
+def _is_for_one_of(old: Route, routes: Iterable[Route]) -> bool:
+    """Whether a route connects the same two people, or the same caller by the same number."""
+    return any(
+        old.caller == route.caller
+        and (old.destination == route.destination or old.dialled == route.dialled)
+        for route in routes
+    )
 
 
 def prune(allow_list: AllowList, before: datetime) -> Removal:

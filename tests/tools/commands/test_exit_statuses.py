@@ -143,7 +143,7 @@ def test_no_number_free(ask: Run) -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (editor.AppendError("cannot be written"), (5, "list_not_writable")),
+        (editor.ChangeError("cannot be written"), (5, "list_not_writable")),
         (editor.BusyError("somebody else"), (1, "list_busy")),
     ],
 )

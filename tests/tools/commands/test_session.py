@@ -170,9 +170,9 @@ def test_a_list_that_cannot_be_written_any_more_is_said_after_the_session(
     session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise editor.AppendError("allowlist.csv: cannot be written (why); it is unchanged")
+        raise editor.ChangeError("allowlist.csv: cannot be written (why); it is unchanged")
 
-    monkeypatch.setattr(editor, "append", fail)
+    monkeypatch.setattr(editor, "change", fail)
     made = session(RIDER, DRIVER, "--append")
     assert (made.returncode, made.stdout.count("\n")) == (9, 4)
     assert made.stderr == (

@@ -21,9 +21,9 @@ from waits import Waits
 from commands import Dial
 from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
-from tools.list_editor import changes, editor, turns
+from tools.list_editor import changes, editor, pairs, turns
 from tools.list_editor.changes import RowChanges
-from tools.list_editor.editor import AppendError, Changed
+from tools.list_editor.editor import Changed, ChangeError
 
 ONE, TWO = PhoneNumber(facts.RIDER), PhoneNumber(facts.DRIVER)
 MASK_1, MASK_2 = PhoneNumber("12025550180"), PhoneNumber("12025550181")
@@ -48,7 +48,8 @@ def parse(lines: list[str]) -> AllowList:
 def append(path: Path, **changes: Any) -> None:
     patience = changes.get("waits", Waits()).patience()
     read = changes.get("parse", parse)
-    editor.append(path, changes.get("routes", routes()), read, patience, now=START, note="a note")
+    edit = pairs.addition(changes.get("routes", routes()), now=START, note="a note")
+    editor.change(path, edit, read, patience)
 
 
 def check(path: Path, waits: Waits | None = None) -> None:
@@ -137,9 +138,9 @@ def test_a_file_that_has_no_place_for_routes_is_refused_beforehand(
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(AppendError, match=message):
+    with pytest.raises(ChangeError, match=message):
         check(path)
-    with pytest.raises((AppendError, AllowListError)):
+    with pytest.raises((ChangeError, AllowListError)):
         append(path)
     assert (path.read_bytes() if path.exists() else None) == content
 
@@ -271,7 +272,7 @@ def test_a_change_by_another_program_meanwhile_is_kept(
     monkeypatch.setattr(editor, "_MAX_TRIES", 1)
     path.write_text(facts.ALLOW_LIST)
     texts.append(theirs)
-    with pytest.raises(AppendError, match="another program keeps changing"):
+    with pytest.raises(ChangeError, match="another program keeps changing"):
         append(path, parse=slow)
     assert path.read_text() == theirs
 
@@ -312,7 +313,7 @@ def test_a_rehearsal_replaces_the_file_as_adding_does(
 
     monkeypatch.setattr(Path, "replace", busy)
     before = state(path)
-    with pytest.raises(AppendError, match=r"cannot be written \(Device or resource busy\)"):
+    with pytest.raises(ChangeError, match=r"cannot be written \(Device or resource busy\)"):
         check(path)
     assert state(path) == before
     assert not list(path.parent.glob("*.new"))
@@ -326,7 +327,7 @@ def test_a_file_that_cannot_be_locked_is_not_changed(
 
     monkeypatch.setattr("fcntl.flock", no)
     for work in (check, append):
-        with pytest.raises(AppendError, match=r"cannot be written \(No locks available\)"):
+        with pytest.raises(ChangeError, match=r"cannot be written \(No locks available\)"):
             work(path)
 
 
@@ -407,7 +408,7 @@ def test_a_change_is_not_taken_back_where_the_list_would_have_faults_then(path: 
     path.write_text(old)
     changed = change(path, RowChanges(changed={2: {"greeting": "Hi"}}))
     path.write_text(old)
-    with pytest.raises(AppendError, match="another program has changed the same rows since"):
+    with pytest.raises(ChangeError, match="another program has changed the same rows since"):
         editor.take_back(path, changed, parse, Waits().patience())
     assert path.read_text() == old
 

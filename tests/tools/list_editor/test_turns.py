@@ -7,12 +7,12 @@ from pathlib import Path
 
 import facts
 import pytest
-from helpers import START, read_list
+from helpers import read_list
 from waits import Waits
 
 from routing import AllowList
 from tools.list_editor import editor, rights, turns
-from tools.list_editor.editor import AppendError
+from tools.list_editor.editor import ChangeError
 from tools.list_editor.turns import TurnError
 
 ROW = "12025550140,,12025550141,12025550180,,,\n"
@@ -49,7 +49,7 @@ def test_who_waits_for_another_command_says_so_once_and_gives_up(path: Path) -> 
     holder = this_process()
     with turns.hold(path, Waits().patience()):
         waits = Waits()
-        with pytest.raises(AppendError) as caught:
+        with pytest.raises(ChangeError) as caught:
             change(path, waits)
     assert waits.now_s == pytest.approx(10, abs=0.1)
     assert waits.said == [f"waiting for {holder}, which is changing the list"]
@@ -91,7 +91,7 @@ def test_a_lock_that_its_holder_has_removed_is_not_taken_for_the_lock(
         lock(handle, kind)
 
     monkeypatch.setattr(fcntl, "flock", hand_over)
-    with pytest.raises(AppendError, match="waited 10 s"):
+    with pytest.raises(ChangeError, match="waited 10 s"):
         change(path, Waits())
     second.__exit__(None, None, None)
     assert [file.name for file in path.parent.iterdir()] == ["allowlist.csv"]
@@ -100,7 +100,7 @@ def test_a_lock_that_its_holder_has_removed_is_not_taken_for_the_lock(
 def test_a_lock_that_does_not_say_whose_it_is_is_another_commands(path: Path) -> None:
     with turns.hold(path, Waits().patience()):
         path.with_name(".allowlist.csv.turn").write_text("12025550123 is no process")
-        with pytest.raises(AppendError, match="waited 10 s for another command, which is changing"):
+        with pytest.raises(ChangeError, match="waited 10 s for another command, which is changing"):
             change(path, Waits())
 
 
@@ -140,7 +140,7 @@ def test_a_list_that_is_written_for_ever_is_not_changed(path: Path) -> None:
             file.write("# theirs\n")
 
     waits.while_waiting = write
-    with pytest.raises(AppendError) as caught:
+    with pytest.raises(ChangeError) as caught:
         change(path, waits)
     assert str(caught.value) == (
         f"{path}: not changed: waited 10 s for another program, which is writing {path}; run this"
@@ -183,7 +183,7 @@ def test_only_what_a_command_has_left_is_not_waited_for(
 def test_a_rehearsal_and_what_follows_wait_once(path: Path) -> None:
     waits = Waits()
     editor.check(path, waits.patience())
-    editor.append(path, [], parse, waits.patience(), now=START, note="")
+    change(path, waits)
     assert round(waits.now_s, 1) == 1
 
 

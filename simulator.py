@@ -49,28 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ScenarioError as error:
         parser.error(str(error))
     except signature.KeyFormError as error:
-        _say(f"TELESIGN_API_KEY: {error}")
+        console.say(f"TELESIGN_API_KEY: {error}")
     except ListError as error:
         hint = "name --from and --to, or run this in the folder of the list"
-        _say(f"No call was played: {error}; {hint}")
+        console.say(f"No call was played: {error}; {hint}")
     except (ServerStartError, Unplayable) as error:
-        _say(f"No call was played: {error}")
+        console.say(f"No call was played: {error}")
     return 1
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        _say(f"{self.format_usage()}{self.prog}: error: {message}")
+        console.say(f"{self.format_usage()}{self.prog}: error: {message}")
         sys.exit(2)
-
-
-def _say(text: str) -> None:
-    """Print to standard error; on a terminal no wider than that."""
-    out = console.terminal(sys.stderr)
-    if not out.is_terminal:
-        out.width = sys.maxsize
-    for line in text.splitlines():
-        console.print_wrapped(out, line)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -179,7 +170,7 @@ def _serve_api(options: argparse.Namespace) -> int:
     except OSError as error:
         address = f"127.0.0.1:{options.port}"
         cause = f"{error.strerror}; name another port with --port"
-        _say(f"--api: cannot listen on {address}: {cause}")
+        console.say(f"--api: cannot listen on {address}: {cause}")
         return 1
     with server, contextlib.suppress(KeyboardInterrupt):
         print(f"TeleSign's session endpoint: http://127.0.0.1:{server.server_port}", flush=True)

@@ -93,6 +93,21 @@ def discard(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def say(text: str) -> None:
+    """Print to stderr, if it is open and can be written; on a terminal as wide as that is."""
+    if sys.stderr is None:
+        return
+    try:
+        out = terminal(sys.stderr)
+        if not out.is_terminal:
+            out.width = sys.maxsize  # for a program, one fault a line
+        for line in text.splitlines():
+            print_wrapped(out, line)
+        sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
+
+
 def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns as wide as their longest cell.
 

@@ -15,13 +15,13 @@ import phone
 from allow_list import reader
 from config import API_KEY, CUSTOMER_ID, Settings
 from routing import AllowList
-from tools import live_list
+from tools import console, live_list
 from tools.list_editor import editor, pairs
 from tools.list_editor.changes import Edit
 from tools.list_editor.editor import Parse
 from tools.list_editor.turns import Patience
 from tools.live_list import Served
-from tools.outcome import CommandError, Status, say
+from tools.outcome import CommandError, Status
 
 _IN_THE_WAY: dict[type[Exception], tuple[str, Status]] = {
     phone.PhoneError: ("bad_number", Status.FAULTS),
@@ -45,7 +45,7 @@ def in_the_way() -> Iterator[None]:
 
 def patience_of(command: str) -> Patience:
     """Return for how long a command waits for others: it says on stderr for whom."""
-    return Patience(lambda text: say(f"{command}: {text}"), time.monotonic, time.sleep)
+    return Patience(lambda text: console.say(f"{command}: {text}"), time.monotonic, time.sleep)
 
 
 def change(settings: Settings, edit: Edit, patience: Patience, *, adds: bool = False) -> Served:

@@ -85,7 +85,7 @@ def _print_usage_error(usage: str, message: str, *, as_json: bool) -> int:
     if as_json:
         error = CommandError("bad_arguments", message, Status.FAULTS)
         return outcome.print_error("", error, as_json=True)
-    outcome.say(f"{usage}{message}")
+    console.say(f"{usage}{message}")
     return Status.FAULTS
 
 

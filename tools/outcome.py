@@ -52,7 +52,7 @@ def print_error(command: str, error: CommandError, *, as_json: bool) -> int:
         message = " ".join((error.message, "; ".join(error.faults))).rstrip()
         print(json.dumps({"error": error.word, "message": message}), flush=True)
     else:
-        say(f"{command}: {error}")
+        console.say(f"{command}: {error}")
     return int(error.status)
 
 
@@ -73,21 +73,6 @@ def report(command: str, text: str) -> int:
             console.discard(sys.stdout)
         cause = getattr(error, "strerror", None) or type(error).__name__
         failure = f"{command}: this was done, but the output cannot be written ({cause}):"
-        say(f"{failure}\n{text}")
+        console.say(f"{failure}\n{text}")
         return Status.NOT_PRINTED
     return Status.DONE
-
-
-def say(text: str) -> None:
-    """Print to stderr, if it is open and can be written; on a terminal as wide as that is."""
-    if sys.stderr is None:
-        return
-    try:
-        out = console.terminal(sys.stderr)
-        if not out.is_terminal:
-            out.width = sys.maxsize  # for a program, one fault a line
-        for line in text.splitlines():
-            console.print_wrapped(out, line)
-        sys.stderr.flush()
-    except OSError:
-        console.discard(sys.stderr)

@@ -18,7 +18,7 @@ import phone
 from call_log.store import Store
 from events import CallLeg
 from records import CallRecord, StoredEvent
-from tools import call_table, console, outcome
+from tools import call_table, console
 from tools.arguments import FORMULA_SIGNS
 from tools.history import conditions, stored, times
 from tools.history.conditions import Condition
@@ -93,7 +93,7 @@ def _follow(
         print(json.dumps(view.record(record), separators=(",", ":")), flush=True)
 
     def say(fault: str) -> None:
-        outcome.say(f"calls: {fault}")
+        console.say(f"calls: {fault}")
 
     follower = Follower(store, wanted, tell, say, after=after, now=now)
     with contextlib.closing(follower):
@@ -198,7 +198,7 @@ def _show_last(
 
 
 def _say_how_many(calls: str, limit: int) -> None:
-    outcome.say(f"calls: {calls} pass, the last {limit:,} are shown; a larger --last shows more")
+    console.say(f"calls: {calls} pass, the last {limit:,} are shown; a larger --last shows more")
 
 
 def _show_missed(

@@ -21,7 +21,7 @@ from config import ConfigError, Settings
 from tools import console
 from tools.history import stored
 from tools.history.search import Held, held
-from tools.outcome import CommandError, say
+from tools.outcome import CommandError
 
 _MAX_CALLS_AT_ONCE = 50
 _MAX_ERASE_S = 5.0
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace, _: datetime) -> int:
 
 
 def _report(text: str) -> None:
-    say(f"forget: {text}")
+    console.say(f"forget: {text}")
 
 
 def _rows_of(options: argparse.Namespace) -> tuple[list[int], bool]:
@@ -110,9 +110,9 @@ def _confirm(store: Store, found: set[str], rows: list[int], number: str) -> Non
     """Say what would be deleted, and ask. Raises `CommandError` without a yes."""
     first, last = (f"{utc(time):%Y-%m-%d %H:%M UTC}" for time in _times(store, found))
     shown = phone.redact(number)
-    say(f"{_calls(len(found))} with {shown}, from {first} to {last}, will be deleted.")
+    console.say(f"{_calls(len(found))} with {shown}, from {first} to {last}, will be deleted.")
     if rows:
-        say(f"{shown} stays in the allow-list: {_lines(rows)}.")
+        console.say(f"{shown} stays in the allow-list: {_lines(rows)}.")
     if sys.stdin is None or not sys.stdin.isatty():
         message = "nothing was deleted: wanted --yes, as there is nobody to ask"
         raise CommandError("not_confirmed", message)

@@ -27,11 +27,11 @@ from commands import Dial
 from config import API_KEY, CUSTOMER_ID, ConfigError, Settings
 from routing import AllowListError, Route
 from serving.sources import load
-from tools import http_client, list_change, live_list
+from tools import console, http_client, list_change, live_list
 from tools.history.fields import View
 from tools.list_editor import editor, pairs
 from tools.list_editor.pairs import People
-from tools.outcome import CommandError, Status, report, say, wrapped
+from tools.outcome import CommandError, Status, report, wrapped
 
 _PATH = "/v1/anonymous/session/sms_voice"
 _NAMES = ("phone_number_1", "phone_number_2")
@@ -238,7 +238,7 @@ def _append(
     if options.json:
         text = json.dumps({"added": True, **served.plain()})
     if status:
-        say(text)
+        console.say(text)
     return status or report("session", text) or list_change.status_of(served)
 
 

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from allow_list import reader
-from call_log import writer
-from call_log.store import StoreError
 from config import Settings
 from serving import server
 from serving.server import ServeError
@@ -54,22 +52,22 @@ class _Latest:
 
 
 def run(options: argparse.Namespace, _: datetime) -> int:
-    """Serve the pages of log and list on this machine until Ctrl-C; return the exit status."""
+    """Serve the pages of log and list on this machine until Ctrl-C; return the exit status.
+
+    Raises `StoreError` where no log is kept, or its setting is none.
+    """
     settings = stored.settings_of(options.config)
-    if not settings.call_log:
-        print("inspect: call_log is empty, so no call is kept", file=sys.stderr)
-        return 1
-    file = Path(settings.allow_list)
+    log, file = stored.store_of(settings).place, Path(settings.allow_list)
     read_list = partial(reader.read, file, settings, only_fictional=False)
     pages = Pages(settings, read_list, now, _Latest(settings), full=options.full)
     token = secrets.token_urlsafe()
+    banner = (
+        f"  call log    {log}, only read",
+        f"  allow-list  {file.resolve()}",
+        f"  numbers     {'in full' if options.full else 'last four digits'}",
+        "  stop        Ctrl-C",
+    )
     try:
-        banner = (
-            f"  call log    {writer.store_of(settings.call_log).place}, only read",
-            f"  allow-list  {file.resolve()}",
-            f"  numbers     {'in full' if options.full else 'last four digits'}",
-            "  stop        Ctrl-C",
-        )
         server.serve(
             create_app(pages, token),
             host="127.0.0.1",
@@ -87,7 +85,7 @@ def run(options: argparse.Namespace, _: datetime) -> int:
             max_request_header_size=2**20,
             recv_bytes=2**16,
         )
-    except (StoreError, ServeError) as error:
+    except ServeError as error:
         print(f"The inspector did not start: {error}", file=sys.stderr)
         return 1
     return 0

@@ -168,7 +168,7 @@ def test_without_a_call_log_or_with_faulty_settings_nothing_is_served(tmp_path: 
     ended = run(tmp_path, "inspect", MASKING_CALL_LOG="postgresql://[")
     assert (ended.returncode, ended.stdout) == (1, "")
     # Which it lacks first depends on the machine: the driver, or a URL that a driver understands.
-    assert ended.stderr.startswith("The inspector did not start: call_log: wanted ")
+    assert ended.stderr.startswith("inspect: call_log: wanted ")
     ended = run(tmp_path, "inspect", MASKING_PORT="x")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("inspect: fix these first:\n  MASKING_PORT: wanted")

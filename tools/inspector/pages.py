@@ -46,6 +46,12 @@ def redirect(path: str, values: Mapping[str, str]) -> HTTPResponse:
     return HTTPResponse("", 303, {"Location": f"{path}?{query}" if query else path})
 
 
+def without_log(error: LogError) -> str:
+    """Return what a page says where there is no log yet."""
+    how = "start the server with `make run` in one window and play two with `make call` in another"
+    return f"There are no calls yet. To make some, {how}. {error}."
+
+
 class Pages:
     """Makes the pages. Raises `LogError` where the log cannot be read."""
 
@@ -101,7 +107,7 @@ class Pages:
         except LogError as error:
             if not is_missing(error):
                 raise
-            no_log = str(error)
+            no_log = without_log(error)
         return self.page("calls", calls=calls, older=older, no_log=no_log, asked=asked)
 
     def call(self, query: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 from bottle import Bottle, HTTPError, HTTPResponse, request, response, static_file
 
 from tools.history.stored import LogError, is_missing
-from tools.inspector.pages import Pages, redirect
+from tools.inspector.pages import Pages, redirect, without_log
 
 _STATIC = str(Path(__file__).parent / "static")
 _HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -104,7 +104,7 @@ def _answer(
         raise
     except LogError as error:
         if is_missing(error):
-            return pages.message("There are no calls yet", f"{error}.")
+            return pages.message("No calls", without_log(error))
         return _message(pages, 503, "The call log cannot be read", f"{error}.")
     except Exception as error:  # noqa: BLE001 - the next page may be fine
         sys.stderr.write(f"inspect: {type(error).__name__} while making {request.path}\n")

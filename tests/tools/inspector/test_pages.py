@@ -776,16 +776,16 @@ def test_how_long_people_waited_and_talked_is_shown_with_the_mean(
 def test_without_a_log_the_pages_say_how_to_make_calls_and_make_none(
     inspector: Any, tmp_path: Path
 ) -> None:
-    make = (
-        "To make some, start the server with make run in one window and play two calls with"
-        " make call in another."
+    said = (
+        'There are no calls yet. To make some, start the server with "make run" in one window and'
+        ' play two with "make call" in another.'
+        f" {tmp_path}/calls.db: there is no call log yet; a server makes it."
     )
-    no_log = f"{tmp_path}/calls.db: there is no call log yet; a server makes it."
     page = inspector.get("/")
-    assert texts(page.html.select("#calls")) == [f"There are no calls yet. {make} {no_log}"]
+    assert texts(page.html.select("#calls")) == [said]
     assert page.html.find(id="calls").has_attr("data-live")
     for address in "/call?id=x", "/report":
-        assert main(inspector.get(address)) == f"There are no calls yet {no_log} {make}"
+        assert main(inspector.get(address)) == f"No calls {said}"
     assert [each.name for each in tmp_path.iterdir() if "calls" in each.name] == []
 
 

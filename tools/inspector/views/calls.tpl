@@ -80,8 +80,7 @@
 </tbody>
 </table>
 % elif no_log:
-<p class="none">There are no calls yet. To make some, start the server with <code>make run</code> in one
-window and play two calls with <code>make call</code> in another.<br>{{shown.sentence(no_log)}}.</p>
+<p class="none">{{shown.sentence(no_log)}}</p>
 % elif asked.values or not asked.is_newest:
 <p class="none">{{"No call passes the filters." if asked.is_newest else "No older call passes the filters." if asked.values else "There is no older call."}}</p>
 % else:

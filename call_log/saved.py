@@ -35,14 +35,19 @@ def save(store: Store, rows: list[Row], notify: Callable[[str], None]) -> int:
     return 0
 
 
+def files_of(store: Store) -> list[Path]:
+    """Return the files that were saved for this log and are not taken in yet."""
+    prefix = store.saved_prefix
+    return sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.unkept-*"))
+
+
 def take_in(store: Store, notify: Callable[[str], None]) -> None:
     """Keep what servers on this log saved when they stopped, and delete the files.
 
     A file of which a line cannot be read or kept stays as it is, and is reported. Raises
     `StoreError`.
     """
-    prefix = store.saved_prefix
-    for path in sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.unkept-*")):
+    for path in files_of(store):
         try:
             count = _take_in_file(store, path)
         except FileNotFoundError:  # another server was faster
@@ -59,7 +64,7 @@ def take_in(store: Store, notify: Callable[[str], None]) -> None:
 def _take_in_file(store: Store, path: Path) -> int:
     rows = [_row(line) for line in path.read_bytes().splitlines()]
     left = rows
-    while some := first_portion(left, _size):
+    while some := first_portion(left, lambda row: len(row.body)):
         left = left[len(some) :]
         ids = {row.reference_id for row in some}
         with store.transaction(ids):
@@ -95,7 +100,3 @@ def _write_synced(path: Path, content: bytes) -> None:
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
-
-
-def _size(row: Row) -> int:
-    return len(row.body)

@@ -5,7 +5,6 @@ Nothing is deleted before it was said what, and confirmed.
 """
 
 import argparse
-import glob
 import json
 import math
 import sys
@@ -103,7 +102,7 @@ def _forget(
     if count and not _erase_deleted(store):
         _report("the log is in use, so a copy may still be in the file; run it again")
     perhaps = sorted(stored.calls_where(store, lambda text: bool(holds(text))))
-    return _Outcome(count, perhaps, rows, _unread_files(store))
+    return _Outcome(count, perhaps, rows, [*map(str, saved.files_of(store))])
 
 
 def _confirm(store: Store, found: set[str], rows: list[int], number: str) -> None:
@@ -147,12 +146,6 @@ def _erase_deleted(store: Store) -> bool:
             return False
         time.sleep(0.1)
     return True
-
-
-def _unread_files(store: Store) -> list[str]:
-    """Return the files of saved events that could not be taken in."""
-    prefix = store.saved_prefix
-    return sorted(map(str, prefix.parent.glob(f"{glob.escape(prefix.name)}.unkept-*")))
 
 
 def _print(outcome: _Outcome, options: argparse.Namespace) -> None:

@@ -132,18 +132,17 @@ def _given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
 def _wanted(options: argparse.Namespace, now: datetime) -> Condition:
     """Return what the options ask for. Raises `CommandError`, or `TimeError` for times."""
     since, until = times.bounds(options, now)
-    asked = {
-        "--since": since and conditions.began_from(since),
-        "--until": until and conditions.began_before(until),
-        "--number": options.number and conditions.holds(options.number),
-        "--disposition": options.disposition
-        and conditions.is_equal("disposition", options.disposition),
-        "--reason": options.reason and conditions.is_equal("reason", options.reason),
-        "--external-id": options.external_id
-        and conditions.is_equal("external_id", options.external_id),
-        "--live": options.live and conditions.is_live(),
-    }
-    given = [condition for condition in asked.values() if condition]
+    asked = [
+        since and conditions.began_from(since),
+        until and conditions.began_before(until),
+        options.number and conditions.holds(options.number),
+        options.live and conditions.is_live(),
+    ]
+    asked += [
+        getattr(options, name) and conditions.is_equal(name, getattr(options, name))
+        for name in ("disposition", "reason", "external_id")
+    ]
+    given = [condition for condition in asked if condition]
     if options.reference_id == "":
         wanted = "REFERENCE_ID: wanted the id of a call or its end, got an empty text"
         raise CommandError("bad_arguments", wanted, Status.FAULTS)

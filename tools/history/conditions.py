@@ -107,7 +107,9 @@ def ends_in(role: str, digits: str) -> Condition:
 
 def is_one_of(field: str, values: Collection[str]) -> Condition:
     """Return that a text of the record, such as the number in a role, is one of these."""
-    sql = f"coalesce({field}, '') IN ({', '.join('?' * len(values))})" if values else "1 = 0"
+    if not values:
+        return NONE
+    sql = f"coalesce({field}, '') IN ({', '.join('?' * len(values))})"
     return Condition(sql, tuple(values), lambda record: getattr(record, field) in values)
 
 

@@ -24,10 +24,10 @@ _GROUPED = re.compile(
     r"\+? ?[1-9][0-9]{0,6}([ .-][0-9]+|[ .-]?\((?!0+\))[0-9]{1,5}\)[ .-]?[0-9]+)+", re.ASCII
 )
 _DECIMALS = re.compile(r".*\.([0-9]{1,2}|0+)", re.ASCII)
-_NATIONAL_DIGITS = 10
+NATIONAL_DIGITS = 10
+SHOWN_DIGITS = 4
 _MIN_DIGITS = 7
 _MAX_DIGITS = 15
-_SHOWN_DIGITS = 4
 _MAX_KEPT_DIGITS = 128
 _WANTED = "wanted a country code and digits, 7 to 15 in all, such as 12025550100"
 
@@ -146,7 +146,7 @@ def _read_at_home(text: str, country_code: str) -> PhoneNumber | None:
     At home a number is written with a trunk zero or `00` in front, or as ten digits.
     """
     digits = re.sub("[^0-9]", "", text)
-    if not digits.startswith("0") and len(digits) != _NATIONAL_DIGITS:
+    if not digits.startswith("0") and len(digits) != NATIONAL_DIGITS:
         return None
     # The first group may begin with a zero, which the 1 here allows for.
     if text != digits and (not _GROUPED.fullmatch(f"1{text}") or _DECIMALS.fullmatch(text)):
@@ -180,7 +180,7 @@ def is_fictional(number: PhoneNumber) -> bool:
 
 def redact(text: str) -> str:
     """Return only the last four digits of a number: `...0100`."""
-    return f"...{text[-_SHOWN_DIGITS:]}"
+    return f"...{text[-SHOWN_DIGITS:]}"
 
 
 def mask_digits(text: str) -> str:
@@ -191,5 +191,5 @@ def mask_digits(text: str) -> str:
     digits = [place for place, character in enumerate(text) if character.isdigit()]
     if len(digits) < _MIN_DIGITS:
         return text
-    hidden = set(digits[:-_SHOWN_DIGITS])
+    hidden = set(digits[:-SHOWN_DIGITS])
     return "".join("*" if place in hidden else text[place] for place in range(len(text)))

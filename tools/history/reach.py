@@ -14,8 +14,8 @@ from routing import AllowList, Reason, Route
 from tools.history import conditions, times
 from tools.history.conditions import Condition
 from tools.list_advice.lint import lacks_north_american_1
+from tools.list_advice.nearest_cause import SAME_END
 
-_SAME_END = 7
 _MAX_VALUES = 30_000  # databases limit the values of a statement
 
 
@@ -122,7 +122,7 @@ def _likeness(one: PhoneNumber, other: PhoneNumber) -> Likeness | None:
         return Likeness.SAME
     if other == f"1{one}" and lacks_north_american_1(one):
         return Likeness.LACKS_1
-    if one[-_SAME_END:] == other[-_SAME_END:]:
+    if one[-SAME_END:] == other[-SAME_END:]:
         return Likeness.SAME_END
     if len(one) != len(other):
         return None
@@ -172,4 +172,4 @@ def almost_from(number: PhoneNumber) -> Condition:
     So it is with a phone whose number arrives without its country code, or in another form.
     """
     is_this = conditions.is_equal("caller", number)
-    return conditions.ends_in("caller", number[-_SAME_END:]) & ~is_this
+    return conditions.ends_in("caller", number[-SAME_END:]) & ~is_this

@@ -18,7 +18,6 @@ from tools.inspector.kept import Kept
 from tools.inspector.shown import Shown
 
 _PAGE = 50
-_SHOWN_DIGITS = 4
 _LIVE = conditions.is_live()
 _PLACE = re.compile("(live)?(-?[0-9]{1,18})_(-?[0-9]{1,18})", re.ASCII)
 _FORGOTTEN = "number: the one that was typed is no longer known; type it again"
@@ -109,7 +108,7 @@ class _Filters:
                 self.values["whole"] = key
                 self.faults.append(_FORGOTTEN)
         number: str = self.read("number", number_or_end) or ""
-        if len(number) > _SHOWN_DIGITS:
+        if len(number) > phone.SHOWN_DIGITS:
             del self.values["number"]
             self.values["whole"] = numbers.keep(number)
         elif number:

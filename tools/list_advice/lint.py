@@ -14,7 +14,7 @@ from functools import partial
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from phone import PhoneError, PhoneNumber, by_plan, is_possible, is_valid, parse
+from phone import NATIONAL_DIGITS, PhoneError, PhoneNumber, by_plan, is_possible, is_valid, parse
 from routing import AllowList, Route
 from tools.list_advice.countries import UNKNOWN, country
 from tools.list_advice.redacted import shown
@@ -96,7 +96,7 @@ def _number_warnings(column: str, number: PhoneNumber, show: _Show) -> Iterator[
 
 def lacks_north_american_1(number: PhoneNumber) -> bool:
     """Whether these are ten digits that a 1 in front makes a valid North American number."""
-    return len(number) == 10 and is_valid(PhoneNumber(f"1{number}"))
+    return len(number) == NATIONAL_DIGITS and is_valid(PhoneNumber(f"1{number}"))
 
 
 def _never_connects(

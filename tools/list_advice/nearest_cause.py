@@ -9,8 +9,10 @@ from routing import AllowList, Reason, Route
 from tools.list_advice.lint import in_utc
 from tools.list_advice.redacted import shown
 
+SAME_END = 7
+"""Numbers of which so many last digits are the same are probably one, spelled in two ways."""
+
 _MAX_CALLERS_NAMED = 5
-_SIMILAR_DIGITS = 7  # numbers that end alike are probably one number, spelled in two ways
 
 Party = PhoneNumber | NoNumber
 
@@ -70,7 +72,7 @@ def _not_listed(dialled: Party, number: str, allow_list: AllowList) -> str:
         if route.masking_id == dialled:
             return f"{number} is not a `to`: it is the masking ID in line {route.line}."
     for route in allow_list:
-        if str(route.dialled)[-_SIMILAR_DIGITS:] == str(dialled)[-_SIMILAR_DIGITS:]:
+        if str(route.dialled)[-SAME_END:] == str(dialled)[-SAME_END:]:
             similar = shown(route.dialled, allow_list, full=False)
             return f"{number} is not listed, but line {route.line} has {similar}."
     return f"{number} is not listed, and no row has a similar number as its `to`."

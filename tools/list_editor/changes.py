@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from allow_list.rows import COLUMNS, NO_LINE_END, rows
-from phone import PhoneNumber
+from phone import NATIONAL_DIGITS, PhoneNumber
 from routing import AllowList, AllowListError, Route, RowFault
 
-_NATIONAL_DIGITS = 10
 _CELL = re.compile(r'(?:^|,)("(?:[^"]|"")*"|[^,]*)')
 
 Cells = dict[str, str]
@@ -89,7 +88,7 @@ def time_cell(moment: datetime) -> str:
 
 def number_cell(number: PhoneNumber) -> str:
     """Return a number as a cell: a + says of ten digits that their country code is there."""
-    return f"+{number}" if len(number) == _NATIONAL_DIGITS else number
+    return f"+{number}" if len(number) == NATIONAL_DIGITS else number
 
 
 def _without(removed: Container[int], lines: Sequence[str]) -> list[str]:

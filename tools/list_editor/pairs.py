@@ -90,7 +90,8 @@ def _person(name: str, text: str, home_country_code: str) -> PhoneNumber:
     except phone.PhoneError as error:
         raise phone.PhoneError(f"{name}: {error}, {got}") from None
     with_codes = [PhoneNumber(f"{code}{number}") for code in ("1", home_country_code) if code]
-    if "+" not in text and len(number) == 10 and any(map(phone.is_valid, with_codes)):
+    may_lack_code = "+" not in text and len(number) == phone.NATIONAL_DIGITS
+    if may_lack_code and any(map(phone.is_valid, with_codes)):
         raise phone.PhoneError(
             f"{name}: wanted a number with its country code, {got}; put the code in front, or a +"
             " if it is there"

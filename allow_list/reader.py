@@ -52,9 +52,10 @@ def parse(lines: Iterable[str], settings: Settings, *, only_fictional: bool) -> 
     Empty rows and those that begin with `#` are passed over; the first other one is the header.
     """
     faults: list[RowFault] = []
-    routes = _routes(lines, settings, faults)
+    routes: Iterable[Route] = _routes(lines, settings, faults)
     if only_fictional:
-        routes = _check_for_real_numbers(routes, faults)
+        routes = list(routes)
+        faults += real_numbers(routes)
     own, refuses = settings.caller_id_number, settings.withheld_callers == "refuse"
     try:
         allow_list = AllowList(routes, default_masking_id=own, refuses_withheld=refuses)
@@ -137,23 +138,19 @@ def _route(values: dict[str, Any], settings: Settings, line: int) -> Route:
     return Route(dialled, found("from"), dial, found("expires"), line, *spoken)
 
 
-def _check_for_real_numbers(routes: Iterable[Route], faults: list[RowFault]) -> Iterator[Route]:
-    """Yield the routes, and at their end add one fault if any number could be somebody's."""
-    first, count = None, 0
-    for route in routes:
-        yield route
-        if real := real_number(route):
-            first = first or (route.line, *real)
-            count += 1
-    if first:
-        line, column, number = first
-        message = (
-            f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
-            f" TELESIGN_API_KEY is not set, got {phone.redact(number)}; rows with real"
-            f" numbers: {count}; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or"
-            " verify_signatures = false to serve everybody who finds the address"
-        )
-        faults.append(RowFault(line, message))
+def real_numbers(routes: Iterable[Route]) -> list[RowFault]:
+    """Return one fault if any number of these rows could be somebody's."""
+    rows = [(route.line, *real) for route in routes if (real := real_number(route))]
+    if not rows:
+        return []
+    line, column, number = rows[0]
+    message = (
+        f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
+        f" TELESIGN_API_KEY is not set, got {phone.redact(number)}; rows with real"
+        f" numbers: {len(rows)}; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or"
+        " verify_signatures = false to serve everybody who finds the address"
+    )
+    return [RowFault(line, message)]
 
 
 def real_number(route: Route) -> tuple[str, phone.PhoneNumber] | None:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from rich.progress import track
 
+from allow_list import reader
 from config import ConfigError, Settings
-from routing import AllowList, Route
-from serving.sources import load, read_settings
+from routing import AllowList, AllowListError, Route
+from serving.sources import read_settings
 from tools import console, live_list
 from tools.list_advice import countries, lint
 from tools.list_advice.redacted import shown
@@ -42,12 +43,14 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     """
     settings, faults = read_settings(options.config, os.environ, serving=False)
     try:
-        _, live = load(options.config, os.environ, serving=False)
-    except ConfigError as error:
-        if not faults:  # of the settings: then they say which server
-            error.faults.append(live_list.served(settings).text)
-        raise
-    found = _found(options, settings, live.current, now)
+        allow_list = reader.read(Path(settings.allow_list), settings, only_fictional=False)
+    except AllowListError as error:
+        # Only settings without a fault say which server.
+        more = [] if faults else [live_list.served(settings).text]
+        faults += [fault.at(settings.allow_list) for fault in error.faults] + more
+    if faults:
+        raise ConfigError(faults)
+    found = _found(options, settings, allow_list, now)
     if options.json:
         print(json.dumps(_plain(found)))
     else:
@@ -65,19 +68,16 @@ def _found(
         warnings += [f"line {route.line}: {text}" for text in found]
     if not rows:
         warnings.append("the allow-list has no rows: every call is refused")
-    start_faults = _start_faults(options.config, settings)
+    start_faults = _start_faults(options.config, allow_list)
     return _Found(allow_list, rows, warnings, start_faults, live_list.served(settings))
 
 
-def _start_faults(path: Path | None, settings: Settings) -> list[str]:
+def _start_faults(path: Path | None, allow_list: AllowList) -> list[str]:
     """Return why the server would not start, though the list by itself has no fault."""
-    if settings.verified and settings.customer_id:
-        return []
-    try:
-        load(path, os.environ)
-    except ConfigError as error:
-        return error.faults
-    return []
+    settings, faults = read_settings(path, os.environ)
+    if settings.only_fictional:
+        faults += [fault.at(settings.allow_list) for fault in reader.real_numbers(allow_list)]
+    return faults
 
 
 def _row(route: Route, allow_list: AllowList, *, full: bool) -> dict[str, Any]:

@@ -118,7 +118,9 @@ class AllowList:
     """All routes. Raises `AllowListError` for routes that contradict each other.
 
     `default_masking_id` is the setting `caller_id_number`: a masking ID of ours even if no route
-    uses it. With `refuses_withheld`, a route for any caller is for none without a telephone number.
+    uses it. The `pool` is `virtual_numbers`: no caller has one of them. With `refuses_withheld`, a
+    route for any caller is for none without a telephone number.
+
     A look-up costs two dictionary reads, however long the list is.
     """
 
@@ -127,6 +129,7 @@ class AllowList:
         routes: Iterable[Route],
         *,
         default_masking_id: PhoneNumber | None = None,
+        pool: Iterable[PhoneNumber] = (),
         refuses_withheld: bool = False,
     ) -> None:
         self.refuses_withheld = refuses_withheld
@@ -143,7 +146,7 @@ class AllowList:
         if default_masking_id is not None:
             masking_ids.add(default_masking_id)
         virtual = {key[0] for key, row in self._rows.items() if key[0] != row[0]}
-        self.own_numbers: Set[PhoneNumber] = masking_ids | virtual
+        self.own_numbers: Set[PhoneNumber] = masking_ids | virtual | {*pool}
         faults += _conflicts(self._rows, masking_ids, virtual)
         if faults:
             raise AllowListError(faults)

@@ -56,9 +56,10 @@ def parse(lines: Iterable[str], settings: Settings, *, only_fictional: bool) -> 
     if only_fictional:
         routes = list(routes)
         faults += real_numbers(routes)
-    own, refuses = settings.caller_id_number, settings.withheld_callers == "refuse"
+    own, pool = settings.caller_id_number, settings.virtual_numbers
+    refuses = settings.withheld_callers == "refuse"
     try:
-        allow_list = AllowList(routes, default_masking_id=own, refuses_withheld=refuses)
+        allow_list = AllowList(routes, default_masking_id=own, pool=pool, refuses_withheld=refuses)
     except AllowListError as error:
         raise AllowListError([*faults, *error.faults]) from None
     if faults:
@@ -112,7 +113,9 @@ def _values(row: list[str], readers: _Readers) -> dict[str, Any]:
             try:
                 values[column] = read(text)
             except ValueError as error:
-                faults.append(f"{column}: {error}, got {cells.quote(text)}")
+                # Keys may be somebody's code.
+                got = f"{len(text)} characters" if column == "send_dtmf" else cells.quote(text)
+                faults.append(f"{column}: {error}, got {got}")
     if faults:
         raise RowError("; ".join(faults))
     return values

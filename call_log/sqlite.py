@@ -31,7 +31,7 @@ class SqliteStore(Store):
     """A call log in a file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.resolve()  # whatever folder the process works in later
+        self._path = Path(os.path.realpath(path))  # whatever folder the process works in later
         self._wal = self._path.with_name(f"{self._path.name}-wal")
         self.place = str(self._path)
         self._identities: dict[Path, object] = {}

@@ -97,13 +97,16 @@ def of_version(
         text = f"what answers on {where} is no server of this version"
         return Served(State.NO_SERVER, text)
     server, fault = f"the server on {where} serves", health["list_fault"]
-    served_ns, is_read = health["list_modified_ns"], health["list_read_ns"] == modified_ns
-    is_refused = bool(fault) and is_read
+    served_ns, read_ns = health["list_modified_ns"], health["list_read_ns"]
+    is_behind = served_ns is None or modified_ns is None or served_ns < modified_ns
+    # A later version of another program may be refused for what was done here: nobody can tell.
+    is_later = is_behind and (read_ns or 0) > (modified_ns or 0)
+    is_refused = bool(fault) and (is_later or read_ns == modified_ns)
     if is_refused or fault == "being written":
         cause = _CAUSES.get(fault, f"it has a fault in {fault}")
         text = f"{server} an older list than this one: {cause}"
         return Served(State.OLDER, text, is_refused, cause)
-    if served_ns is None or modified_ns is None or served_ns < modified_ns:
+    if is_behind:
         return Served(State.OLDER, f"{server} an older list: it has not read this one yet")
     if served_ns > modified_ns and _modified_ns(settings) == modified_ns:
         other = "another list, changed later than this one; does it run in another folder?"

@@ -48,6 +48,9 @@ def says(served: int | None, read: int | None, fault: str | None) -> dict[str, A
          f"{OLDER} than this one: it is being written"),
         (MINE, MINE, "line 0", State.OLDER,
          f"{OLDER} than this one: the server cannot read it, or finds no header in it"),
+        (BEFORE, AFTER, "line 4", State.OLDER,
+         f"{OLDER} than this one: it has a fault in line 4"),
+        (MINE, AFTER, "line 4", State.SERVED, SERVED),
         (None, None, None, State.OLDER, f"{OLDER}: it has not read this one yet"),
         (AFTER, AFTER, None, State.OTHER, OTHER),
     ],
@@ -65,7 +68,8 @@ def test_an_answer_says_which_list_is_served(
     settings = settings_of(allow_list=str(tmp_path / "list"))
     found = live_list.of_version(settings, MINE, says(served, read, fault))
     assert (found.state, found.text) == (state, text)
-    assert found.is_refused == (fault is not None and read == MINE)
+    is_read = read == MINE or (served, read) == (BEFORE, AFTER)
+    assert found.is_refused == (fault is not None and is_read)
     assert found.is_live is (state is State.SERVED)
 
 

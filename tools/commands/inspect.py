@@ -63,7 +63,7 @@ def run(options: argparse.Namespace, _: datetime) -> int:
     token = secrets.token_urlsafe()
     banner = (
         f"  call log    {log}, only read",
-        f"  allow-list  {file.resolve()}",
+        f"  allow-list  {file.absolute()}",
         f"  numbers     {'in full' if options.full else 'last four digits'}",
         "  stop        Ctrl-C",
     )

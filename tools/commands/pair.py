@@ -7,7 +7,7 @@ nobody. What is to change is worked out in `list_editor.pairs`.
 import argparse
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -154,7 +154,7 @@ def _dialled(route: Route, options: argparse.Namespace) -> str:
 
 
 def _minute(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M UTC}"
+    return "never" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M UTC}"
 
 
 def _report(options: argparse.Namespace, done: dict[str, Any], text: str, served: Served) -> int:

@@ -80,7 +80,7 @@ def _look(
     options: argparse.Namespace, settings: Settings, allow_list: AllowList, now: datetime
 ) -> _Found:
     number = options.number
-    is_ours = number in allow_list.own_numbers or number in settings.virtual_numbers
+    is_ours = number in allow_list.own_numbers
     by_way = {"by_way_of_it": ("Calls by way of it", reach.calls_behind(number))}
     if is_ours:
         rows, anyone, nearest, groups = reach.rows_behind(number, allow_list, now), [], None, by_way

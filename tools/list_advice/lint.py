@@ -6,21 +6,23 @@ unless they are asked for in full. No I/O.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
 
-from phone import NATIONAL_DIGITS, PhoneError, PhoneNumber, by_plan, is_possible, is_valid, parse
+from phone import NATIONAL_DIGITS, PhoneNumber, by_plan, is_possible, is_valid
 from routing import AllowList, Route
 from tools.list_advice.countries import UNKNOWN, country
 from tools.list_advice.redacted import shown
 
 _Show = Callable[[PhoneNumber], str]
 
+_DIGITS = re.compile("[0-9]{7,15}")
+# As people group a number, and not a date.
+_GROUPED = re.compile(r"(?<![0-9])(?!20[0-9]{2}[.-])[0-9]{1,4}(?:[ ().-]+[0-9]{2,4}){2,4}(?![0-9])")
 _SATELLITE_CODES = {870, 881, 882, 883}
 _COSTLY = {
     PhoneNumberType.PREMIUM_RATE: "a premium-rate number, which TeleSign refuses to dial",
@@ -64,14 +66,20 @@ def _said_warnings(route: Route, accept_digit: str) -> Iterator[str]:
 
 
 def _looks_like_number(route: Route) -> bool:
-    """Whether the id is a valid number, or holds the number of a person of this row."""
-    text = route.dial.external_id or ""
-    if any(number and number in text for number in (route.caller, route.destination)):
+    """Whether the id holds a valid number, or the number of a person of this row."""
+    text, people = route.dial.external_id or "", (route.caller, route.destination)
+    if any(number and number in text for number in people):
         return True
-    with suppress(PhoneError):
-        number = parse(text)
-        return is_valid(number) or lacks_north_american_1(number)
-    return False
+    found = _DIGITS.findall(text)
+    found += (re.sub("[^0-9]", "", digits) for digits in _GROUPED.findall(text))
+    return any(
+        is_valid(number) or lacks_north_american_1(number) or _ends_one_of(people, number)
+        for number in map(PhoneNumber, found)
+    )
+
+
+def _ends_one_of(people: Iterable[PhoneNumber | None], digits: str) -> bool:
+    return any(person is not None and person.endswith(digits) for person in people)
 
 
 def _numbers(route: Route) -> Iterator[tuple[str, PhoneNumber]]:
@@ -107,6 +115,11 @@ def _never_connects(
         yield f"expires: this row expired at {in_utc(route.expires)}"
     if route.caller is not None and route.caller in allow_list.own_numbers:
         yield f"from: {show(route.caller)} is one of your own numbers, so this row would loop"
+    if route.destination in allow_list.own_numbers:
+        yield (
+            f"destination: {show(route.destination)} is one of virtual_numbers, so a call to it"
+            " would come back; `pair` does not give it out"
+        )
     if route.caller == route.destination:
         yield f"from: {show(route.destination)} is also the destination, so this row never connects"
 

@@ -97,19 +97,24 @@ def take_back(path: Path, changed: Changed, parse: Parse, patience: Patience) ->
     """
 
     def restored(lines: list[str]) -> list[str]:
-        before = changed.before
-        if lines != changed.after:  # then others may have filled the columns that were added
-            before = changes.widen(before, changes.columns(changed.after))
-        ours = Counter(changed.after) - Counter(before)
-        missing = Counter(before) - Counter(changed.after)
+        if lines == changed.after:
+            return changed.before
+        # Others may have filled the columns that were added, here or by them.
+        header = changes.columns(lines)
+        before, after = changes.widen(changed.before, header), changes.widen(changed.after, header)
+        ours = Counter(after) - Counter(before)
+        missing = Counter(before) - Counter(after)
         kept = [line for line in lines if not _take(line, ours)]
         for place, line in enumerate(before):
             if _take(line, missing):
                 kept.insert(place, line)
+        is_ours_left = any(count > 0 for count in ours.values())
         try:
             parse(_without_ends(kept))
         except AllowListError:
-            raise ChangeError(f"{path}: another program has changed the same rows since") from None
+            is_ours_left = True
+        if is_ours_left:
+            raise ChangeError(f"{path}: another program has changed the same rows since")
         return kept
 
     _edit(path, restored, patience)
@@ -136,8 +141,10 @@ def _edit(
 
     To `rehearse` replaces it also without a change.
     """
+    if path.is_dir():
+        raise NoListError(f"{path}: wanted a CSV file, got a folder; set allow_list to its path")
     try:
-        with turns.hold(path.resolve(), patience):
+        with turns.hold(Path(os.path.realpath(path)), patience):
             for _ in range(_MAX_TRIES):
                 stamp = turns.wait_until_still(path, patience)
                 text = _read(path)
@@ -178,7 +185,7 @@ def _read(path: Path) -> str:
 
 def _replace(path: Path, text: str, stamp: Stamp | None) -> Stamp | None:
     """Put the text in place of the file if that still has this stamp; return the new one."""
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     new = target.with_name(f".{target.name}.new")
     try:
         _write(new, text.encode(), old=target)

@@ -133,8 +133,9 @@ def pair(
     number = _present(live, pool, people, external_id)
     renewed = [route for route in live if number in (route.dialled, route.masking_id)]
     if number is None:
-        for_anybody = {route.dialled for route in routes if route.caller is None}
-        number = _free(theirs, [number for number in pool if number not in for_anybody], now)
+        taken = {route.dialled for route in routes if route.caller is None}
+        taken |= {one for route in routes for one in (route.caller, route.destination) if one}
+        number = _free(theirs, [number for number in pool if number not in taken], now)
     said = greeting or next((route.greeting for route in renewed if route.greeting), None)
     both = _both_ways(people, number, ends, external_id, said)
     there = {route.caller: route for route in theirs if route.dialled == number}
@@ -303,7 +304,7 @@ def _free(theirs: Iterable[Route], pool: Sequence[PhoneNumber], now: datetime) -
     if not free:
         raise NoneFreeError(
             "wanted a number of virtual_numbers that neither of the two uses now, got none: each"
-            " has an open row of one of them, or a row for any caller; add a number to the"
-            " setting, or end another pair of theirs with `unpair`"
+            " has an open row of one of them or a row for any caller, or is a person's; add a"
+            " number to the setting, or end another pair of theirs with `unpair`"
         )
     return min(free, key=lambda number: last.get(number, _NEVER))

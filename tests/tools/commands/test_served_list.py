@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -127,6 +128,23 @@ def test_what_the_server_refuses_for_another_reason_is_taken_back(beside: Beside
     assert beside.path.read_text() == facts.ALLOW_LIST
     assert eventually(lambda: beside.server.health()["status"] == "ok")
     assert beside.told("pair", C, B, "--for", "2h")[1]["live"] is True
+
+
+@pytest.mark.parametrize("environment", [{"MASKING_CALLER_ID_NUMBER": A}])
+@pytest.mark.parametrize("greeting", [(), ("--greeting", "Your ride.")])
+def test_of_two_pairs_at_once_no_row_stays_that_the_server_refuses(
+    beside: Beside, greeting: tuple[str, ...]
+) -> None:
+    """The second is written before the server has read the first, and perhaps widens the header."""
+    command = [sys.executable, str(ROOT / "app.py"), "pair"]
+    for pause_s in 0.1, 0.2, 0.3:
+        words = [*command, C, "12025550133", "--for", "2h", *greeting]
+        with subprocess.Popen([*command, A, B, "--for", "2h"], stderr=subprocess.DEVNULL) as first:
+            time.sleep(pause_s)
+            subprocess.run(words, capture_output=True, check=False, timeout=20)
+        assert first.returncode == 6
+        assert A not in beside.path.read_text()
+        assert eventually(lambda: beside.server.health()["status"] == "ok")
 
 
 def test_what_only_ends_rows_is_done_though_the_server_refuses_the_rest(beside: Beside) -> None:

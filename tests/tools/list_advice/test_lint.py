@@ -6,6 +6,7 @@ from helpers import START, read_list
 from phonenumbers import PhoneNumberType
 
 import phone
+from phone import PhoneNumber
 from tools.list_advice import lint
 
 
@@ -90,6 +91,43 @@ def test_a_persons_number_is_shown_by_its_last_four_digits_and_one_of_ours_whole
     listed = read_list(f"to,from,destination,caller_id_number,expires\n{row}")
     (route,) = listed
     assert next(lint.warnings(route, listed, START)) == warning
+
+
+@pytest.mark.parametrize(
+    ("external_id", "is_warned_of"),
+    [
+        ("order 12025550145", True),
+        ("12025550145-7", True),
+        ("t-442079460123", True),
+        ("ride 2025550145", True),  # without its 1
+        ("ride (202) 555-0133", True),
+        ("5550133", True),  # the end of this row's own
+        ("trip-1234", False),
+        ("2026-11-30-17", False),
+        ("order 20261130-0007", False),
+        ("0f8fad5b-d9cb-469f-a165-70867728950e", False),
+    ],
+)
+def test_an_id_that_holds_a_telephone_number_is_warned_of(
+    external_id: str, is_warned_of: bool
+) -> None:
+    rows = f"12025550100,12025550133,12025550111,{external_id}\n"
+    (route,) = read_list(f"to,from,destination,external_id\n{rows}")
+    found = list(lint.warnings(route, read_list(f"to,from,destination,external_id\n{rows}"), START))
+    assert [text.partition(":")[0] for text in found] == ["external_id"] * is_warned_of
+
+
+def test_a_person_in_the_pool_is_warned_of() -> None:
+    """A call to the number would come back to us."""
+    text = "to,from,destination\n12025550100,12025550145,12025550111\n"
+    pool = (PhoneNumber("12025550111"), PhoneNumber("12025550145"))
+    listed = read_list(text, virtual_numbers=pool)
+    (found,) = [list(lint.warnings(route, listed, START)) for route in listed]
+    assert found == [
+        "from: 12025550145 is one of your own numbers, so this row would loop",
+        "destination: 12025550111 is one of virtual_numbers, so a call to it would come back;"
+        " `pair` does not give it out",
+    ]
 
 
 def test_a_row_for_one_of_our_own_numbers_never_connects() -> None:

@@ -402,6 +402,37 @@ def test_a_change_is_taken_back_with_its_columns(end: str, path: Path) -> None:
     assert path.read_bytes() == old.encode()
 
 
+def test_a_change_is_taken_back_though_another_has_widened_the_header(path: Path) -> None:
+    path.write_text("to,from,destination,expires\n")
+    changed = change(path, RowChanges(added=(Route(MASK_1, ONE, Dial(TWO, MASK_1), ENDS),)))
+    theirs = Route(MASK_2, TWO, Dial(ONE, MASK_2, external_id="y"), ENDS)
+    change(path, RowChanges(added=(theirs,)))
+    editor.take_back(path, changed, read, Waits().patience())
+    assert path.read_text() == (
+        f"to,from,destination,expires,external_id\n{MASK_2},{TWO},{ONE},2026-11-23T14:00:00Z,y\n"
+    )
+
+
+def test_a_row_that_another_has_changed_since_is_not_taken_back_and_that_is_said(
+    path: Path,
+) -> None:
+    path.write_text("to,from,destination,expires\n")
+    changed = change(path, RowChanges(added=(Route(MASK_1, ONE, Dial(TWO, MASK_1), ENDS),)))
+    change(path, RowChanges(changed={2: {"expires": "2026-11-23T13:00:00Z"}}))
+    before = path.read_text()
+    with pytest.raises(ChangeError, match="another program has changed the same rows since"):
+        editor.take_back(path, changed, read, Waits().patience())
+    assert path.read_text() == before
+
+
+def test_no_path_ends_in_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    for path in tmp_path / "a", tmp_path, Path("/"):
+        with pytest.raises(ChangeError, match=r"symbolic links|wanted a CSV file, got a folder"):
+            append(path)
+
+
 def test_a_change_is_not_taken_back_where_the_list_would_have_faults_then(path: Path) -> None:
     """Another program has written the old rows again, which are there without that."""
     old = f"to,from,destination,expires\n{MASK_1},{ONE},{TWO},2026-11-23T12:00:00Z\n"

@@ -69,6 +69,8 @@ def number_for(text: str) -> tuple[str, bool]:
          + both(THREE, B, C, NOW), THREE, False),
         # A row for any caller takes its number out, also when it has expired.
         (f"{ONE},,{C},,,,\n{TWO},,{C},,,{OLD},\n", THREE, False),
+        # So is the number of a person, whose calls would come back to us.
+        (f"{OTHER},{D},{ONE},{THREE},,,\n{OTHER},{TWO},{D},,,,\n", THREE, False),
         # The same two keep their number while one of their rows is open.
         (both(ONE, A, C, OLD) + both(TWO, A, B), TWO, True),
         (f"{THREE},{B},{A},,,,for ever\n", THREE, True),

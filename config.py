@@ -2,7 +2,7 @@
 
 Each field of `Settings` names its setting, its default and the check of its value. The
 environment's `MASKING_<NAME>` wins over the file; secrets come from the environment only and are
-never shown. All faults are reported at once. No I/O: `app` reads the file.
+never shown. All faults are reported at once. No I/O: `serving.sources` reads the file.
 """
 
 import re

@@ -45,7 +45,7 @@ class EventError(Exception):
 class _Event:
     """What all events have. TeleSign echoes the `external_id` of a dial from the next one on.
 
-    It is the same event without it. Source: Voice - Events.
+    An event is equal to itself without it. Source: Voice - Events.
     """
 
     reference_id: str

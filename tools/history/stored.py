@@ -1,7 +1,7 @@
 """What commands and pages read: settings and list without a key, and the calls of the log.
 
-The only file here that knows how the log is opened and read. A call that is over is a row of the
-table of records. What has no end yet is folded from its events, by the same function.
+Here alone is known how calls are found in the log. One that is over is a row of the table of
+records. What has no end yet is folded from its events, by the same function.
 """
 
 import contextlib

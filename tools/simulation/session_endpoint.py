@@ -62,7 +62,7 @@ class Endpoint:
     free: list[str] = field(default_factory=lambda: [*_POOL])
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
-        """HttpAnswer one request."""
+        """Answer one request."""
         if path != PATH:
             return _json(404, 404)
         right = (

@@ -201,7 +201,9 @@ def read(
         except ValueError as error:
             faults.append(f"{place}: {error}, got {_show(value)}")
         except KeyError:
-            fault = f"unknown setting; wanted one of {', '.join(NAMES)}"
+            table = "refusal_message_" if ": refusal_messages." in place else ""
+            names = (one.removeprefix(table) for one in NAMES if one.startswith(table))
+            fault = f"unknown setting; wanted one of {', '.join(names)}"
             if name.upper() in (CUSTOMER_ID, API_KEY):
                 fault = f"wanted as the environment variable {name.upper()} only; remove it here"
             faults.append(f"{place}: {fault}")

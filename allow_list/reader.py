@@ -114,8 +114,8 @@ def _values(row: list[str], readers: _Readers) -> dict[str, Any]:
                 values[column] = read(text)
             except ValueError as error:
                 # Keys may be somebody's code.
-                got = f"{len(text)} characters" if column == "send_dtmf" else cells.quote(text)
-                faults.append(f"{column}: {error}, got {got}")
+                shown = "*" * len(text) if column == "send_dtmf" else text
+                faults.append(f"{column}: {error}, got {cells.quote(shown)}")
     if faults:
         raise RowError("; ".join(faults))
     return values

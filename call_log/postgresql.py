@@ -74,7 +74,7 @@ class PostgresStore(Store):
         """
         folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
         known = conninfo_to_dict(self._url)  # user and password may change
-        database = " ".join(str(known.get(each)) for each in ("host", "port", "dbname", "options"))
+        database = " ".join(str(known.get(name)) for name in ("host", "port", "dbname", "options"))
         return Path(folder).resolve() / f"postgresql-{fingerprint(database)[:12]}"
 
     def _open(self, *, write: bool) -> None:
@@ -112,7 +112,7 @@ class PostgresStore(Store):
     @contextlib.contextmanager
     def transaction(self, reference_ids: Iterable[str] = ()) -> Iterator[None]:
         """Take the locks of these calls, always in the same order, so that no two deadlock."""
-        connection = self._connected()
+        connection = self._require_connection()
         with self._errors():
             try:
                 connection.execute(self._begin + _locking(reference_ids))
@@ -125,7 +125,7 @@ class PostgresStore(Store):
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         """Run a statement, in a transaction of its own outside any; see `Store.execute`."""
-        connection = self._connected()
+        connection = self._require_connection()
         is_inside = connection.info.transaction_status is not TransactionStatus.IDLE
         with self._errors(), contextlib.nullcontext() if is_inside else self.transaction():
             cursor = connection.execute(sql.replace("?", "%s"), values)
@@ -146,8 +146,8 @@ def _locking(reference_ids: Iterable[str]) -> str:
 
     A message of several statements takes no parameters, so the numbers are in its text.
     """
-    locks = sorted({_lock(each) for each in reference_ids})
-    take = f"SELECT pg_advisory_xact_lock(each) FROM unnest(ARRAY{locks}::bigint[]) AS each"  # noqa: S608
+    locks = sorted({_lock(reference_id) for reference_id in reference_ids})
+    take = f"SELECT pg_advisory_xact_lock(id) FROM unnest(ARRAY{locks}::bigint[]) AS id"  # noqa: S608
     return f"; {take}" if locks else ""
 
 

@@ -68,7 +68,7 @@ def _take_in_file(store: Store, path: Path) -> int:
         left = left[len(some) :]
         ids = {row.reference_id for row in some}
         with store.transaction(ids):
-            store.keep(some, store.purged(ids))
+            store.keep(some, store.find_purged(ids))
     path.unlink()
     return len(rows)
 

@@ -160,7 +160,7 @@ class SqliteStore(Store):
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         """Run a statement; see `Store.execute`."""
-        connection = self._connected()
+        connection = self._require_connection()
         with self._errors():
             return list(connection.execute(sql, values))
 

@@ -172,7 +172,7 @@ def row_of(delivery: Delivery, decision: Decision) -> Row:
     )
 
 
-def anonymised(row: Row) -> Row:
+def anonymise(row: Row) -> Row:
     """Return what is kept of an event whose call has been purged: no personal data.
 
     Of the reply, which may be a dial, only the method stays.
@@ -315,7 +315,7 @@ class Store(ABC):
         self.open()
         return False
 
-    def _connected(self) -> Any:
+    def _require_connection(self) -> Any:
         if self._connection is None:
             raise StoreError(f"{self.place}: not connected")
         return self._connection
@@ -371,9 +371,9 @@ class Store(ABC):
         left_out = () if bodies else (b"",)
         return [Row(*values, *left_out) for _, *values in sorted(self.execute(sql, ids))]
 
-    def purged(self, reference_ids: Iterable[str]) -> set[str]:
+    def find_purged(self, reference_ids: Iterable[str]) -> set[str]:
         """Return which of some calls have been purged."""
-        ids = {fingerprint(each): each for each in reference_ids}
+        ids = {fingerprint(reference_id): reference_id for reference_id in reference_ids}
         sql = f"SELECT sha256 FROM purged_call WHERE sha256 IN ({_marks(ids)})"  # noqa: S608
         return {ids[found] for (found,) in self.execute(sql, list(ids))}
 
@@ -386,7 +386,7 @@ class Store(ABC):
         down, and one that was written down before is brought up to date. It saves time to give what
         is `known` of the calls: all rows, without their bodies.
         """
-        merged = _merge(anonymised(row) if row.reference_id in purged else row for row in rows)
+        merged = _merge(anonymise(row) if row.reference_id in purged else row for row in rows)
         if not merged:
             return
         if known is None:
@@ -410,12 +410,12 @@ class Store(ABC):
         ended = {row.reference_id for row in new if _is_end(row)} - purged
         numbers = self._numbers(before | ended)
         again = before & (numbers.keys() | ended)
-        calls = self._stored(again)
+        calls = self._events_of(again)
         for row in _merge(row for row in (*known, *new) if row.reference_id in ended - again):
             calls.setdefault(row.reference_id, []).append(row.to_stored(self.home))
         self._write_down(calls, numbers)
 
-    def _stored(self, reference_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
+    def _events_of(self, reference_ids: Collection[str]) -> dict[str, list[StoredEvent]]:
         """Return everything that is kept of some calls."""
         calls: dict[str, list[StoredEvent]] = {}
         for row in self.rows(reference_ids) if reference_ids else ():
@@ -434,13 +434,13 @@ class Store(ABC):
         if not (page := self.execute(sql, [start, _PAGE])):
             return False
         calls, recent = {call for _, call, _ in page}, range(now - _MAX_CALL, now + 1)
-        done = self._numbers(calls).keys() | self.purged(calls)
+        done = self._numbers(calls).keys() | self.find_purged(calls)
         due = list(takewhile(lambda event: event[1] in done or event[2] not in recent, page))
         if not due:
             return False
         left, last = {call for _, call, _ in due} - done, due[-1][0]
         with self.transaction(left):
-            self._write_down(self._stored(left - self._numbers(left).keys()), {})
+            self._write_down(self._events_of(left - self._numbers(left).keys()), {})
             sql = f"SET recorded_to = ? WHERE recorded_to < ? AND ? <= {_LAST}"
             self.execute(f"UPDATE record_counter {sql}", [last, last, last])
         return len(due) == _PAGE
@@ -487,7 +487,7 @@ class Store(ABC):
         """Delete everything of some calls but the SHA-256 of each id."""
         ids = sorted(reference_ids)
         with self.transaction(ids):
-            self._insert(_PURGED, [[fingerprint(each)] for each in ids])
+            self._insert(_PURGED, [[fingerprint(reference_id)] for reference_id in ids])
             for table in ("call_event", "call_record"):
                 self.execute(f"DELETE FROM {table} WHERE reference_id IN ({_marks(ids)})", ids)  # noqa: S608
             # SQLite gives the ids of the last rows again.

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from call_log.store import Key, Row, anonymised, first_portion, row_of
+from call_log.store import Key, Row, anonymise, first_portion, row_of
 from calls import PURGED, UNKNOWN, CallState, Decide, Delivery
 
 MAX_BYTES = 32 * 2**20
@@ -60,7 +60,7 @@ class Job:
         try:
             self.decision = self.decide(state)
             row = row_of(self.delivery, self.decision)
-            self.row = anonymised(row) if state is PURGED else row
+            self.row = anonymise(row) if state is PURGED else row
         except Exception as error:  # noqa: BLE001 - it is the fault of this event alone
             self.error = error
 
@@ -150,7 +150,7 @@ class WaitingLine:
             job.is_held = True
         return held
 
-    def answered_after(self, jobs: Sequence[Job]) -> set[str]:
+    def find_answered_after(self, jobs: Sequence[Job]) -> set[str]:
         """Return the calls of answered jobs behind these, which are the first of the line."""
         return {job.reference_id for job in list(self)[len(jobs) :] if job.is_answered}
 

@@ -295,7 +295,7 @@ class CallLog:
         ids = {job.reference_id for job in batch}
         while ids:
             with self._store.transaction(ids):
-                known, purged = self._store.rows(ids, bodies=False), self._store.purged(ids)
+                known, purged = self._store.rows(ids, bodies=False), self._store.find_purged(ids)
                 states = self._fold_states(ids, known) | dict.fromkeys(purged, PURGED)
                 with self._lock:
                     self._decide(batch, states)
@@ -331,7 +331,7 @@ class CallLog:
         Called with the lock held. What memory has of a call that was answered from it since, by a
         job that is not in the batch, is newer than what is known here.
         """
-        answered_since = self._line.answered_after(batch)
+        answered_since = self._line.find_answered_after(batch)
         for job in batch:
             call, event, state = job.reference_id, job.delivery.event, states[job.reference_id]
             if not job.is_answered:

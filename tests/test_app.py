@@ -369,7 +369,9 @@ def test_a_path_must_be_sent_exactly(uri: str, make_app: MakeApp) -> None:
         "https://x/": 200,
         "https://x?a=/": 404,
     }
-    assert {each: call(app, environ(CALL, **{uri: each}, **length))[0] for each in sent} == sent
+    assert {
+        address: call(app, environ(CALL, **{uri: address}, **length))[0] for address in sent
+    } == sent
 
 
 def test_a_server_that_hides_the_sent_path_is_judged_by_the_decoded_one(make_app: MakeApp) -> None:

@@ -9,7 +9,7 @@ from records import CallRecord
 from tools import console
 from tools.history import times
 from tools.history.fields import View
-from tools.history.steps import became
+from tools.history.steps import describe_end
 
 _SHOWN_ENDING = 8
 _MAX_WITHOUT_YEAR = timedelta(days=300)
@@ -40,7 +40,7 @@ def print_table(
 
 
 def _row(record: CallRecord, when: str, view: View) -> tuple[str, ...]:
-    end = became(record, view)
+    end = describe_end(record, view)
     if record.destination is not None:
         end += f": {view.cell('destination', record.destination)}"
         end += f" saw {record.masking_id}" if record.masking_id else ""

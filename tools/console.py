@@ -127,7 +127,7 @@ def print_table(console: Console, headers: Sequence[str], rows: Sequence[Sequenc
     widths[-1] = min(widths[-1], room)
 
     def lines(cells: Sequence[str]) -> Iterator[str]:
-        line = "  ".join(map(_padded, cells[:-1], widths))
+        line = "  ".join(map(_pad, cells[:-1], widths))
         is_long = cell_len(cells[-1]) > room
         first, *more = (_wrap(cells[-1], room) if is_long else []) or [cells[-1]]
         yield line.rstrip() if is_below else "  ".join(filter(None, (line, first))).rstrip()
@@ -145,7 +145,7 @@ def _widths(*rows: Sequence[str]) -> list[int]:
     return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
 
 
-def _padded(cell: str, width: int) -> str:
+def _pad(cell: str, width: int) -> str:
     return cell + " " * (width - cell_len(cell))
 
 

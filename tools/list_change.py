@@ -20,7 +20,7 @@ from tools.list_editor import editor, pairs
 from tools.list_editor.changes import Edit
 from tools.list_editor.editor import Parse
 from tools.list_editor.turns import Patience
-from tools.live_list import Served
+from tools.live_list import ServedList
 from tools.outcome import CommandError, Status
 
 _IN_THE_WAY: dict[type[Exception], tuple[str, Status]] = {
@@ -28,7 +28,7 @@ _IN_THE_WAY: dict[type[Exception], tuple[str, Status]] = {
     pairs.NoneFreeError: ("no_number_free", Status.NONE_FREE),
     pairs.PairError: ("no_pair", Status.IN_THE_WAY),
     editor.NoListError: ("faults", Status.FAULTS),
-    editor.BusyError: ("list_busy", Status.IN_THE_WAY),
+    editor.ListBusyError: ("list_busy", Status.IN_THE_WAY),
     editor.ChangeError: ("list_not_writable", Status.NOT_WRITABLE),
 }
 
@@ -48,7 +48,7 @@ def patience_of(command: str) -> Patience:
     return Patience(lambda text: console.say(f"{command}: {text}"), time.monotonic, time.sleep)
 
 
-def change(settings: Settings, edit: Edit, patience: Patience, *, adds: bool = False) -> Served:
+def change(settings: Settings, edit: Edit, patience: Patience, *, adds: bool = False) -> ServedList:
     """Change the list at once or not at all; return whether the server serves it.
 
     `edit` is called again if another program changes the file meanwhile. What `adds` rows is taken
@@ -56,7 +56,7 @@ def change(settings: Settings, edit: Edit, patience: Patience, *, adds: bool = F
     server refuses, they have not been the cause.
     """
     path, parse = Path(settings.allow_list), _parse_of(settings)
-    accept = _accepted_by_server(settings) if adds else parse
+    accept = _parse_of_server(settings) if adds else parse
     changed = editor.change(path, edit, parse, patience, accept=accept)
     found = live_list.wait_until_live(settings, changed.modified_ns)
     if not (adds and found.is_refused):
@@ -76,7 +76,7 @@ def _parse_of(settings: Settings) -> Parse:
     return partial(reader.parse, settings=settings, only_fictional=False)
 
 
-def _accepted_by_server(settings: Settings) -> Parse:
+def _parse_of_server(settings: Settings) -> Parse:
     """Return what reads a list by every rule, and refuses one that the server would refuse.
 
     The server is asked once, now.
@@ -89,13 +89,13 @@ def _accepted_by_server(settings: Settings) -> Parse:
     def accept(lines: list[str]) -> AllowList:
         allow_list = parse(lines)
         for _, number in filter(None, map(reader.real_number, allow_list)):
-            raise real_number_refused(settings, phone.redact(number))
+            raise real_number_error(settings, phone.redact(number))
         return allow_list
 
     return accept
 
 
-def real_number_refused(settings: Settings, got: str) -> CommandError:
+def real_number_error(settings: Settings, got: str) -> CommandError:
     """Return what is in the way of real numbers, if the server has no key."""
     message = (
         f"the server on {live_list.address(settings)} has no key, so it refuses a list with real"
@@ -105,6 +105,6 @@ def real_number_refused(settings: Settings, got: str) -> CommandError:
     return CommandError("server_refuses", message, Status.SERVER_REFUSES)
 
 
-def status_of(served: Served) -> Status:
+def status_of(served: ServedList) -> Status:
     """Return the exit status of a change that was done."""
     return Status.NOT_LIVE if served.is_live is False else Status.DONE

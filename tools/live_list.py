@@ -40,7 +40,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedList:
     """Which list a server serves, and a sentence that says so.
 
     `is_refused` if the server has read the list that was asked about, and does not take it.
@@ -66,12 +66,12 @@ class Served:
         return {"live": self.is_live, "server": self.text}
 
 
-def served(settings: Settings) -> Served:
+def state_of(settings: Settings) -> ServedList:
     """Return whether the server of these settings serves the list as it is now."""
     return of_version(settings, _modified_ns(settings), ask(settings))
 
 
-def wait_until_live(settings: Settings, modified_ns: int | None) -> Served:
+def wait_until_live(settings: Settings, modified_ns: int | None) -> ServedList:
     """Return once the server serves this version of the list or a later one, or refuses it.
 
     Without a server it returns at once, and after two seconds in any case.
@@ -88,14 +88,14 @@ def wait_until_live(settings: Settings, modified_ns: int | None) -> Served:
 
 def of_version(
     settings: Settings, modified_ns: int | None, health: Mapping[str, Any] | None
-) -> Served:
+) -> ServedList:
     """Return what an answer of `/health` means for this version of the list."""
     where = address(settings)
     if health is None:
-        return Served(State.NO_SERVER, f"no server answers on {where}")
+        return ServedList(State.NO_SERVER, f"no server answers on {where}")
     if not health:
         text = f"what answers on {where} is no server of this version"
-        return Served(State.NO_SERVER, text)
+        return ServedList(State.NO_SERVER, text)
     server, fault = f"the server on {where} serves", health["list_fault"]
     served_ns, read_ns = health["list_modified_ns"], health["list_read_ns"]
     is_behind = served_ns is None or modified_ns is None or served_ns < modified_ns
@@ -105,13 +105,13 @@ def of_version(
     if is_refused or fault == "being written":
         cause = _CAUSES.get(fault, f"it has a fault in {fault}")
         text = f"{server} an older list than this one: {cause}"
-        return Served(State.OLDER, text, is_refused, cause)
+        return ServedList(State.OLDER, text, is_refused, cause)
     if is_behind:
-        return Served(State.OLDER, f"{server} an older list: it has not read this one yet")
+        return ServedList(State.OLDER, f"{server} an older list: it has not read this one yet")
     if served_ns > modified_ns and _modified_ns(settings) == modified_ns:
         other = "another list, changed later than this one; does it run in another folder?"
-        return Served(State.OTHER, f"{server} {other}")
-    return Served(State.SERVED, f"{server} this list")
+        return ServedList(State.OTHER, f"{server} {other}")
+    return ServedList(State.SERVED, f"{server} this list")
 
 
 def _modified_ns(settings: Settings) -> int | None:

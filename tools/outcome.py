@@ -56,7 +56,7 @@ def print_error(command: str, error: CommandError, *, as_json: bool) -> int:
     return int(error.status)
 
 
-def wrapped(*texts: str) -> str:
+def wrap(*texts: str) -> str:
     """Return texts for people, each on as many lines as it takes."""
     lines = io.StringIO()
     for text in texts:

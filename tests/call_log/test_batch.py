@@ -82,7 +82,7 @@ def test_different_copies_at_two_servers_at_once_get_one_dial(servers: Servers) 
         def deliver(app: Any, body: bytes, answers: list[Any] = answers) -> None:
             answers.append(post(app, body))
 
-        at_once([partial(deliver, *each) for each in zip(apps * 3, bodies, strict=True)])
+        at_once([partial(deliver, *args) for args in zip(apps * 3, bodies, strict=True)])
         dialled = [answer for answer in answers if answer["method"] == "dial"]
         assert len(dialled) == 1, dialled
 
@@ -131,7 +131,7 @@ def test_copies_at_a_slow_log_never_get_two_dials(
         time.sleep(after_s)
         knew.append(deliver(log, body, clock))
 
-    at_once([partial(deliver_later, *each) for each in ((INCOMING, 0), (other, 0.2), (other, 0.7))])
+    at_once([partial(deliver_later, *args) for args in ((INCOMING, 0), (other, 0.2), (other, 0.7))])
     assert sorted(known.incoming is None for known in knew) == [False, False, True]
 
 

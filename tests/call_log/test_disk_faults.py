@@ -169,7 +169,7 @@ def test_an_orderly_stop_while_another_program_locks_the_log_loses_nothing(
             "events that a server saved when it stopped, now in the call log: 20"
             in server.stdout.read_text()
         )
-    assert [each.name for each in tmp_path.glob("calls.db*")] == ["calls.db"]
+    assert [file.name for file in tmp_path.glob("calls.db*")] == ["calls.db"]
 
 
 @pytest.mark.parametrize("errors", [{"write_errno": errno.ENOSPC}, {"sync_errno": errno.EIO}])
@@ -181,7 +181,7 @@ def test_a_stop_that_can_save_nothing_reports_how_much_is_lost(
         assert server.deliver(numbered(n)) == (200, facts.DIAL)
     assert server.stop() == 1
     assert "events LOST: 20;" in server.stdout.read_text()
-    assert [each for each in tmp_path.iterdir() if ".unkept-" in each.name] == []
+    assert [file for file in tmp_path.iterdir() if ".unkept-" in file.name] == []
 
 
 def test_a_stop_while_the_disk_hangs_counts_nothing_twice(
@@ -233,8 +233,8 @@ def test_a_file_that_is_deleted_moved_or_replaced_is_noticed_within_a_second(
         server.deliver(numbered(n))
     match taken:
         case "deleted":
-            for each in tmp_path.glob("calls.db*"):
-                each.unlink()
+            for file in tmp_path.glob("calls.db*"):
+                file.unlink()
         case "renamed":
             path.rename(tmp_path / "calls-of-yesterday.db")
         case _:

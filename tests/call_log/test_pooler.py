@@ -74,7 +74,7 @@ def use(store: Any, n: int) -> None:
     assert f"call-{n}" in stored.calls_where(store, lambda text: facts.CALLER in text)
     assert f"call-{n}" in store.older_than(row(n).first_seen + 1, 1_000)
     store.purge([f"call-{n}"])
-    assert store.purged([f"call-{n}"]) == {f"call-{n}"}
+    assert store.find_purged([f"call-{n}"]) == {f"call-{n}"}
 
 
 def test_a_transaction_has_settings_of_its_own_whatever_a_neighbour_has_set(

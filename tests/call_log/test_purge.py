@@ -120,8 +120,8 @@ def test_a_purged_call_is_still_known_as_replayed(
     assert post(app, INCOMING) == facts.DIAL
     clock.sleep(31 * DAY_S)
     assert eventually(lambda: rows(log_url) == [])
-    for each in app, servers.start():
-        assert post(each, INCOMING) == facts.HANGUP
+    for server in app, servers.start():
+        assert post(server, INCOMING) == facts.HANGUP
         assert servers.lines.read()[-1]["reason"] == "replayed"
 
 

@@ -96,7 +96,7 @@ def test_restarts_under_load_lose_nothing(tmp_path: Path, url: str) -> None:
         with ServerProcess(tmp_path) as server, Load(server) as load:
             time.sleep(0.2)
             assert server.stop() == 0
-        assert [each.name for each in tmp_path.glob("calls.db*")] == ["calls.db"]
+        assert [file.name for file in tmp_path.glob("calls.db*")] == ["calls.db"]
         answered += load.answered
     assert len(answered) > 100
     assert set(kept(url)) >= set(answered)

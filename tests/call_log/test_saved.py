@@ -29,7 +29,7 @@ from helpers import Clock
 
 import events
 from call_log import saved, writer
-from call_log.store import Row, Store, StoreError, anonymised, microseconds, row_of
+from call_log.store import Row, Store, StoreError, anonymise, microseconds, row_of
 from calls import PURGED, Delivery, LogUnavailable
 from tools import main
 
@@ -56,7 +56,7 @@ LARGE = [row(f"call-{n}", body=(f"{n:06}" * 10_000).encode()) for n in range(200
 
 def test_large_events_come_from_a_file_too(opened: Opener, log_url: str) -> None:
     opened().close()
-    path = saved_file(log_url, [each._replace(body=noise(each.body)) for each in LARGE])
+    path = saved_file(log_url, [event._replace(body=noise(event.body)) for event in LARGE])
     opened().close()
     assert counted(log_url) == Counter({1: 200})
     assert not path.exists()
@@ -118,7 +118,7 @@ def test_of_a_purged_call_nothing_is_written(
     deliver(log, INCOMING, clock)
     log.close()
     (path,) = unkept_files(tmp_path)
-    assert saved._row(path.read_bytes()) == anonymised(row(sha256=sha256(INCOMING).digest()))
+    assert saved._row(path.read_bytes()) == anonymise(row(sha256=sha256(INCOMING).digest()))
 
 
 @pytest.mark.usefixtures("impatient")
@@ -272,7 +272,7 @@ def test_a_call_that_was_purged_leaves_nothing_when_it_comes_from_a_file(
     forget(log_url, "call-5")
     log = opened()
     (kept,) = rows(log_url, "call-5")
-    assert kept == anonymised(row("call-5"))
+    assert kept == anonymise(row("call-5"))
     assert deliver(log, numbered(5), clock) is PURGED
     assert not stopped.exists()
 
@@ -298,8 +298,8 @@ def test_files_of_other_logs_are_left_alone(
     opened: Opener, log_url: str, tmp_path: Path, notices: list[str]
 ) -> None:
     begin = writer.store_of(log_url).saved_prefix.name
-    for each in (f"more-{begin}.unkept-1", "other.db.unkept-1", f"{begin}.kept-1"):
-        (tmp_path / each).write_bytes(b"a letter to the family\n")
+    for name in (f"more-{begin}.unkept-1", "other.db.unkept-1", f"{begin}.kept-1"):
+        (tmp_path / name).write_bytes(b"a letter to the family\n")
     before = sorted(tmp_path.glob("*kept-*"))
     opened()
     assert sorted(tmp_path.glob("*kept-*")) == before

@@ -27,7 +27,7 @@ from calls import Delivery
 def keep(store: SqliteStore, numbers: Iterable[int], clock: Clock) -> None:
     deliveries = [Delivery(events.parse(numbered(n)), numbered(n), clock()) for n in numbers]
     with store.transaction():
-        store.keep([row_of(each, DIAL) for each in deliveries])
+        store.keep([row_of(delivery, DIAL) for delivery in deliveries])
 
 
 def count(path: Path) -> int:
@@ -222,8 +222,8 @@ def test_files_that_others_could_read_are_closed_to_them(tmp_path: Path, clock: 
     copies = tmp_path / "copies"
     shutil.copytree(tmp_path, copies, ignore=lambda *_: ["copies", "calls.db-shm"])
     log.close()
-    for each in copies.iterdir():
-        each.chmod(0o644)
+    for file in copies.iterdir():
+        file.chmod(0o644)
     assert modes(copies) == {"calls.db": 0o644, "calls.db-wal": 0o644}
     store = SqliteStore(copies / "calls.db")
     store.open()
@@ -232,7 +232,7 @@ def test_files_that_others_could_read_are_closed_to_them(tmp_path: Path, clock: 
 
 
 def modes(folder: Path) -> dict[str, int]:
-    return {each.name: each.stat().st_mode & 0o777 for each in folder.iterdir()}
+    return {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()}
 
 
 @contextmanager
@@ -300,4 +300,4 @@ def test_the_file_is_for_its_owner_only_and_alone_when_closed(tmp_path: Path, cl
     deliver(log, INCOMING, clock)
     assert set(modes(tmp_path).values()) == {0o600}
     log.close()
-    assert [each.name for each in tmp_path.iterdir()] == ["calls.db"]
+    assert [file.name for file in tmp_path.iterdir()] == ["calls.db"]

@@ -135,7 +135,7 @@ def test_what_is_no_server_of_this_version_is_said_to_be_none(body: bytes) -> No
     with raw_server(answering(body, "404 Not Found")) as server:
         settings = on(server.port)
         assert live_list.ask(settings) == {}
-        found = live_list.served(settings)
+        found = live_list.state_of(settings)
     text = f"what answers on http://127.0.0.1:{server.port} is no server of this version"
     assert found.plain() == {"live": None, "server": text}
 

@@ -196,4 +196,4 @@ def test_the_help_says_in_a_sentence_what_each_command_does(ask_here: Any) -> No
 def test_every_option_has_a_help_text() -> None:
     (commands,) = main._parser()._subparsers._group_actions  # type: ignore[union-attr]
     for parser in commands.choices.values():  # type: ignore[union-attr]
-        assert [each.dest for each in parser._actions if not each.help] == []
+        assert [action.dest for action in parser._actions if not action.help] == []

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         _check_missed(options)
     _check_following(options)
     settings = stored.settings_of(options.config)
-    wanted = _wanted(options, now)
+    wanted = _condition_of(options, now)
     view = View(full=options.full, zone=times.zone_of(options))
     if options.follow:
         _follow(stored.store_of(settings), wanted, options.after, view, now)
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 
 def _check_following(options: argparse.Namespace) -> None:
     """Raise `CommandError` for options that `--follow` needs or cannot go with."""
-    others = _given(options, _NOT_FOLLOWED)
+    others = _options_among(options, _NOT_FOLLOWED)
     wanted = ""
     if options.follow and not options.json:
         wanted = "--follow: wanted --json as well, got none; each call is a line of JSON"
@@ -89,13 +89,13 @@ def _follow(
 ) -> NoReturn:
     """Print each call in a line of JSON when it is written down, until something ends this."""
 
-    def tell(record: CallRecord) -> None:
+    def report(record: CallRecord) -> None:
         print(json.dumps(view.record(record), separators=(",", ":")), flush=True)
 
     def say(fault: str) -> None:
         console.say(f"calls: {fault}")
 
-    follower = Follower(store, wanted, tell, say, after=after, now=now)
+    follower = Follower(store, wanted, report, say, after=after, now=now)
     with contextlib.closing(follower):
         while True:
             follower.turn(time.monotonic())
@@ -118,18 +118,18 @@ def _wait(seconds: float) -> None:
 
 def _check_missed(options: argparse.Namespace) -> None:
     """Raise `CommandError` for what says something else of the calls than that they were missed."""
-    got = [_NOT_MISSED[name] for name in _given(options, _NOT_MISSED)]
+    got = [_NOT_MISSED[name] for name in _options_among(options, _NOT_MISSED)]
     if got:
         wanted = f"--missed: wanted without {', '.join(_NOT_MISSED.values())}"
         message = f"{wanted}, got it with {', '.join(got)}"
         raise CommandError("bad_arguments", message, Status.FAULTS)
 
 
-def _given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
+def _options_among(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
     return [name for name in names if getattr(options, name) not in (None, False)]
 
 
-def _wanted(options: argparse.Namespace, now: datetime) -> Condition:
+def _condition_of(options: argparse.Namespace, now: datetime) -> Condition:
     """Return what the options ask for. Raises `CommandError`, or `TimeError` for times."""
     since, until = times.bounds(options, now)
     asked = [
@@ -207,7 +207,7 @@ def _show_missed(
     among = conditions.ANY if options.simulated else ~conditions.SIMULATED
     found = count_missed(log, wanted, among, now)
     counts = dict(islice(found.items(), limit))
-    records = log.named(list(counts), now)
+    records = log.by_ids(list(counts), now)
     shown = [view.record(record) | {"times": counts[record.reference_id]} for record in records]
     if options.json:
         print(json.dumps(shown, indent=2))

@@ -18,22 +18,22 @@ from routing import AllowList, AllowListError, Route
 from serving.sources import read_settings
 from tools import console, live_list
 from tools.list_advice import countries, lint
-from tools.list_advice.redacted import shown
-from tools.list_advice.words import in_words, said
-from tools.live_list import Served
+from tools.list_advice.redacted import show_number
+from tools.list_advice.words import in_words, texts_of
+from tools.live_list import ServedList
 
 _HEADERS = ("line", "who calls", "dials", "reaches", "who sees", "in", "until (UTC)", "says")
 _NUMBERS = ("from", "to", "destination", "caller_id_number")
 
 
-class _Found(NamedTuple):
+class _ListCheck(NamedTuple):
     """What a list without a fault allows, and what there is to say of it."""
 
     allow_list: AllowList
     rows: list[dict[str, Any]]
     warnings: list[str]
     start_faults: list[str]
-    served: Served
+    served: ServedList
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -46,11 +46,11 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         allow_list = reader.read(Path(settings.allow_list), settings, only_fictional=False)
     except AllowListError as error:
         # Only settings without a fault say which server.
-        more = [] if faults else [live_list.served(settings).text]
+        more = [] if faults else [live_list.state_of(settings).text]
         faults += [fault.at(settings.allow_list) for fault in error.faults] + more
     if faults:
         raise ConfigError(faults)
-    found = _found(options, settings, allow_list, now)
+    found = _check(options, settings, allow_list, now)
     if options.json:
         print(json.dumps(_plain(found)))
     else:
@@ -58,9 +58,9 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     return 1 if options.strict and found.warnings else 0
 
 
-def _found(
+def _check(
     options: argparse.Namespace, settings: Settings, allow_list: AllowList, now: datetime
-) -> _Found:
+) -> _ListCheck:
     rows, warnings, hidden = [], [], options.json or not console.terminal().is_terminal
     for route in track(allow_list, "checking", len(allow_list), transient=True, disable=hidden):
         rows.append(_row(route, allow_list, full=options.full))
@@ -69,7 +69,7 @@ def _found(
     if not rows:
         warnings.append("the allow-list has no rows: every call is refused")
     start_faults = _start_faults(options.config, allow_list)
-    return _Found(allow_list, rows, warnings, start_faults, live_list.served(settings))
+    return _ListCheck(allow_list, rows, warnings, start_faults, live_list.state_of(settings))
 
 
 def _start_faults(path: Path | None, allow_list: AllowList) -> list[str]:
@@ -84,17 +84,17 @@ def _row(route: Route, allow_list: AllowList, *, full: bool) -> dict[str, Any]:
     """Return the cells of a route; its country is one, or that of each number in turn."""
     numbers = (route.caller, route.dialled, route.destination, route.masking_id)
     found = [countries.country(number) for number in numbers if number]
-    cells = [number and shown(number, allow_list, full=full) for number in numbers]
+    cells = [number and show_number(number, allow_list, full=full) for number in numbers]
     return {
         "line": route.line,
         **dict(zip(_NUMBERS, cells, strict=True)),
         "country": found[0] if len(set(found)) == 1 else " ".join(found),
         "expires": f"{route.expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if route.expires else None,
-        **said(route, full=full),
+        **texts_of(route, full=full),
     }
 
 
-def _plain(found: _Found) -> dict[str, Any]:
+def _plain(found: _ListCheck) -> dict[str, Any]:
     """Return what was found as JSON takes it."""
     return {
         "rows": found.rows,
@@ -106,7 +106,7 @@ def _plain(found: _Found) -> dict[str, Any]:
     }
 
 
-def _print(found: _Found) -> None:
+def _print(found: _ListCheck) -> None:
     out = console.terminal()
     rows = [_cells(row) for row in found.rows]
     used = len(_HEADERS) if any(row[-1] for row in rows) else len(_HEADERS) - 1

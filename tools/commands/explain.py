@@ -12,9 +12,9 @@ from commands import Dial
 from phone import NoNumber
 from serving.sources import load
 from tools import console
-from tools.list_advice.explained import explained
-from tools.list_advice.redacted import shown
-from tools.list_advice.words import shown_keys
+from tools.list_advice.explained import explain
+from tools.list_advice.redacted import show_number
+from tools.list_advice.words import mask_keys
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -24,15 +24,15 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     """
     settings, live = load(options.config, os.environ, serving=False)
     allow_list, at, full = live.current, Timestamp(now, 0.0), options.full
-    event, decision, cause = explained(
+    event, decision, cause = explain(
         options.caller, options.to, settings, allow_list, at, full=full
     )
     answer: dict[str, Any] = decision.command.to_wire()
     reason, line = decision.reason, decision.row_line
     if isinstance(decision.command, Dial):
-        destination = shown(decision.command.destination, allow_list, full=full)
+        destination = show_number(decision.command.destination, allow_list, full=full)
         answer = answer | {"params": answer["params"] | {"to": destination}}
-        if keys := shown_keys(decision.command.send_dtmf, full=full):
+        if keys := mask_keys(decision.command.send_dtmf, full=full):
             answer["params"]["send_dtmf"] = keys
     if "tts" in answer.get("params", {}) and not full:
         tts = answer["params"]["tts"]

@@ -19,7 +19,7 @@ from call_log.store import Store, utc
 from config import ConfigError, Settings
 from tools import console
 from tools.history import stored
-from tools.history.search import Held, held
+from tools.history.search import Match, matcher
 from tools.outcome import CommandError
 
 _MAX_CALLS_AT_ONCE = 50
@@ -28,7 +28,7 @@ _MAX_NAMED = 50
 
 
 @dataclass(slots=True)
-class _Outcome:
+class _Deletion:
     """What was done: calls deleted, others that may hold the number, and where it still stands.
 
     `rows` are lines of the allow-list, `files` saved events that could not be read.
@@ -60,11 +60,11 @@ def run(options: argparse.Namespace, _: datetime) -> int:
     try:
         # The events that a stopped server left in a file may hold the number too.
         saved.take_in(store, _report)
-        outcome = _forget(store, options, settings, rows)
+        deletion = _forget(store, options, settings, rows)
     finally:
         store.close()
-    _print(outcome, options)
-    return 0 if outcome.deleted and not outcome.files else 1
+    _print(deletion, options)
+    return 0 if deletion.deleted and not deletion.files else 1
 
 
 def _report(text: str) -> None:
@@ -87,10 +87,10 @@ def _rows_of(options: argparse.Namespace) -> tuple[list[int], bool]:
 
 def _forget(
     store: Store, options: argparse.Namespace, settings: Settings, rows: list[int]
-) -> _Outcome:
+) -> _Deletion:
     """Say what is deleted, and purge it once that is confirmed."""
-    holds = held(options.number, settings.home_country_code)
-    least = Held.PERHAPS if options.also else Held.SURELY
+    holds = matcher(options.number, settings.home_country_code)
+    least = Match.PERHAPS if options.also else Match.SURELY
 
     def passes(text: str) -> bool:
         return holds(text) >= least
@@ -102,7 +102,7 @@ def _forget(
     if count and not _erase_deleted(store):
         _report("the log is in use, so a copy may still be in the file; run it again")
     perhaps = sorted(stored.calls_where(store, lambda text: bool(holds(text))))
-    return _Outcome(count, perhaps, rows, [*map(str, saved.files_of(store))])
+    return _Deletion(count, perhaps, rows, [*map(str, saved.files_of(store))])
 
 
 def _confirm(store: Store, found: set[str], rows: list[int], number: str) -> None:
@@ -148,19 +148,19 @@ def _erase_deleted(store: Store) -> bool:
     return True
 
 
-def _print(outcome: _Outcome, options: argparse.Namespace) -> None:
+def _print(deletion: _Deletion, options: argparse.Namespace) -> None:
     shown = phone.redact(options.number)
     if options.json:
-        print(json.dumps(asdict(outcome)))
-    elif outcome.deleted:
-        print(f"deleted {_calls(outcome.deleted)} with {shown}")
-    if outcome.perhaps:
-        _name(outcome.perhaps, shown)
-    elif not outcome.deleted:
+        print(json.dumps(asdict(deletion)))
+    elif deletion.deleted:
+        print(f"deleted {_calls(deletion.deleted)} with {shown}")
+    if deletion.perhaps:
+        _name(deletion.perhaps, shown)
+    elif not deletion.deleted:
         _report(f"no call in the log has {shown}; include the country code")
-    if outcome.rows:
-        _report(f"the allow-list still names {shown}: {_lines(outcome.rows)}")
-    for path in outcome.files:
+    if deletion.rows:
+        _report(f"the allow-list still names {shown}: {_lines(deletion.rows)}")
+    for path in deletion.files:
         _report(f"{path} may hold the number too: run it again once the file is repaired or gone")
 
 

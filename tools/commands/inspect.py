@@ -47,7 +47,7 @@ class _Latest:
         return self._known
 
     def _ask(self) -> None:
-        found = live_list.served(self._settings)
+        found = live_list.state_of(self._settings)
         self._known = found.state.replace(" ", "-"), found.text
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from tools import console
 from tools.history import conditions, stored, unknowns
-from tools.history.signs import Call, Evidence, Outcome
-from tools.history.unknowns import Answer, Question
+from tools.history.signs import Call, Evidence, Verdict
+from tools.history.unknowns import Finding, OpenQuestion
 
-_STYLES = {Outcome.DIFFERS: "bold red", Outcome.AS_ASSUMED: "bold green"}
+_STYLES = {Verdict.DIFFERS: "bold red", Verdict.AS_ASSUMED: "bold green"}
 
-Answered = list[tuple[Question, Answer]]
+Findings = list[tuple[OpenQuestion, Finding]]
 
 
 def run(options: argparse.Namespace, now: datetime) -> int:
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         records = {record.reference_id: record for record in newest}
         kept = log.events_of(records)
         calls = [Call(records[events[0].event.reference_id], events) for events in kept]
-    answered = unknowns.check(Evidence(calls, allow_list))
+    findings = unknowns.check(Evidence(calls, allow_list))
     counts = {
         "calls": len(calls),
         "calls_at_most": unknowns.MAX_CALLS,
@@ -35,18 +35,18 @@ def run(options: argparse.Namespace, now: datetime) -> int:
         "carry_on": settings.carry_on,
     }
     if options.json:
-        questions = [_plain(question, answer) for question, answer in answered]
+        questions = [_plain(question, finding) for question, finding in findings]
         print(json.dumps(counts | {"questions": questions}, indent=2))
     else:
-        _print(counts, answered)
-    return 1 if any(answer.outcome is Outcome.DIFFERS for _, answer in answered) else 0
+        _print(counts, findings)
+    return 1 if any(finding.outcome is Verdict.DIFFERS for _, finding in findings) else 0
 
 
-def _plain(question: Question, answer: Answer) -> dict[str, Any]:
-    return {"unknown": question.unknown, "assumed": question.assumed} | asdict(answer)
+def _plain(question: OpenQuestion, finding: Finding) -> dict[str, Any]:
+    return {"unknown": question.unknown, "assumed": question.assumed} | asdict(finding)
 
 
-def _print(counts: dict[str, Any], answered: Answered) -> None:
+def _print(counts: dict[str, Any], findings: Findings) -> None:
     out = console.terminal()
 
     def line(label: str, text: str, style: str = "") -> None:
@@ -55,13 +55,13 @@ def _print(counts: dict[str, Any], answered: Answered) -> None:
     most, events = counts["calls_at_most"], counts["events"]
     line("real calls", f"{counts['calls']:,} (the newest, at most {most:,}), {events:,} events")
     line("carry_on", f"{counts['carry_on']} is sent now to leave a call as it is")
-    for place, (question, answer) in enumerate(answered, 1):
+    for place, (question, finding) in enumerate(findings, 1):
         out.print()
         line(f"{place:>2}", question.unknown, "bold")
         line("   assumed", question.assumed)
-        if answer.values:
-            seen = ", ".join(f"{text} ({count:,})" for text, count in answer.values.items())
-            line("   in the log", f"{answer.events:,}: {seen}")
-        line("   result", answer.outcome, _STYLES.get(answer.outcome, ""))
-        if answer.to_do:
-            line("   to do", answer.to_do)
+        if finding.values:
+            seen = ", ".join(f"{text} ({count:,})" for text, count in finding.values.items())
+            line("   in the log", f"{finding.events:,}: {seen}")
+        line("   result", finding.outcome, _STYLES.get(finding.outcome, ""))
+        if finding.to_do:
+            line("   to do", finding.to_do)

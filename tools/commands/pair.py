@@ -19,8 +19,8 @@ from tools.history import stored, times
 from tools.history.fields import View
 from tools.list_editor import changes, pairs
 from tools.list_editor.pairs import Ending, Pairing, People, Removal
-from tools.live_list import Served
-from tools.outcome import CommandError, Status, report, wrapped
+from tools.live_list import ServedList
+from tools.outcome import CommandError, Status, report, wrap
 
 _NOTE = "pair"
 
@@ -57,7 +57,7 @@ def _pair(settings: Settings, options: argparse.Namespace, now: datetime) -> int
         greeting=options.greeting,
     )
     pairing, served = _change(settings, options, choose, adds=True)
-    one, other = (_shown(number, options) for number in people)
+    one, other = (_show(number, options) for number in people)
     done = {
         "virtual_number": pairing.number,
         "people": [one, other],
@@ -77,21 +77,21 @@ def _unpair(settings: Settings, options: argparse.Namespace, now: datetime) -> i
     external_id, people = options.external_id, _people_or_none(settings, options)
     choose = partial(pairs.unpair, people=people, external_id=external_id, now=now)
     ending, served = _change(settings, options, choose)
-    whose = " and ".join(_shown(number, options) for number in people or ())
+    whose = " and ".join(_show(number, options) for number in people or ())
     whose = " for ".join(filter(None, (whose, external_id)))
     if not ending.ended:
         verb = "connects" if people else "is for"
         raise pairs.PairError(f"no open row {verb} {whose}")
     ended = [
         {
-            "to": _dialled(route, options),
-            "from": _shown(route.caller, options),
-            "destination": _shown(route.destination, options),
+            "to": _show_dialled(route, options),
+            "from": _show(route.caller, options),
+            "destination": _show(route.destination, options),
             "external_id": route.dial.external_id,
         }
         for route in ending.ended
     ]
-    behind = ", ".join(dict.fromkeys(_dialled(route, options) for route in ending.ended))
+    behind = ", ".join(dict.fromkeys(_show_dialled(route, options) for route in ending.ended))
     text = f"rows of {whose} behind {behind} ended: {len(ended):,}"
     return _report(options, {"ended": ended}, text, served)
 
@@ -111,11 +111,11 @@ def _prune(settings: Settings, options: argparse.Namespace, now: datetime) -> in
     before = now - options.span
     removal, served = _change(settings, options, partial(pairs.prune, before=before))
     count = len(removal.removed)
-    text = f"rows that expired before {_minute(before)} removed: {count:,}{_kept(removal)}"
+    text = f"rows that expired before {_minute(before)} removed: {count:,}{_kept_note(removal)}"
     return _report(options, {"removed": count, "kept": removal.kept}, text, served)
 
 
-def _kept(removal: Removal) -> str:
+def _kept_note(removal: Removal) -> str:
     if not removal.kept:
         return ""
     return (
@@ -130,7 +130,7 @@ def _change(
     choose: Callable[[AllowList], T],
     *,
     adds: bool = False,
-) -> tuple[T, Served]:
+) -> tuple[T, ServedList]:
     """Do to the list what `choose` says, given the list; return that, the last if asked again."""
     results: list[T] = []
 
@@ -143,24 +143,26 @@ def _change(
     return results[-1], served
 
 
-def _shown(number: PhoneNumber | None, options: argparse.Namespace) -> Any:
+def _show(number: PhoneNumber | None, options: argparse.Namespace) -> Any:
     return View(full=options.full).cell("caller", number)
 
 
-def _dialled(route: Route, options: argparse.Namespace) -> str:
+def _show_dialled(route: Route, options: argparse.Namespace) -> str:
     """Return what is shown of the dialled number: all of it, unless it is a person's own."""
     is_ours = route.dialled != route.destination
-    return route.dialled if is_ours else _shown(route.dialled, options)
+    return route.dialled if is_ours else _show(route.dialled, options)
 
 
 def _minute(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M UTC}"
 
 
-def _report(options: argparse.Namespace, done: dict[str, Any], text: str, served: Served) -> int:
+def _report(
+    options: argparse.Namespace, done: dict[str, Any], text: str, served: ServedList
+) -> int:
     """Print what was done, for a program or for people; return the exit status."""
     if options.json:
         status = report(options.command, json.dumps(done | served.plain()))
     else:
-        status = report(options.command, wrapped(text, served.text))
+        status = report(options.command, wrap(text, served.text))
     return status or list_change.status_of(served)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tools import console
 from tools.history import stored, times
-from tools.history.fields import View, counted
+from tools.history.fields import View, format_refusals
 from tools.history.totals import Report, Tally, report
 from tools.outcome import CommandError, Status
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     view = View(zone=times.zone_of(options))
     with stored.reading(settings) as log:
         found = report(
-            log.outcomes(since, until, now),
+            log.summaries(since, until, now),
             until=until,
             with_simulated=options.simulated,
             day_of=lambda time: view.at(time).date(),
@@ -134,7 +134,7 @@ def _counts(tally: Tally) -> tuple[int, ...]:
 def _lines(found: Report, *, with_simulated: bool) -> Iterator[tuple[str, str]]:
     """Yield what is printed below the days."""
     if found.refusals:
-        yield "refused", counted(found.refusals)
+        yield "refused", format_refusals(found.refusals)
     if found.in_progress or found.total.unknown:
         yield "other", f"{found.in_progress:,} in progress, {found.total.unknown:,} end unknown"
     for label, spread in (("wait", found.wait), ("talk", found.talk)):

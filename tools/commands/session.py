@@ -31,7 +31,7 @@ from tools import console, http_client, list_change, live_list
 from tools.history.fields import View
 from tools.list_editor import editor, pairs
 from tools.list_editor.pairs import People
-from tools.outcome import CommandError, Status, report, wrapped
+from tools.outcome import CommandError, Status, report, wrap
 
 _PATH = "/v1/anonymous/session/sms_voice"
 _NAMES = ("phone_number_1", "phone_number_2")
@@ -93,7 +93,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     if options.json:
         text = json.dumps(_plain(session, full=options.full))
     else:
-        text = wrapped(*_in_words(session, full=options.full))
+        text = wrap(*_in_words(session, full=options.full))
     status = report("session", text)
     if options.append:
         return _append(settings, session, options, now, status)
@@ -109,7 +109,7 @@ def _check_can_append(settings: Settings, people: People, own_numbers: Container
     editor.check(Path(settings.allow_list), list_change.patience_of("session"))
     health = live_list.ask(settings)
     if health and not health["real_numbers"] and not all(map(phone.is_fictional, people)):
-        raise list_change.real_number_refused(settings, "those of these two people")
+        raise list_change.real_number_error(settings, "those of these two people")
 
 
 def create_session(
@@ -231,10 +231,10 @@ def _append(
         with list_change.in_the_way():
             served = list_change.change(settings, edit, patience, adds=True)
     except AllowListError as error:
-        raise _not_added(*(fault.at(path) for fault in error.faults)) from None
+        raise _append_error(*(fault.at(path) for fault in error.faults)) from None
     except CommandError as error:
-        raise _not_added(error.message) from None
-    text = wrapped(f"{path}: both routes were added", served.text)
+        raise _append_error(error.message) from None
+    text = wrap(f"{path}: both routes were added", served.text)
     if options.json:
         text = json.dumps({"added": True, **served.plain()})
     if status:
@@ -242,6 +242,6 @@ def _append(
     return status or report("session", text) or list_change.status_of(served)
 
 
-def _not_added(*faults: str) -> CommandError:
+def _append_error(*faults: str) -> CommandError:
     message = "the session exists, but its routes were not added:"
     return CommandError("not_added", message, Status.NOT_ADDED, faults=faults)

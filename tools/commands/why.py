@@ -21,7 +21,7 @@ from routing import AllowList
 from tools import call_table, console
 from tools.history import conditions, reach, stored
 from tools.history.conditions import Condition
-from tools.history.fields import View, counted
+from tools.history.fields import View, format_refusals
 from tools.history.reach import Likeness, Nearest, PersonRow, state
 from tools.history.stored import StoredCalls
 
@@ -46,7 +46,7 @@ class _Calls:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Findings:
     """What list and log show of a number; `no_log` says why the log shows nothing.
 
     `is_ours` for a virtual number or a masking ID. `almost` counts calls from a number that ends
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, now: datetime) -> int:
 
 def _look(
     options: argparse.Namespace, settings: Settings, allow_list: AllowList, now: datetime
-) -> _Found:
+) -> _Findings:
     number = options.number
     is_ours = number in allow_list.own_numbers
     by_way = {"by_way_of_it": ("Calls by way of it", reach.calls_behind(number))}
@@ -86,7 +86,7 @@ def _look(
         rows, anyone, nearest, groups = reach.rows_behind(number, allow_list, now), [], None, by_way
     else:
         rows = reach.rows_of(number, allow_list, now)
-        anyone = reach.reached_as_anyone(number, allow_list, now)
+        anyone = reach.open_rows_for(number, allow_list, now)
         nearest = None if rows else reach.nearest(number, allow_list)
         groups = {
             "own": ("Their own calls", reach.own_calls(number)),
@@ -103,9 +103,9 @@ def _look(
             almost = conditions.NONE if is_ours else reach.almost_from(number) & counted_ones
             count, last = log.count(almost, now), log.records(almost, now, _LAST)
     except StoreError as error:
-        return _Found(number, is_ours, rows, anyone, nearest, no_log=str(error))
+        return _Findings(number, is_ours, rows, anyone, nearest, no_log=str(error))
     advice = _advice(last, settings.home_country_code)
-    return _Found(number, is_ours, rows, anyone, nearest, found, count, advice)
+    return _Findings(number, is_ours, rows, anyone, nearest, found, count, advice)
 
 
 def _calls(log: StoredCalls, title: str, wanted: Condition, now: datetime) -> _Calls:
@@ -127,12 +127,12 @@ def _is_read_as_it_is(caller: PhoneNumber | NoNumber | None, home_country_code: 
     return is_number and phone.read(caller, home_country_code=home_country_code) == caller
 
 
-def _plain(found: _Found, view: View) -> dict[str, Any]:
+def _plain(found: _Findings, view: View) -> dict[str, Any]:
     """Return what was found as JSON takes it."""
     close = found.nearest
     nearest = close and close._asdict() | {"number": view.cell("caller", close.number)}
     return {
-        "number": _shown(found, view),
+        "number": _show(found, view),
         "is_ours": found.is_ours,
         "rows": [_plain_row(row, view) for row in found.rows],
         "open_to_anyone": [_plain_row(row, view) for row in found.open_to_anyone],
@@ -143,7 +143,7 @@ def _plain(found: _Found, view: View) -> dict[str, Any]:
     }
 
 
-def _shown(found: _Found, view: View) -> str:
+def _show(found: _Findings, view: View) -> str:
     return str(found.number if found.is_ours else view.cell("caller", found.number))
 
 
@@ -161,9 +161,9 @@ def _plain_calls(group: _Calls, view: View) -> dict[str, Any]:
     return {"last": last, "live": group.live, "refusals": group.refusals}
 
 
-def _print(found: _Found, view: View, now: datetime) -> None:
+def _print(found: _Findings, view: View, now: datetime) -> None:
     out = console.terminal()
-    number, close = _shown(found, view), found.nearest
+    number, close = _show(found, view), found.nearest
     where = f"the `{close.column}` of line {close.line}" if close else ""
     if close and close.likeness is Likeness.LACKS_1:
         text = f"{number} lacks its country code: with 1 in front it is {where}."
@@ -211,7 +211,7 @@ def _print_rows(out: Console, rows: Iterable[PersonRow], view: View, now: dateti
     console.print_table(out, _ROWS, shown)
 
 
-def _print_log(out: Console, found: _Found, view: View, now: datetime) -> None:
+def _print_log(out: Console, found: _Findings, view: View, now: datetime) -> None:
     if not any(group.last for group in found.groups.values()):
         out.print()
         console.print_wrapped(out, found.no_log or "The log holds no call that this concerns.")
@@ -233,4 +233,4 @@ def _print_calls(out: Console, group: _Calls, view: View, now: datetime) -> None
     console.print_wrapped(out, f"{group.title}, the newest first (at most {_LAST}){live}:")
     call_table.print_table(out, group.last, view, now)
     if group.refusals:
-        console.print_wrapped(out, f"refused: {counted(group.refusals)}")
+        console.print_wrapped(out, f"refused: {format_refusals(group.refusals)}")

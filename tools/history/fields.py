@@ -49,7 +49,7 @@ class View:
         }
         if not self.full:
             return shown
-        return shown | {"body": decoded(stored.body) if stored.body else None, "answer": reply}
+        return shown | {"body": decode(stored.body) if stored.body else None, "answer": reply}
 
     def cell(self, name: str, value: Any) -> Any:
         """Return the value of a field, or a leg, as JSON takes it."""
@@ -88,7 +88,7 @@ class View:
         }
 
 
-def decoded(body: str) -> Any:
+def decode(body: str) -> Any:
     """Return the JSON of an event; its text as it is if it is none, or nested more than 100 deep.
 
     Python's limits of recursion differ from version to version, and with where they are met.
@@ -109,7 +109,7 @@ def _within(value: object) -> Iterable[Any]:
     return value if isinstance(value, list) else ()
 
 
-def counted(refusals: Mapping[str, int]) -> str:
+def format_refusals(refusals: Mapping[str, int]) -> str:
     """Return how often calls were refused for which reason, as people read it."""
     return ", ".join(f"{reason or 'no reason'} {count:,}" for reason, count in refusals.items())
 

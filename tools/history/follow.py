@@ -1,11 +1,11 @@
-"""Tells of each call once, in the order of numbers, when its record is a second old.
+"""Reports each call once, in the order of numbers, when its record is a second old.
 
 Numbers are given in the order of commits (`Store.keep`), so what is above the last one that was
-told is all that is new, however often this is killed and begun again. What a record is corrected by
-within its first second is in it; what comes later is not told.
+reported is all that is new, however often this is killed and begun again. What a record is
+corrected by within its first second is in it; what comes later is not reported.
 
 How old a record is, neither clock can say: it was written by that of a server. So the newest number
-is read at each turn, and what was there a second ago is told. The time is passed in.
+is read at each turn, and what was there a second ago is reported. The time is passed in.
 """
 
 from collections import deque
@@ -25,39 +25,40 @@ _PAGE = 200
 # A server has noticed by then that its file was replaced, and has removed what belongs to the old
 # one: SQLite would read the new one with it.
 _TURNS_TO_NOTICE = 2
-_MAX_TOLD = 10_000
+_MAX_REPORTED = 10_000
 
 
 class Follower:
     """Reads the records of a log that may fail, be missing or be replaced, and goes on by itself.
 
-    It begins after the number `after`; with `None`, with what is written down from `now` on. `tell`
-    gets each record that passes, `say` each fault, once until another comes or the log is well.
+    It begins after the number `after`; with `None`, with what is written down from `now` on.
+    `report` gets each record that passes, `say` each fault, once until another comes or the log is
+    well.
     """
 
     def __init__(
         self,
         store: Store,
         wanted: Condition,
-        tell: Callable[[CallRecord], None],
+        report: Callable[[CallRecord], None],
         say: Callable[[str], None],
         *,
         after: int | None,
         now: datetime,
     ) -> None:
-        self._store, self._wanted, self._tell, self._say = store, wanted, tell, say
+        self._store, self._wanted, self._report, self._say = store, wanted, report, say
         self._last, self._began = after, microseconds(now)
         self._log: StoredCalls | None = None
         self._fault = ""
         self._readings: deque[tuple[float, int]] = deque()
         self._turns_replaced, self._is_lower = 0, False
-        self._told: deque[str] = deque(maxlen=_MAX_TOLD)
-        self._told_before: set[str] = set()
+        self._reported: deque[str] = deque(maxlen=_MAX_REPORTED)
+        self._reported_before: set[str] = set()
 
     def turn(self, now_s: float) -> None:
-        """Tell what is old enough, by the monotonic time. Raises only what `tell` raises."""
+        """Report what is old enough, by the monotonic time. Raises only what `report` raises."""
         try:
-            self._tell_what_is_due(now_s)
+            self._report_due(now_s)
         except StoreError as error:
             self.close()
             if f"{error}" != self._fault:
@@ -71,11 +72,11 @@ class Follower:
         self._store.close()
         self._log = None
 
-    def _tell_what_is_due(self, now_s: float) -> None:
+    def _report_due(self, now_s: float) -> None:
         log = self._log or self._open()
         if self._is_replaced():
             # What a server still writes into the old file it also keeps in the new one.
-            self._tell_up_to(log.newest(), log)
+            self._report_up_to(log.newest(), log)
             self.close()
             log = self._open()
         newest = log.newest()
@@ -85,11 +86,11 @@ class Follower:
         self._check_numbers(newest)
         self._readings.append((now_s, newest))
         while self._readings[0][0] <= now_s - _MIN_AGE_S:
-            self._tell_up_to(self._readings[0][1], log)
+            self._report_up_to(self._readings[0][1], log)
             self._readings.popleft()
 
     def _check_numbers(self, newest: int) -> None:
-        """Say it, once, if this log will not come to the number that was told last for long."""
+        """Say it, once, if this log will not come to the number that was reported last for long."""
         is_lower = 0 < newest < (self._last or 0)
         if is_lower and not self._is_lower:
             numbers = f"the newest call in the log has the number {newest}, lower than {self._last}"
@@ -100,7 +101,7 @@ class Follower:
         self._store.open(write=False)
         self._log, self._turns_replaced = StoredCalls(self._store), 0
         self._log.check_version()
-        self._told_before = set(self._told)
+        self._reported_before = set(self._reported)
         return self._log
 
     def _is_replaced(self) -> bool:
@@ -108,14 +109,14 @@ class Follower:
         self._turns_replaced = self._turns_replaced + 1 if self._store.is_replaced() else 0
         return self._turns_replaced > _TURNS_TO_NOTICE
 
-    def _tell_up_to(self, number: int, log: StoredCalls) -> None:
+    def _report_up_to(self, number: int, log: StoredCalls) -> None:
         while self._last is not None and self._last < number:
-            page = log.numbered(self._last, number, self._wanted, _PAGE)
+            page = log.records_between(self._last, number, self._wanted, _PAGE)
             for record in page:
                 # A server whose file was replaced keeps its last events again, in the new one.
-                if record.reference_id not in self._told_before:
-                    self._tell(record)
-                    self._told.append(record.reference_id)
+                if record.reference_id not in self._reported_before:
+                    self._report(record)
+                    self._reported.append(record.reference_id)
                 self._last = record.number
             if len(page) < _PAGE:
                 self._last = number

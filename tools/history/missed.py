@@ -23,7 +23,7 @@ _Two = tuple[str | None, str | None]
 """A person, and another, or a number by which they have another."""
 
 
-def _became(*dispositions: Disposition) -> Condition:
+def _is_any_of(*dispositions: Disposition) -> Condition:
     return conditions.is_one_of("disposition", [disposition.value for disposition in dispositions])
 
 
@@ -32,14 +32,14 @@ _HAS_STATUS = ~conditions.is_equal("status", "")
 # Of these, unlike the others, somebody may be behind the number.
 _IS_EXPIRED = conditions.is_one_of("reason", [Reason.EXPIRED.value, Reason.CALLER_NOT_LISTED.value])
 _REACHED_NOBODY = (
-    _became(Disposition.NO_ANSWER, Disposition.BUSY, Disposition.FAILED, Disposition.DECLINED)
-    | (_became(Disposition.REFUSED) & _IS_EXPIRED)
+    _is_any_of(Disposition.NO_ANSWER, Disposition.BUSY, Disposition.FAILED, Disposition.DECLINED)
+    | (_is_any_of(Disposition.REFUSED) & _IS_EXPIRED)
     # The end of the call was never reported, but that of its dial, or it was refused.
-    | (_became(Disposition.UNKNOWN) & ~_IS_ANSWERED & (_HAS_STATUS | _IS_EXPIRED))
+    | (_is_any_of(Disposition.UNKNOWN) & ~_IS_ANSWERED & (_HAS_STATUS | _IS_EXPIRED))
 )
-_IS_CONNECTED = _became(Disposition.CONNECTED) | (
+_IS_CONNECTED = _is_any_of(Disposition.CONNECTED) | (
     # They may be talking right now.
-    _became(Disposition.IN_PROGRESS, Disposition.UNKNOWN) & _IS_ANSWERED
+    _is_any_of(Disposition.IN_PROGRESS, Disposition.UNKNOWN) & _IS_ANSWERED
 )
 
 
@@ -56,7 +56,7 @@ def count_missed(
     if not missed:
         return {}
     alone = [call for call in missed if not phone.is_number(call.destination)]
-    shown = _shown_behind({(call.caller, call.dialled) for call in alone}, log.parties(among, now))
+    shown = _people_behind({(call.caller, call.dialled) for call in alone}, log.parties(among, now))
     whom = [(call.caller, _whom(call, shown)) for call in missed]
     later = conditions.began_from(utc(missed[0].began))
     known = {two for two in whom if two[1] is not None}
@@ -93,7 +93,7 @@ def _last_connections(asked: Collection[_Two], calls: Iterable[Parties]) -> dict
     return found
 
 
-def _shown_behind(
+def _people_behind(
     asked: Iterable[_Two], calls: Iterable[Parties]
 ) -> dict[_Two, list[tuple[_Place, str]]]:
     """Return whom each of these calls shows behind a number that somebody has dialled."""
@@ -106,7 +106,7 @@ def _shown_behind(
     return {two: sorted(shown) for two, shown in found.items()}
 
 
-def _whom(call: Parties, shown_behind: Mapping[_Two, Sequence[tuple[_Place, str]]]) -> str | None:
+def _whom(call: Parties, people_behind: Mapping[_Two, Sequence[tuple[_Place, str]]]) -> str | None:
     """Return whom a call was for; the dialled number, if any, where the log shows nobody behind it.
 
     A call that was refused has no destination. It was for whom its caller had behind the number
@@ -116,5 +116,5 @@ def _whom(call: Parties, shown_behind: Mapping[_Two, Sequence[tuple[_Place, str]
         return call.destination
     if not phone.is_number(call.dialled):
         return None
-    shown = shown_behind[call.caller, call.dialled]
+    shown = people_behind[call.caller, call.dialled]
     return shown[max(bisect(shown, (_place(call), "")) - 1, 0)][1] if shown else call.dialled

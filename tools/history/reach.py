@@ -75,7 +75,7 @@ def state(row: PersonRow, now: datetime) -> str:
     return f"open, expires in {times.in_two_units(left_s)}" if row.route.expires else "open"
 
 
-def reached_as_anyone(number: PhoneNumber, allow_list: AllowList, now: datetime) -> list[PersonRow]:
+def open_rows_for(number: PhoneNumber, allow_list: AllowList, now: datetime) -> list[PersonRow]:
     """Return the rows open to any caller that connect this one now.
 
     A row for any caller connects nobody for whom the same `to` has a row of their own.

@@ -52,7 +52,7 @@ _NEAR = 30  # characters: more than a number has
 _MAX_BESIDE = 500
 
 
-class Held(IntEnum):
+class Match(IntEnum):
     """Whether a text holds a number; `PERHAPS` may be another number, or none."""
 
     NO = 0
@@ -60,7 +60,7 @@ class Held(IntEnum):
     SURELY = 2
 
 
-def held(number: PhoneNumber, home_country_code: str) -> Callable[[str], Held]:
+def matcher(number: PhoneNumber, home_country_code: str) -> Callable[[str], Match]:
     """Return a test of whether a text holds a number.
 
     Surely: with its country code, before it or in a member of its own that is named like one, or as
@@ -69,11 +69,11 @@ def held(number: PhoneNumber, home_country_code: str) -> Callable[[str], Held]:
     """
     search = _Search(number, home_country_code)
 
-    def test(text: str) -> Held:
+    def test(text: str) -> Match:
         plain = _plain(text)
         found = search.in_plain(plain)
         # What was read as an escape may have been digits.
-        return found or min(search.in_plain(text), Held.PERHAPS) if plain != text else found
+        return found or min(search.in_plain(text), Match.PERHAPS) if plain != text else found
 
     return test
 
@@ -96,17 +96,17 @@ class _Search:
         self._abroad = re.compile(rf"(?:\+{_GAP}|(?<![0-9]){self._code}[ .()/-]*)$")
         self._digits = re.compile(digits)
 
-    def in_plain(self, text: str) -> Held:
+    def in_plain(self, text: str) -> Match:
         if not self._digits.search(text):
-            return Held.NO
+            return Match.NO
         for found in self._whole.finditer(text):
             if not _is_in_another(self._number, text, *found.span()):
-                return Held.SURELY
+                return Match.SURELY
         parts = list(self._part.finditer(text))
         if any(map(self._is_this, parts)):
-            return Held.SURELY
+            return Match.SURELY
         is_in_run = any(self._number in run for run in _RUN.findall(text))
-        return Held.PERHAPS if parts or is_in_run or self._whole.search(text) else Held.NO
+        return Match.PERHAPS if parts or is_in_run or self._whole.search(text) else Match.NO
 
     def _is_this(self, found: re.Match[str]) -> bool:
         """Whether it is this number by the country code beside it, or as it is read at home."""
@@ -135,7 +135,7 @@ def _is_in_another(digits: str, text: str, begin: int, end: int) -> bool:
         ),
         *accumulate(_groups(behind), initial=digits),
     ]
-    numbers = (PhoneNumber(each) for each in longer if each != digits and phone.is_number(each))
+    numbers = (PhoneNumber(run) for run in longer if run != digits and phone.is_number(run))
     return any(map(phone.is_possible, numbers))
 
 
@@ -164,14 +164,14 @@ def _plain(text: str) -> str:
     for _ in range(_MAX_LAYERS):
         if "\\" not in text and "%" not in text and "&" not in text:
             break
-        text = html.unescape(unquote(_ESCAPED.sub(_unescaped, text)))
+        text = html.unescape(unquote(_ESCAPED.sub(_unescape, text)))
     if text.isascii():
         return text
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return re.sub(r"[^\x00-\x7f]", _digit, unicodedata.normalize("NFKC", whole))
 
 
-def _unescaped(found: re.Match[str]) -> str:
+def _unescape(found: re.Match[str]) -> str:
     if found[1]:
         return chr(int(found[1], 16))
     return found[2] if found[2] in '"\\/' else " "

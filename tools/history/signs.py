@@ -28,7 +28,7 @@ from events import (
 from phone import NoNumber
 from records import CallRecord, Disposition, StoredEvent
 from routing import REPEAT_WINDOW_S, AllowList
-from tools.history.fields import decoded
+from tools.history.fields import decode
 
 SUSPICIOUS_S = 1.0
 """A call that ends so soon after an answer of `{}` was perhaps ended by it."""
@@ -53,7 +53,7 @@ _SPELT = {
 }
 
 
-class Outcome(StrEnum):
+class Verdict(StrEnum):
     """What the log says of a question."""
 
     NOTHING_YET = "nothing yet"
@@ -63,7 +63,7 @@ class Outcome(StrEnum):
     NOT_IN_A_LOG = "no log can tell"
 
 
-Sign = tuple[Outcome, str]
+Sign = tuple[Verdict, str]
 
 
 class Call(NamedTuple):
@@ -96,14 +96,14 @@ class Evidence(NamedTuple):
 
 
 def meaning_of_to(found: Evidence) -> Iterator[Sign]:
-    """Tell which part each dialled number plays in the list."""
+    """Yield which part each dialled number plays in the list."""
     dialled = {route.dialled for route in found.allow_list}
     destinations = {route.destination for route in found.allow_list}
     parts = {
-        (True, False): (Outcome.AS_ASSUMED, "a `to`"),
-        (True, True): (Outcome.SEEN, "a `to` that is its own destination"),
-        (False, True): (Outcome.DIFFERS, "a destination"),
-        (False, False): (Outcome.SEEN, "not in the list"),
+        (True, False): (Verdict.AS_ASSUMED, "a `to`"),
+        (True, True): (Verdict.SEEN, "a `to` that is its own destination"),
+        (False, True): (Verdict.DIFFERS, "a destination"),
+        (False, False): (Verdict.SEEN, "not in the list"),
     }
     for kept in found.events():
         if isinstance(kept.event, IncomingCall):
@@ -112,12 +112,12 @@ def meaning_of_to(found: Evidence) -> Iterator[Sign]:
 
 
 def empty_answer(found: Evidence) -> Iterator[Sign]:
-    """Tell what followed an answer of `{}` to an event of the last live calls, and how soon."""
+    """Yield what followed an answer of `{}` to an event of the last live calls, and how soon."""
     kinds = (DialCompleted, SpeakCompleted, PlayCompleted)
     calls = (
         [
             (kept, then)
-            for kept, then in _followed(call)
+            for kept, then in _with_next(call)
             if isinstance(kept.event, kinds) and kept.reply == {}
         ]
         for call in found.calls
@@ -127,11 +127,11 @@ def empty_answer(found: Evidence) -> Iterator[Sign]:
     is_sign = ends[True] >= max(ends[False], MIN_SUDDEN_ENDS)
     for kept, then in after:
         if then is None:
-            yield Outcome.SEEN, f"{kept.event.name}, then nothing"
+            yield Verdict.SEEN, f"{kept.event.name}, then nothing"
             continue
-        outcome = Outcome.AS_ASSUMED
+        outcome = Verdict.AS_ASSUMED
         if _is_sudden_end(kept, then):
-            outcome = Outcome.DIFFERS if is_sign else Outcome.SEEN
+            outcome = Verdict.DIFFERS if is_sign else Verdict.SEEN
         what = f"{word(then.event.name)} {_distance(_seconds(kept, then))}"
         yield outcome, f"{kept.event.name}, then {what}"
 
@@ -142,33 +142,33 @@ def _is_sudden_end(kept: StoredEvent, then: StoredEvent) -> bool:
 
 
 def dial_is_reported(found: Evidence) -> Iterator[Sign]:
-    """Tell whether `dial_completed` came for each dial that connected two people."""
+    """Yield whether `dial_completed` came for each dial that connected two people."""
     connected = [call for call in found.calls if call.is_answered and call.is_dialled]
     came = [
         any(isinstance(kept.event, DialCompleted) for kept in call.events) for call in connected
     ]
-    missing = Outcome.SEEN if any(came) else Outcome.DIFFERS
+    missing = Verdict.SEEN if any(came) else Verdict.DIFFERS
     for is_reported in came:
-        yield (Outcome.AS_ASSUMED, "it came") if is_reported else (missing, "connected without it")
+        yield (Verdict.AS_ASSUMED, "it came") if is_reported else (missing, "connected without it")
 
 
 def statuses(found: Evidence) -> Iterator[Sign]:
-    """Tell the status of each dial."""
+    """Yield the status of each dial."""
     for kept in found.events():
         if isinstance(kept.event, DialCompleted):
             status = kept.event.status
-            yield (Outcome.DIFFERS, "no status") if status is None else (Outcome.SEEN, word(status))
+            yield (Verdict.DIFFERS, "no status") if status is None else (Verdict.SEEN, word(status))
 
 
-def withheld(found: Evidence) -> Iterator[Sign]:
-    """Tell how each caller without a number is written."""
+def withheld_numbers(found: Evidence) -> Iterator[Sign]:
+    """Yield how each caller without a number is written."""
     for kept in found.events():
         if isinstance(kept.event, IncomingCall):
             data, caller = _data(kept), kept.event.caller
             if name := _SPELT.get(str(data.get("from")).strip().removeprefix("+")):
-                yield Outcome.DIFFERS, f"digits that spell {name} on a keypad"
+                yield Verdict.DIFFERS, f"digits that spell {name} on a keypad"
             elif isinstance(caller, NoNumber):
-                yield Outcome.SEEN, f"{caller.value}: {_form(data)}"
+                yield Verdict.SEEN, f"{caller.value}: {_form(data)}"
 
 
 def _form(data: dict[str, Any]) -> str:
@@ -179,29 +179,29 @@ def _form(data: dict[str, Any]) -> str:
 
 
 def leg_end(found: Evidence) -> Iterator[Sign]:
-    """Tell what followed our `hangup` in answer to `call_leg_completed` of an answered call."""
+    """Yield what followed our `hangup` in answer to `call_leg_completed` of an answered call."""
     for call in filter(lambda call: call.is_answered, found.calls):
         followed = [
             then
-            for kept, then in _followed(call)
+            for kept, then in _with_next(call)
             if isinstance(kept.event, CallLegCompleted) and kept.reply.get("method") == "hangup"
         ]
         for then in followed:
             if then:
-                yield Outcome.AS_ASSUMED, f"hangup, then {word(then.event.name)}"
+                yield Verdict.AS_ASSUMED, f"hangup, then {word(then.event.name)}"
             else:
-                yield Outcome.SEEN, "hangup, then nothing"
+                yield Verdict.SEEN, "hangup, then nothing"
         if not followed and call.is_dialled and call.record.ended:
-            yield Outcome.SEEN, "call_completed without call_leg_completed"
+            yield Verdict.SEEN, "call_completed without call_leg_completed"
 
 
 def digit_timeout(found: Evidence) -> Iterator[Sign]:
-    """Tell how long TeleSign waited for each digit that nobody pressed."""
+    """Yield how long TeleSign waited for each digit that nobody pressed."""
     for call in found.calls:
-        for asked, then in _followed(call):
+        for asked, then in _with_next(call):
             if asks_for_digit(asked.reply) and then and _says_no_digit(then):
                 wait_s = _seconds(asked, then)
-                outcome = Outcome.DIFFERS if wait_s > MAX_WAIT_S else Outcome.AS_ASSUMED
+                outcome = Verdict.DIFFERS if wait_s > MAX_WAIT_S else Verdict.AS_ASSUMED
                 yield outcome, f"no key, done {_distance(wait_s)}"
 
 
@@ -210,34 +210,34 @@ def _says_no_digit(kept: StoredEvent) -> bool:
 
 
 def layout(found: Evidence) -> Iterator[Sign]:
-    """Tell which legs each `call_completed` of a connected call has."""
+    """Yield which legs each `call_completed` of a connected call has."""
     for call in filter(lambda call: call.is_answered, found.calls):
         for kept in call.events:
             if isinstance(kept.event, CallCompleted) and kept.body:
                 legs = ", ".join(word(leg.direction or "unknown") for leg in kept.event.legs)
-                yield (Outcome.AS_ASSUMED, legs) if legs else (Outcome.DIFFERS, "no leg's times")
+                yield (Verdict.AS_ASSUMED, legs) if legs else (Verdict.DIFFERS, "no leg's times")
 
 
 def repeats(found: Evidence) -> Iterator[Sign]:
-    """Tell which events came again, byte for byte, and how long after the first time."""
+    """Yield which events came again, byte for byte, and how long after the first time."""
     for kept in found.events():
         if kept.deliveries > 1:
             apart_s = (kept.last_seen - kept.first_seen).total_seconds()
             is_replay = isinstance(kept.event, IncomingCall) and apart_s > REPEAT_WINDOW_S
-            outcome = Outcome.DIFFERS if is_replay else Outcome.SEEN
+            outcome = Verdict.DIFFERS if is_replay else Verdict.SEEN
             yield outcome, f"{word(kept.event.name)}, {_distance(apart_s)}"
 
 
 def news(found: Evidence) -> Iterator[Sign]:
-    """Tell which events and members have come that this program does not know."""
+    """Yield which events and members have come that this program does not know."""
     for kept in found.events():
         name = word(kept.event.name)
         if isinstance(kept.event, UnknownEvent):
-            yield Outcome.SEEN, f"the event {name}"
+            yield Verdict.SEEN, f"the event {name}"
             continue
-        message = decoded(kept.body)
+        message = decode(kept.body)
         if not isinstance(message, dict):
-            yield Outcome.SEEN, f"a member nested too deeply in {name}"
+            yield Verdict.SEEN, f"a member nested too deeply in {name}"
             continue
         unknown = [word(member) for member in message.keys() - _ENVELOPE]
         if isinstance(message.get("data"), dict):
@@ -245,19 +245,19 @@ def news(found: Evidence) -> Iterator[Sign]:
         else:
             unknown.append("no object `data`")
         for member in sorted(unknown):
-            yield Outcome.SEEN, f"{member} in {name}"
+            yield Verdict.SEEN, f"{member} in {name}"
         if not unknown:
-            yield Outcome.AS_ASSUMED, "all known"
+            yield Verdict.AS_ASSUMED, "all known"
 
 
-def _followed(call: Call) -> Iterator[tuple[StoredEvent, StoredEvent | None]]:
+def _with_next(call: Call) -> Iterator[tuple[StoredEvent, StoredEvent | None]]:
     """Return every event of a call with what came next, `None` after the last."""
     return zip_longest(call.events, call.events[1:])
 
 
 def _data(kept: StoredEvent) -> dict[str, Any]:
     """Return the members of an event, as they came."""
-    message = decoded(kept.body)
+    message = decode(kept.body)
     return members_of(message) if isinstance(message, dict) else {}
 
 

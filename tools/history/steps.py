@@ -10,7 +10,7 @@ from tools.console import CALLED, CALLER, SERVER, TELESIGN, Arrow
 from tools.history.fields import View
 
 
-def became(record: CallRecord, view: View) -> str:
+def describe_end(record: CallRecord, view: View) -> str:
     """Return what became of a call in a few words, such as `failed: rejected`."""
     match record.disposition:
         case Disposition.REFUSED:

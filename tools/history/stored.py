@@ -31,7 +31,7 @@ from routing import AllowList
 from serving.sources import load, read_settings
 from tools.history import conditions
 from tools.history.conditions import Condition
-from tools.history.totals import Outcome, by_frequency, outcome_of
+from tools.history.totals import CallSummary, by_frequency, summary_of
 
 LogError = StoreError
 """What reading raises where the log cannot be read; the message says why, and what to do."""
@@ -42,7 +42,7 @@ _TEXTS = 1_000
 _COLUMNS = ", ".join(RECORD_COLUMNS)
 _ALL = "SELECT DISTINCT reference_id FROM call_event"
 # With DISTINCT a database may prefer to go through the ids of the whole log.
-_UNENDED = """
+_OPEN_CALLS = """
 SELECT reference_id FROM call_event
 WHERE id > (SELECT recorded_to FROM record_counter) AND NOT EXISTS (
     SELECT * FROM call_record WHERE call_record.reference_id = call_event.reference_id
@@ -63,7 +63,7 @@ class Parties(NamedTuple):
 
 
 def is_missing(error: LogError) -> bool:
-    """Tell whether there is no log yet, and nothing is wrong with one."""
+    """Return whether there is no log yet, and nothing is wrong with one."""
     return NO_LOG in str(error)
 
 
@@ -113,48 +113,50 @@ class StoredCalls:
         self.store = store
         # An older log that is only read has no table of them.
         self._has_records = store.version >= SCHEMA_VERSION
-        self._unended: list[CallRecord] | None = None
+        self._open_calls: list[CallRecord] | None = None
 
     def records(
         self, wanted: Condition, now: datetime, limit: int | None = None
     ) -> list[CallRecord]:
         """Return the records that pass, the call that began last first; at most so many."""
         # First those without an end: a call that ends meanwhile is found twice, and not never.
-        unended = filter(wanted.passes, self.unended(now))
-        records = {record.reference_id: record for record in unended}
-        records |= {record.reference_id: record for record in self._written_down(wanted, limit)}
+        open_calls = filter(wanted.passes, self.open_calls(now))
+        records = {record.reference_id: record for record in open_calls}
+        records |= {record.reference_id: record for record in self._select(wanted, limit)}
         newest = sorted(records.values(), key=place_of, reverse=True)
         return newest[:limit]
 
     def count(self, wanted: Condition, now: datetime) -> int:
         """Return how many calls pass."""
-        unended = sum(map(wanted.passes, self.unended(now)))
+        open_calls = sum(map(wanted.passes, self.open_calls(now)))
         sql = f"SELECT count(*) FROM call_record WHERE {wanted.sql}"  # noqa: S608 - our own words
         written_down: int = sum(count for (count,) in self._execute(sql, wanted.values))
-        return unended + written_down
+        return open_calls + written_down
 
     def refusals(self, wanted: Condition, now: datetime) -> dict[str, int]:
         """Return how many calls that pass were refused for which reason, most frequent first."""
         reasons = Counter(
-            record.reason for record in self.unended(now) if record.reason and wanted.passes(record)
+            record.reason
+            for record in self.open_calls(now)
+            if record.reason and wanted.passes(record)
         )
         sql = f"SELECT reason, count(*) FROM call_record WHERE {wanted.sql} AND reason IS NOT NULL"  # noqa: S608
         reasons.update(dict(self._execute(f"{sql} GROUP BY reason", wanted.values)))
         return by_frequency(reasons)
 
-    def unended(self, now: datetime) -> list[CallRecord]:
+    def open_calls(self, now: datetime) -> list[CallRecord]:
         """Return the record of each call that was not written down when this was first asked."""
-        if self._unended is None:
-            sql = _UNENDED if self._has_records else _ALL
+        if self._open_calls is None:
+            sql = _OPEN_CALLS if self._has_records else _ALL
             ids = dict.fromkeys(reference_id for (reference_id,) in self.store.execute(sql))
-            self._unended = [_fold(events, now) for _, events in self._kept(ids)]
-        return self._unended
+            self._open_calls = [_fold(events, now) for _, events in self._read_events(ids)]
+        return self._open_calls
 
     def _execute(self, sql: str, values: Sequence[object]) -> list[Any]:
         """Run a query on the table of records, of which an older log has none."""
         return self.store.execute(sql, values) if self._has_records else []
 
-    def _written_down(self, wanted: Condition, limit: int | None) -> Iterator[CallRecord]:
+    def _select(self, wanted: Condition, limit: int | None) -> Iterator[CallRecord]:
         sql = f"SELECT {_COLUMNS} FROM call_record WHERE {wanted.sql} ORDER BY began DESC"  # noqa: S608
         limited = "" if limit is None else f", number DESC LIMIT {limit:d}"
         return map(record_of, self._execute(sql + limited, wanted.values))
@@ -172,7 +174,9 @@ class StoredCalls:
         ((number,),) = self.store.execute("SELECT number FROM record_counter")
         return int(number)
 
-    def numbered(self, after: int, to: int, wanted: Condition, limit: int) -> list[CallRecord]:
+    def records_between(
+        self, after: int, to: int, wanted: Condition, limit: int
+    ) -> list[CallRecord]:
         """Return the records that pass with a number in between, by number; at most so many."""
         within = "number > ? AND number <= ?"
         sql = f"SELECT {_COLUMNS} FROM call_record WHERE {within} AND {wanted.sql}"  # noqa: S608
@@ -183,7 +187,7 @@ class StoredCalls:
         """Yield what is kept of each of some calls, in this order; of none, if it was purged."""
         ids = iter(reference_ids)
         while page := list(islice(ids, _PAGE)):
-            kept = dict(self._kept(page, purged=True))
+            kept = dict(self._read_events(page, purged=True))
             yield from (kept[reference_id] for reference_id in page if reference_id in kept)
 
     def call(
@@ -194,12 +198,12 @@ class StoredCalls:
         if events is None:
             return None
         same = conditions.is_call(reference_id)
-        return next(self._written_down(same, 1), None) or _fold(events, now), events
+        return next(self._select(same, 1), None) or _fold(events, now), events
 
-    def outcomes(self, since: datetime, until: datetime, now: datetime) -> Iterator[Outcome]:
+    def summaries(self, since: datetime, until: datetime, now: datetime) -> Iterator[CallSummary]:
         """Yield what is counted of each call that began within a time."""
         within = conditions.began_from(since) & conditions.began_before(until)
-        return self._few(Outcome._fields, outcome_of, within, now)
+        return self._few(CallSummary._fields, summary_of, within, now)
 
     def parties(self, wanted: Condition, now: datetime) -> Iterator[Parties]:
         """Yield who is in each call that passes."""
@@ -214,19 +218,19 @@ class StoredCalls:
     ) -> Iterator[_T]:
         """Yield few columns of each call that passes, the first of which is its reference id."""
         # First those without an end, as above.
-        unended = {record.reference_id: record for record in self.unended(now)}
+        open_calls = {record.reference_id: record for record in self.open_calls(now)}
         sql = f"SELECT {', '.join(columns)} FROM call_record WHERE {wanted.sql}"  # noqa: S608
         for values in self._execute(sql, wanted.values):
-            unended.pop(values[0], None)
+            open_calls.pop(values[0], None)
             yield values
-        yield from map(of, filter(wanted.passes, unended.values()))
+        yield from map(of, filter(wanted.passes, open_calls.values()))
 
-    def named(self, reference_ids: Sequence[str], now: datetime) -> list[CallRecord]:
+    def by_ids(self, reference_ids: Sequence[str], now: datetime) -> list[CallRecord]:
         """Return the records of some calls in this order, but for those that are gone by now."""
-        found = {record.reference_id: record for record in self.unended(now)}
+        found = {record.reference_id: record for record in self.open_calls(now)}
         for start in range(0, len(reference_ids), _PAGE):
             some = conditions.is_call(*reference_ids[start : start + _PAGE])
-            found |= {record.reference_id: record for record in self._written_down(some, None)}
+            found |= {record.reference_id: record for record in self._select(some, None)}
         return [found[name] for name in reference_ids if name in found]
 
     def last_event(self, *, with_simulated: bool) -> datetime | None:
@@ -237,13 +241,13 @@ class StoredCalls:
         found = self.store.execute(newest, [len(left_out), left_out, left_out])
         return utc(found[0][0]) if found else None
 
-    def _kept(
+    def _read_events(
         self, reference_ids: Iterable[str], *, purged: bool = False
     ) -> Iterator[tuple[str, list[StoredEvent]]]:
         """Yield some calls with their events; also what is left of purged ones, if asked for."""
         ids = iter(reference_ids)
         while page := list(islice(ids, _PAGE)):
-            left_out = set() if purged else self.store.purged(page)
+            left_out = set() if purged else self.store.find_purged(page)
             calls: dict[str, list[StoredEvent]] = {}
             for row in self.store.rows(page):
                 if row.reference_id not in left_out:

@@ -57,11 +57,11 @@ def instant(text: str, now: datetime, *, zone: tzinfo | None = UTC) -> datetime:
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(
             "wanted today, yesterday, a span before now such as 2h, or a date or time such as"
-            f" 2026-11-23T18:00, got {_shown(text)!r}"
+            f" 2026-11-23T18:00, got {_mask(text)!r}"
         ) from None
 
 
-def _shown(text: str) -> str:
+def _mask(text: str) -> str:
     """Return what was typed; unless it begins as a date does, it may be somebody's number."""
     return text if re.match("[0-9]{4}-", text) else mask_digits(text)
 

@@ -14,13 +14,13 @@ from call_log.store import microseconds, utc
 from records import CallRecord, Disposition
 
 MAX_DAYS = 400
-"""Of a longer time only the days that had a call are told: one call may lie far from all others."""
+"""Of a longer time only days that had a call are returned: one call may lie far from all others."""
 
 _REFUSED = Disposition.REFUSED.value
 _QUARTER_HOUR = 900_000_000  # no zone is set by less
 
 
-class Outcome(NamedTuple):
+class CallSummary(NamedTuple):
     """What is counted of a call; `began` is in microseconds, the others as the log has them."""
 
     reference_id: str
@@ -79,13 +79,13 @@ class Report:
     in_progress: int
 
 
-def outcome_of(record: CallRecord) -> Outcome:
+def summary_of(record: CallRecord) -> CallSummary:
     """Return what is counted of a record."""
     wait_ms, talk_ms = (
         None if seconds is None else round(seconds * 1000)
         for seconds in (record.wait_s, record.talk_s)
     )
-    return Outcome(
+    return CallSummary(
         record.reference_id,
         microseconds(record.began),
         record.disposition.value,
@@ -97,15 +97,15 @@ def outcome_of(record: CallRecord) -> Outcome:
 
 
 def report(
-    outcomes: Iterable[Outcome],
+    summaries: Iterable[CallSummary],
     *,
     until: datetime,
     with_simulated: bool = False,
     day_of: Callable[[datetime], date] = datetime.date,
 ) -> Report:
     """Count the calls that began before `until`."""
-    every = list(outcomes)
-    real = [outcome for outcome in every if not outcome[-1]]
+    every = list(summaries)
+    real = [summary for summary in every if not summary[-1]]
     counted = every if with_simulated else real
     quarters: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for _, began, disposition, _, _, _, _ in counted:
@@ -131,10 +131,10 @@ def _days(
         for quarter, count in times.items():
             days[day_of(utc(quarter * _QUARTER_HOUR))][end] += count
     first, last = min(days, default=None), day_of(until - timedelta(microseconds=1))
-    told = sorted(days)
+    listed = sorted(days)
     if first and (count := (last - first).days + 1) <= MAX_DAYS:
-        told = [first + timedelta(days=number) for number in range(count)]
-    for day in told:
+        listed = [first + timedelta(days=number) for number in range(count)]
+    for day in listed:
         yield day, _tally(days[day])
 
 

@@ -26,11 +26,11 @@ from tools.inspector.drawing import SCALES
 from tools.inspector.kept import Kept
 from tools.inspector.questions import Question
 from tools.inspector.shown import Shown
-from tools.list_advice.explained import explained
+from tools.list_advice.explained import explain
 from tools.list_advice.nearest_cause import nearest_cause
-from tools.list_advice.words import in_words, said
+from tools.list_advice.words import in_words, texts_of
 
-Served = Callable[[], tuple[str, str]]
+AskServer = Callable[[], tuple[str, str]]
 """Says whether the server serves this list: a word for the colour, and a sentence. At once."""
 
 NO_CALL = "The log holds no such call: it may have been purged."
@@ -60,7 +60,7 @@ class Pages:
         settings: Settings,
         read_list: Callable[[], AllowList],
         clock: Clock,
-        served: Served,
+        served: AskServer,
         *,
         full: bool,
     ) -> None:
@@ -161,7 +161,7 @@ class Pages:
             count = len(allow_list)
             for route in islice(allow_list, begin, begin + _ROUTES):
                 row = PersonRow(route, refusal_of(route, allow_list, now.utc))
-                says = in_words(said(route, full=self._shown.full))
+                says = in_words(texts_of(route, full=self._shown.full))
                 rows.append((route, state(row, now.utc), says))
         except AllowListError as error:
             faults = [fault.at(self._settings.allow_list) for fault in error.faults]
@@ -183,7 +183,7 @@ class Pages:
             raise redirect("routes", {}) from None
         caller, dialled = (form.get(name, "") for name in ("from", "to"))
         now, full = self._clock(), self._shown.full
-        found = explained(caller, dialled, self._settings, allow_list, now, full=full)
+        found = explain(caller, dialled, self._settings, allow_list, now, full=full)
         raise redirect("routes", {"answer": self._answers.keep(found)})
 
     def report(self, query: Mapping[str, str]) -> str:
@@ -192,8 +192,8 @@ class Pages:
         span = query["since"] if query.get("since") in ("7d", "30d") else "today"
         since = times.instant(span, now)
         with reading(self._settings) as log:
-            outcomes = log.outcomes(since, now, now)
-            found = report(outcomes, until=now, with_simulated=simulated)
+            summaries = log.summaries(since, now, now)
+            found = report(summaries, until=now, with_simulated=simulated)
         return self.page("report", report=found, span=span, simulated=simulated)
 
 

@@ -149,7 +149,7 @@ def last_calls(
     What is live comes first, then what began last.
     """
     below = _below(asked.before)
-    passing = filter((_LIVE & asked.wanted).passes, log.unended(now))
+    passing = filter((_LIVE & asked.wanted).passes, log.open_calls(now))
     live = [record for record in passing if _place_of(record) < asked.before]
     ids = {record.reference_id for record in live}
     ended = log.records(asked.wanted & ~_LIVE & below, now, _PAGE + 1)

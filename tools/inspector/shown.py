@@ -11,7 +11,7 @@ from typing import Any
 
 import phone
 from commands import Wire
-from tools.history.fields import View, decoded
+from tools.history.fields import View, decode
 
 _NUMBER = re.compile("[0-9]{7,}", re.ASCII)
 _KEYS = ("collected_digits", "send_dtmf")
@@ -34,37 +34,33 @@ class Shown:
         text = text.replace("`", '"')
         return text if self.full else _NUMBER.sub(lambda found: phone.redact(found[0]), text)
 
-    def typed(self, text: str) -> str:
-        """Return what a person typed."""
-        return text if self.full else phone.mask_digits(text)
-
     def time(self, time: datetime) -> str:
         """Return a time in UTC, to the second."""
         return f"{self.view.at(time):%Y-%m-%d %H:%M:%S}"
 
     def body(self, body: str) -> str:
         """Return an event of TeleSign's, indented; its reference id is whole on every page."""
-        event = decoded(body)
+        event = decode(body)
         if not isinstance(event, dict):  # a text, in which no member can be told from another
             return body if self.full else _DIGIT.sub("*", body)
-        shown = event if self.full else _masked(event) | {"reference_id": event["reference_id"]}
+        shown = event if self.full else _mask(event) | {"reference_id": event["reference_id"]}
         return json.dumps(shown, indent=2)
 
     def wire(self, wire: Wire) -> str:
         """Return an answer of ours, indented, with its masking ID whole."""
-        shown: Any = wire if self.full else _masked(wire)
+        shown: Any = wire if self.full else _mask(wire)
         params = wire.get("params")
         if isinstance(params, dict) and "caller_id_number" in params:
             shown["params"]["caller_id_number"] = params["caller_id_number"]
         return json.dumps(shown, indent=2)
 
 
-def _masked(value: Any, name: str = "") -> Any:
+def _mask(value: Any, name: str = "") -> Any:
     match value:
         case dict():
-            return {phone.mask_digits(key): _masked(each, key) for key, each in value.items()}
+            return {phone.mask_digits(key): _mask(member, key) for key, member in value.items()}
         case list():
-            return [_masked(each, name) for each in value]
+            return [_mask(member, name) for member in value]
         case str() | int() | float() if name in _KEYS:  # may be a card's number
             return "*" * len(str(value))
         case str() if name == "external_id":

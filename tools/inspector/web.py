@@ -69,14 +69,14 @@ def _admit(token: str) -> None:
 
 
 def _is_from_here(environ: Mapping[str, str]) -> bool:
-    """Tell whether a form stands on a page of this origin, by what a browser says, if one does."""
+    """Whether a form stands on a page of this origin, by what a browser says, if one does."""
     host, site = environ["HTTP_HOST"], environ.get("HTTP_SEC_FETCH_SITE", "same-origin")
     origin = environ.get("HTTP_ORIGIN")
     return site == "same-origin" and origin in (None, f"http://{host}", f"https://{host}")
 
 
 def _query() -> dict[str, str]:
-    return _parsed(request.query_string)
+    return _parse(request.query_string)
 
 
 def _form() -> dict[str, str]:
@@ -84,10 +84,10 @@ def _form() -> dict[str, str]:
     text = request.environ["wsgi.input"].read(_MAX_FORM_BYTES + 1)
     if len(text) > _MAX_FORM_BYTES:
         raise HTTPError(413, "The form holds too much.")
-    return _parsed(text.decode("ascii", "replace"))
+    return _parse(text.decode("ascii", "replace"))
 
 
-def _parsed(text: str) -> dict[str, str]:
+def _parse(text: str) -> dict[str, str]:
     text = text.replace("%00", "")  # PostgreSQL takes no NUL
     return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
 

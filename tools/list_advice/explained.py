@@ -8,7 +8,7 @@ from routing import AllowList, Reason, decide
 from tools.list_advice.nearest_cause import nearest_cause
 
 
-def explained(
+def explain(
     caller: str,
     dialled: str,
     settings: Settings,
@@ -22,7 +22,7 @@ def explained(
     The numbers are texts as an event has them; an empty one is a withheld number.
     """
     home = settings.home_country_code
-    to, by = (phone.read(each, home_country_code=home) for each in (dialled, caller))
+    to, by = (phone.read(number, home_country_code=home) for number in (dialled, caller))
     event = IncomingCall("explain", dialled=to, caller=by)
     decision = decide(event, UNKNOWN, allow_list, prompts(settings), now)
     reason = decision.reason

@@ -16,7 +16,7 @@ from phonenumbers import PhoneNumberType
 from phone import NATIONAL_DIGITS, PhoneNumber, by_plan, is_possible, is_valid
 from routing import AllowList, Route
 from tools.list_advice.countries import UNKNOWN, country
-from tools.list_advice.redacted import shown
+from tools.list_advice.redacted import show_number
 
 _Show = Callable[[PhoneNumber], str]
 
@@ -42,7 +42,7 @@ def warnings(
 
     `accept_digit` is the setting, by which a greeting has to ask for a digit.
     """
-    show = partial(shown, allow_list=allow_list, full=full)
+    show = partial(show_number, allow_list=allow_list, full=full)
     for column, number in _numbers(route):
         yield from _number_warnings(column, number, show)
     kind = _costly_kind(route.destination)
@@ -53,11 +53,11 @@ def warnings(
         yield f"caller_id_number: the destination is in {called}, but the masking ID is in {seen}"
     if not allow_list.lists(route.masking_id):
         yield f"caller_id_number: nobody can call {route.masking_id} back: no row has it as `to`"
-    yield from _said_warnings(route, accept_digit)
+    yield from _text_warnings(route, accept_digit)
     yield from _never_connects(route, allow_list, now, show)
 
 
-def _said_warnings(route: Route, accept_digit: str) -> Iterator[str]:
+def _text_warnings(route: Route, accept_digit: str) -> Iterator[str]:
     asks = f"(?<![0-9]){accept_digit}(?![0-9])"
     if accept_digit and route.greeting and not re.search(asks, route.greeting):
         yield f"greeting: accept_digit is {accept_digit}, but this greeting does not ask for it"

@@ -7,7 +7,7 @@ this call. No I/O.
 from phone import NoNumber, PhoneNumber, redact
 from routing import AllowList, Reason, Route
 from tools.list_advice.lint import in_utc
-from tools.list_advice.redacted import shown
+from tools.list_advice.redacted import show_number
 
 SAME_END = 7
 """Numbers of which so many last digits are the same are probably one, spelled in two ways."""
@@ -21,22 +21,22 @@ def nearest_cause(
     dialled: Party, caller: Party, reason: Reason, allow_list: AllowList, *, full: bool = False
 ) -> str:
     """Return why the list refuses this call, and which row comes nearest to allowing it."""
-    number = _shown(dialled, allow_list, full=full)
-    caller_is = f"The caller's number, {_shown(caller, allow_list, full=full)},"
+    number = _show_party(dialled, allow_list, full=full)
+    caller_is = f"The caller's number, {_show_party(caller, allow_list, full=full)},"
     caller_is += " contains" if isinstance(caller, NoNumber) else " is"
     rows = [route for route in allow_list if route.dialled == dialled]
     match reason:
         case Reason.BAD_NUMBER:
             which = "dialled" if isinstance(dialled, NoNumber) else "caller's"
             cause = f"The {which} number is not a country code and digits, 7 to 15 in all."
-            return f"{cause}{_closed_to_withheld(rows, allow_list)}"
+            return f"{cause}{_withheld_cause(rows, allow_list)}"
         case Reason.LOOP:
             return f"{caller_is} one of your own numbers: a masking ID or a `to`."
         case Reason.NOT_LISTED:
-            return _not_listed(dialled, number, allow_list)
+            return _unknown_number_cause(dialled, number, allow_list)
         case Reason.CALLER_NOT_LISTED:
             return f"{number} is listed, but only for {_callers(rows)}."
-        case Reason.CALLER_WITHHELD if closed := _closed_to_withheld(rows, allow_list):
+        case Reason.CALLER_WITHHELD if closed := _withheld_cause(rows, allow_list):
             return f"This caller is withheld.{closed}"
         case Reason.CALLER_WITHHELD:
             return f"{number} is listed, but only for {_callers(rows)}; this caller is withheld."
@@ -50,7 +50,7 @@ def nearest_cause(
             return "This call was seen before."
 
 
-def _closed_to_withheld(rows: list[Route], allow_list: AllowList) -> str:
+def _withheld_cause(rows: list[Route], allow_list: AllowList) -> str:
     """Return a sentence on the row for any caller that could not be taken, if there is one."""
     line = next((route.line for route in rows if route.caller is None), None)
     if line is None or not allow_list.refuses_withheld:
@@ -58,14 +58,14 @@ def _closed_to_withheld(rows: list[Route], allow_list: AllowList) -> str:
     return f" Line {line} is for any caller, but `withheld_callers` is `refuse`."
 
 
-def _shown(party: Party, allow_list: AllowList, *, full: bool) -> str:
+def _show_party(party: Party, allow_list: AllowList, *, full: bool) -> str:
     """Return a number of the call; of a SIP address, which only contains one, its digits."""
     if isinstance(party, NoNumber):
         return party.digits if full else redact(party.digits)
-    return shown(party, allow_list, full=full)
+    return show_number(party, allow_list, full=full)
 
 
-def _not_listed(dialled: Party, number: str, allow_list: AllowList) -> str:
+def _unknown_number_cause(dialled: Party, number: str, allow_list: AllowList) -> str:
     for route in allow_list:
         if route.destination == dialled:
             return f"{number} is not a `to`: it is the destination in line {route.line}."
@@ -73,7 +73,7 @@ def _not_listed(dialled: Party, number: str, allow_list: AllowList) -> str:
             return f"{number} is not a `to`: it is the masking ID in line {route.line}."
     for route in allow_list:
         if str(route.dialled)[-SAME_END:] == str(dialled)[-SAME_END:]:
-            similar = shown(route.dialled, allow_list, full=False)
+            similar = show_number(route.dialled, allow_list, full=False)
             return f"{number} is not listed, but line {route.line} has {similar}."
     return f"{number} is not listed, and no row has a similar number as its `to`."
 

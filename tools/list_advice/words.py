@@ -10,18 +10,18 @@ import phone
 from routing import Route
 
 
-def said(route: Route, *, full: bool) -> dict[str, str | None]:
+def texts_of(route: Route, *, full: bool) -> dict[str, str | None]:
     """Return what a row has in these columns, as it is shown; `None` where it has nothing."""
     greeting = route.greeting
     return {
         "greeting": greeting if full else greeting and phone.mask_digits(greeting),
         "language": route.language,
         "external_id": route.dial.external_id,
-        "send_dtmf": shown_keys(route.dial.send_dtmf, full=full),
+        "send_dtmf": mask_keys(route.dial.send_dtmf, full=full),
     }
 
 
-def shown_keys(keys: str | None, *, full: bool) -> str | None:
+def mask_keys(keys: str | None, *, full: bool) -> str | None:
     """Return what is shown of keys that TeleSign presses."""
     return keys if full else keys and "*" * len(keys)
 

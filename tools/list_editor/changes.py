@@ -46,14 +46,14 @@ def apply(changes: RowChanges, lines: Sequence[str], *, note: str) -> list[str]:
     new = [*added, *changes.changed.values()]
     if not new:
         return _without(changes.removed, lines)
-    lines = widen(lines, {column for cells in new for column in _needed(cells)})
+    lines = widen(lines, {column for cells in new for column in _needed_columns(cells)})
     header = columns(lines)
     for number, cells in changes.changed.items():
-        lines[number - 1] = _checked(_change_line(lines[number - 1], cells, header), header)
+        lines[number - 1] = _check_line(_change_line(lines[number - 1], cells, header), header)
     _, end = _split_end(lines[0])
     for cells in added:
         row = cells | {"note": note}
-        lines.append(_checked(_csv([row.get(column, "") for column in header]) + end, header))
+        lines.append(_check_line(_csv([row.get(column, "") for column in header]) + end, header))
     return _without(changes.removed, lines)
 
 
@@ -100,7 +100,7 @@ def _rows(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     return rows((line.rstrip("\r\n") for line in lines), [])
 
 
-def _needed(cells: Cells) -> Iterator[str]:
+def _needed_columns(cells: Cells) -> Iterator[str]:
     """Yield the columns without which a row would say something else."""
     for column, text in cells.items():
         is_usual = column == "caller_id_number" and text == cells.get("to")
@@ -116,7 +116,7 @@ def _change_line(line: str, cells: Cells, header: list[str]) -> str:
     return ",".join(found) + end
 
 
-def _checked(line: str, header: list[str]) -> str:
+def _check_line(line: str, header: list[str]) -> str:
     """Return the line of a row. Raises `AllowListError` if it would be read as a comment."""
     if next(_rows([line]), None) is None:
         (text, *_) = next(csv.reader([line]))

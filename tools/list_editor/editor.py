@@ -32,7 +32,7 @@ class ChangeError(Exception):
     """The file cannot be changed, and is not; the message says why and what to do."""
 
 
-class BusyError(ChangeError):
+class ListBusyError(ChangeError):
     """Others are changing the file; later it may be possible."""
 
 
@@ -41,7 +41,7 @@ class NoListError(ChangeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class Change:
     """What was done to the lines of a file, and when that file was last modified."""
 
     before: list[str]
@@ -57,12 +57,12 @@ def check(path: Path, patience: Patience) -> None:
     folder. That it stays replaceable is not certain.
     """
 
-    def unchanged(lines: list[str]) -> list[str]:
+    def keep(lines: list[str]) -> list[str]:
         changes.columns(lines)
         return lines
 
     try:
-        _edit(path, unchanged, patience, rehearse=True)
+        _edit(path, keep, patience, rehearse=True)
     except AllowListError as error:
         raise NoListError(error.faults[0].at(path)) from None
 
@@ -74,7 +74,7 @@ def change(
     patience: Patience,
     *,
     accept: Parse | None = None,
-) -> Changed:
+) -> Change:
     """Change the lines of the file as `edit` says, which gets them with their ends and their list.
 
     They are checked by every rule before, by `parse`, and after, by `accept` (default: `parse`);
@@ -82,21 +82,21 @@ def change(
     written.
     """
 
-    def edited(lines: list[str]) -> list[str]:
+    def apply_edit(lines: list[str]) -> list[str]:
         new = edit(lines, parse(_without_ends(lines)))
         (accept or parse)(_without_ends(new))
         return new
 
-    return _edit(path, edited, patience)
+    return _edit(path, apply_edit, patience)
 
 
-def take_back(path: Path, changed: Changed, parse: Parse, patience: Patience) -> None:
+def take_back(path: Path, changed: Change, parse: Parse, patience: Patience) -> None:
     """Undo a change in the file as it is now: what others have done to it since stays.
 
     Raises `ChangeError` if the file cannot be read or written, or would have faults then.
     """
 
-    def restored(lines: list[str]) -> list[str]:
+    def restore(lines: list[str]) -> list[str]:
         if lines == changed.after:
             return changed.before
         # Others may have filled the columns that were added, here or by them.
@@ -117,7 +117,7 @@ def take_back(path: Path, changed: Changed, parse: Parse, patience: Patience) ->
             raise ChangeError(f"{path}: another program has changed the same rows since")
         return kept
 
-    _edit(path, restored, patience)
+    _edit(path, restore, patience)
 
 
 def _take(line: str, lines: Counter[str]) -> bool:
@@ -136,7 +136,7 @@ def _edit(
     patience: Patience,
     *,
     rehearse: bool = False,
-) -> Changed:
+) -> Change:
     """Replace the file with its changed lines; start over if another program changes it meanwhile.
 
     To `rehearse` replaces it also without a change.
@@ -155,9 +155,9 @@ def _edit(
                 new = mark + "".join(after)
                 is_done = new == text and not rehearse
                 if is_done or (stamp := _replace(path, new, stamp)):
-                    return Changed(lines, after, None if stamp is None else stamp.modified_ns)
+                    return Change(lines, after, None if stamp is None else stamp.modified_ns)
     except TurnError as error:
-        raise BusyError(f"{path}: not changed: {error}") from None
+        raise ListBusyError(f"{path}: not changed: {error}") from None
     except RightsError as error:
         raise ChangeError(f"{path}: not changed: {error}") from None
     except OSError as error:
@@ -165,7 +165,7 @@ def _edit(
         if error.errno == errno.EACCES:
             message += "; the user who runs this has to be able to write to its folder"
         raise ChangeError(message) from None
-    raise BusyError(f"{path}: another program keeps changing the file; nothing was changed")
+    raise ListBusyError(f"{path}: another program keeps changing the file; nothing was changed")
 
 
 def _read(path: Path) -> str:

@@ -176,7 +176,7 @@ def _is_at(file: Path, handle: int) -> bool:
 
 
 def _note_holder(handle: int) -> None:
-    """Write into the lock who holds it; without room for that, others are not told."""
+    """Write into the lock who holds it; without room for that, it is not logged."""
     with contextlib.suppress(OSError):
         os.truncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()} {os.geteuid()}".encode(), 0)

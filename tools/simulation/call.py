@@ -118,7 +118,7 @@ class SimulatedCall:
 
     @property
     def destination(self) -> str:
-        """Whom TeleSign was told to call; empty before."""
+        """Whom TeleSign was asked to call; empty before."""
         return str(self.dial.get("to", ""))
 
     # What happens, one step each

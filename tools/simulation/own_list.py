@@ -43,7 +43,7 @@ class Need(Enum):
     EXPIRED = "a row that has expired"
 
 
-class Row(NamedTuple):
+class OwnRow(NamedTuple):
     """What a row says of the callers whom it is for; what it leaves open is an empty text."""
 
     destination: str
@@ -63,7 +63,7 @@ class OwnList:
     """
 
     path: Path
-    rows: dict[Numbers, Row]
+    rows: dict[Numbers, OwnRow]
     own_numbers: frozenset[str]
     listed: frozenset[str]
     stranger: str
@@ -76,7 +76,7 @@ class OwnList:
         found = self._candidates(need, to, caller)
         return next((numbers for numbers in found if self._fits(need, *numbers)), None)
 
-    def find(self, to: str, caller: str) -> Row | None:
+    def find(self, to: str, caller: str) -> OwnRow | None:
         """Return the row that counts: that of this very caller, else that for any caller."""
         return self.rows.get((to, caller)) or self.rows.get((to, ""))
 
@@ -135,7 +135,7 @@ def read(path: Path, masking_id: str = "") -> OwnList:
                 with suppress(ValueError):
                     expires = _time(cells.get("expires", ""))
                     texts = (cells.get(column, "") for column in _TEXTS)
-                    rows[to, caller] = Row(destination or to, expires, *texts)
+                    rows[to, caller] = OwnRow(destination or to, expires, *texts)
                 own_numbers.add(mask)
                 if destination not in {"", to}:
                     own_numbers.add(to)

@@ -140,9 +140,9 @@ def _read_action(event: str, caller: object, message: Json) -> Reply:
         return Reply("", {})  # assumed to be taken
     if not isinstance(method, str) or method not in allowed:
         wanted = f"one of {', '.join(sorted(allowed))} in answer to {event}"
-        return Reply("", {}, (f"method: wanted {wanted}, got {_got(message, 'method')}",))
+        return Reply("", {}, (f"method: wanted {wanted}, got {_value_of(message, 'method')}",))
     if not isinstance(params, dict):
-        return Reply("", {}, (f"params: wanted an object, got {_got(message, 'params')}",))
+        return Reply("", {}, (f"params: wanted an object, got {_value_of(message, 'params')}",))
     faults = [f"{name}: unknown member" for name in sorted(message.keys() - _ENVELOPE)]
     faults += _check(params, method, "params.")
     if not faults and method == "dial":
@@ -150,7 +150,7 @@ def _read_action(event: str, caller: object, message: Json) -> Reply:
     return Reply(method, params, tuple(faults))
 
 
-def _got(found: Json, name: str) -> str:
+def _value_of(found: Json, name: str) -> str:
     return repr(found[name]) if name in found else "nothing"
 
 

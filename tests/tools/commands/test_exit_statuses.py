@@ -144,7 +144,7 @@ def test_no_number_free(ask: Run) -> None:
     ("error", "expected"),
     [
         (editor.ChangeError("cannot be written"), (5, "list_not_writable")),
-        (editor.BusyError("somebody else"), (1, "list_busy")),
+        (editor.ListBusyError("somebody else"), (1, "list_busy")),
     ],
 )
 @pytest.mark.parametrize("words", [PAIR, UNPAIR, ("prune", "--older-than", "7d")])

@@ -31,7 +31,7 @@ def test_a_number_is_forgotten_however_it_was_written(
     assert ids(ask("calls", "--json")) == ["=1+1", "end-only"]
     store = writer.store_of(log_url)
     store.open(write=False)
-    assert store.purged(["answered", "busy", "refused", "end-only"]) == {
+    assert store.find_purged(["answered", "busy", "refused", "end-only"]) == {
         "answered",
         "busy",
         "refused",

@@ -551,7 +551,7 @@ def test_a_command_that_waits_says_for_whom_and_gives_up(path: Path) -> None:
 def test_pairs_of_one_person_made_at_once_get_a_number_each(path: Path) -> None:
     pool = [f"1202555017{n}" for n in range(2)]
     others = [f"1202555014{n}" for n in range(2)]
-    made = [start(path.parent, "pair", A, each, "--for", "2h", pool=pool) for each in others]
+    made = [start(path.parent, "pair", A, number, "--for", "2h", pool=pool) for number in others]
     told = [process.communicate(timeout=60) for process in made]
     assert [err for _, err in told] == ["", ""]
     assert sorted(out.split()[0] for out, _ in told) == pool
@@ -619,7 +619,7 @@ def test_killed_at_any_moment_a_pair_is_in_the_list_or_not(path: Path) -> None:
         assert without_pairs(path.read_text()) == without_pairs(before), seed
         assert len(read_list(path.read_text())) - len(read_list(before)) in (0, 2), seed
     assert start(path.parent, "prune", "--older-than", "7d").communicate()[1] == ""
-    assert {each.name for each in path.parent.iterdir()} == {"allowlist.csv"}
+    assert {file.name for file in path.parent.iterdir()} == {"allowlist.csv"}
 
 
 def without_pairs(text: str) -> str:

@@ -183,8 +183,8 @@ def test_pairs_made_at_once_are_all_live(monkeypatch: pytest.MonkeyPatch) -> Non
         for other in (B, C, "12025550133")
     ]
     told = [json.loads(process.communicate(timeout=60)[0]) for process in made]
-    assert [each["live"] for each in told] == [True, True, True]
-    assert len({each["virtual_number"] for each in told}) == 3
+    assert [answer["live"] for answer in told] == [True, True, True]
+    assert len({answer["virtual_number"] for answer in told}) == 3
 
 
 def test_without_a_server_the_list_is_changed_and_that_is_said(beside: Beside) -> None:

@@ -37,7 +37,7 @@ def log_of(
     store.execute("DELETE FROM call_record")
     write_down(store, records)
     log = StoredCalls(store)
-    log._unended = list(unended)
+    log._open_calls = list(unended)
     return log
 
 

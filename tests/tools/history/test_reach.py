@@ -17,9 +17,9 @@ from tools.history.reach import (
     almost_from,
     calls_behind,
     nearest,
+    open_rows_for,
     other_calls,
     own_calls,
-    reached_as_anyone,
     rows_behind,
     rows_of,
     state,
@@ -77,7 +77,7 @@ def test_a_row_expires_at_its_very_time() -> None:
 
 def test_rows_for_any_caller_connect_this_one_while_they_are_open() -> None:
     def lines(number: str, now: datetime) -> list[int]:
-        reached = reached_as_anyone(PhoneNumber(number), listed(), now)
+        reached = open_rows_for(PhoneNumber(number), listed(), now)
         return [row.route.line for row in reached]
 
     assert lines(facts.NOT_LISTED, START) == [2]
@@ -87,7 +87,7 @@ def test_rows_for_any_caller_connect_this_one_while_they_are_open() -> None:
 
 def test_a_row_of_their_own_hides_the_one_for_any_caller() -> None:
     row = f"{facts.DIALLED},{facts.RIDER},{facts.DRIVER},{facts.MASKING_ID},,,\n"
-    assert reached_as_anyone(RIDER, listed(facts.ALLOW_LIST + row), START) == []
+    assert open_rows_for(RIDER, listed(facts.ALLOW_LIST + row), START) == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phone import PhoneNumber
-from tools.history.search import Held, held
+from tools.history.search import Match, matcher
 
 AMERICAN = PhoneNumber(facts.CALLER)  # 12025550123
 GERMAN = PhoneNumber("493023125123")
@@ -120,70 +120,70 @@ NO = [
 @pytest.mark.parametrize("home", ["", "1", "44", "49"])
 @pytest.mark.parametrize("text", SURELY)
 def test_a_number_is_surely_held_in_every_way_to_write_it(text: str, home: str) -> None:
-    assert held(AMERICAN, home)(text) is Held.SURELY
+    assert matcher(AMERICAN, home)(text) is Match.SURELY
 
 
 @pytest.mark.parametrize("home", ["", "44", "49"])
 @pytest.mark.parametrize("text", PERHAPS)
 def test_what_may_be_another_number_is_told_apart(text: str, home: str) -> None:
-    assert held(AMERICAN, home)(text) is Held.PERHAPS
+    assert matcher(AMERICAN, home)(text) is Match.PERHAPS
 
 
 @pytest.mark.parametrize("home", ["", "1", "49"])
 @pytest.mark.parametrize("text", NO)
 def test_another_number_is_not_this_one(text: str, home: str) -> None:
-    assert held(AMERICAN, home)(text) is Held.NO
+    assert matcher(AMERICAN, home)(text) is Match.NO
 
 
 @pytest.mark.parametrize(
     ("number", "home", "text", "level"),
     [
-        (GERMAN, "", "4903023125123", Held.PERHAPS),
-        (GERMAN, "", "+49 030 23125-123", Held.PERHAPS),
-        (GERMAN, "", "0049 030 23125123", Held.PERHAPS),
-        (GERMAN, "", "03023125123", Held.PERHAPS),
-        (GERMAN, "", "3023125123", Held.PERHAPS),
-        (GERMAN, "", "+49 (0)30 23125-123", Held.SURELY),
-        (GERMAN, "", "+49 30 23125123", Held.SURELY),
-        (GERMAN, "", "493023125123 18:05", Held.SURELY),
-        (GERMAN, "", '{"cc":"49","number":"030 23125-123"}', Held.SURELY),
-        (GERMAN, "1", '{"cc":"1","number":"030 23125-123"}', Held.PERHAPS),
-        (GERMAN, "49", "3023125123", Held.SURELY),
-        (GERMAN, "49", "03023125123", Held.SURELY),
-        (GERMAN, "49", '{"leg":49,"from":"030 23125-123"}', Held.SURELY),
-        (GERMAN, "49", "4903023125123", Held.PERHAPS),
-        (GERMAN, "49", "+49 030 23125123", Held.PERHAPS),
-        (PhoneNumber("390612345678"), "39", "0612345678", Held.SURELY),
-        (PhoneNumber("39612345678"), "39", "0612345678", Held.PERHAPS),  # whose zero stays
-        (GERMAN, "", "49302312512345", Held.NO),
-        (GERMAN, "", "+49 30 23125 123 45", Held.PERHAPS),  # a longer number there is possible
-        (PhoneNumber("493023125"), "", "+49 30 23125-123", Held.PERHAPS),
-        (PhoneNumber("493023125"), "", "+49 30 23125", Held.SURELY),
-        (BRITISH, "", "+44 (0) 20 7946 0123", Held.SURELY),
-        (BRITISH, "", "020 7946 0123", Held.PERHAPS),
-        (BRITISH, "", "4402079460123", Held.PERHAPS),
-        (PhoneNumber("2025550123"), "", "2025550123", Held.SURELY),  # an Egyptian
-        (PhoneNumber("2025550123"), "", "1-202-555-0123", Held.PERHAPS),
-        (PhoneNumber("2025550123"), "", "+1 202 555 0123", Held.PERHAPS),
-        (PhoneNumber("2025550123"), "", "12025550123", Held.NO),
-        (GERMAN, "", "493023125123.0", Held.SURELY),
-        (PhoneNumber("493023125"), "", "0049 30 23125 123", Held.PERHAPS),
-        (AMERICAN, "1", "2025550123", Held.SURELY),
-        (AMERICAN, "1", "44 2025550123", Held.PERHAPS),
-        (AMERICAN, "1", "(202) 555-0123", Held.SURELY),
-        (AMERICAN, "1", "0 202 555 0123", Held.PERHAPS),
-        (AMERICAN, "1", "+2025550123", Held.PERHAPS),
-        (AMERICAN, "1", '{"country_code":"44","number":"2025550123"}', Held.PERHAPS),
-        (AMERICAN, "1", '{"country":"DE","number":"2025550123"}', Held.PERHAPS),
-        (AMERICAN, "1", '{"code":"xx","number":"2025550123"}', Held.SURELY),
-        (AMERICAN, "49", '{"leg":1,"number":"2025550123"}', Held.PERHAPS),
-        (PhoneNumber("312025550123"), "", '"\\u00312025550123"', Held.PERHAPS),
-        (PhoneNumber("9999999"), "", '"9999999"', Held.SURELY),  # in no numbering plan
-        (PhoneNumber("9999999"), "", '"09999999"', Held.PERHAPS),
+        (GERMAN, "", "4903023125123", Match.PERHAPS),
+        (GERMAN, "", "+49 030 23125-123", Match.PERHAPS),
+        (GERMAN, "", "0049 030 23125123", Match.PERHAPS),
+        (GERMAN, "", "03023125123", Match.PERHAPS),
+        (GERMAN, "", "3023125123", Match.PERHAPS),
+        (GERMAN, "", "+49 (0)30 23125-123", Match.SURELY),
+        (GERMAN, "", "+49 30 23125123", Match.SURELY),
+        (GERMAN, "", "493023125123 18:05", Match.SURELY),
+        (GERMAN, "", '{"cc":"49","number":"030 23125-123"}', Match.SURELY),
+        (GERMAN, "1", '{"cc":"1","number":"030 23125-123"}', Match.PERHAPS),
+        (GERMAN, "49", "3023125123", Match.SURELY),
+        (GERMAN, "49", "03023125123", Match.SURELY),
+        (GERMAN, "49", '{"leg":49,"from":"030 23125-123"}', Match.SURELY),
+        (GERMAN, "49", "4903023125123", Match.PERHAPS),
+        (GERMAN, "49", "+49 030 23125123", Match.PERHAPS),
+        (PhoneNumber("390612345678"), "39", "0612345678", Match.SURELY),
+        (PhoneNumber("39612345678"), "39", "0612345678", Match.PERHAPS),  # whose zero stays
+        (GERMAN, "", "49302312512345", Match.NO),
+        (GERMAN, "", "+49 30 23125 123 45", Match.PERHAPS),  # a longer number there is possible
+        (PhoneNumber("493023125"), "", "+49 30 23125-123", Match.PERHAPS),
+        (PhoneNumber("493023125"), "", "+49 30 23125", Match.SURELY),
+        (BRITISH, "", "+44 (0) 20 7946 0123", Match.SURELY),
+        (BRITISH, "", "020 7946 0123", Match.PERHAPS),
+        (BRITISH, "", "4402079460123", Match.PERHAPS),
+        (PhoneNumber("2025550123"), "", "2025550123", Match.SURELY),  # an Egyptian
+        (PhoneNumber("2025550123"), "", "1-202-555-0123", Match.PERHAPS),
+        (PhoneNumber("2025550123"), "", "+1 202 555 0123", Match.PERHAPS),
+        (PhoneNumber("2025550123"), "", "12025550123", Match.NO),
+        (GERMAN, "", "493023125123.0", Match.SURELY),
+        (PhoneNumber("493023125"), "", "0049 30 23125 123", Match.PERHAPS),
+        (AMERICAN, "1", "2025550123", Match.SURELY),
+        (AMERICAN, "1", "44 2025550123", Match.PERHAPS),
+        (AMERICAN, "1", "(202) 555-0123", Match.SURELY),
+        (AMERICAN, "1", "0 202 555 0123", Match.PERHAPS),
+        (AMERICAN, "1", "+2025550123", Match.PERHAPS),
+        (AMERICAN, "1", '{"country_code":"44","number":"2025550123"}', Match.PERHAPS),
+        (AMERICAN, "1", '{"country":"DE","number":"2025550123"}', Match.PERHAPS),
+        (AMERICAN, "1", '{"code":"xx","number":"2025550123"}', Match.SURELY),
+        (AMERICAN, "49", '{"leg":1,"number":"2025550123"}', Match.PERHAPS),
+        (PhoneNumber("312025550123"), "", '"\\u00312025550123"', Match.PERHAPS),
+        (PhoneNumber("9999999"), "", '"9999999"', Match.SURELY),  # in no numbering plan
+        (PhoneNumber("9999999"), "", '"09999999"', Match.PERHAPS),
     ],
 )
-def test_how_sure_it_is(number: PhoneNumber, home: str, text: str, level: Held) -> None:
-    assert held(number, home)(text) is level
+def test_how_sure_it_is(number: PhoneNumber, home: str, text: str, level: Match) -> None:
+    assert matcher(number, home)(text) is level
 
 
 SEPARATOR = st.text(" -./()\u00a0\u2011\u200b\t\n", max_size=8)
@@ -211,7 +211,7 @@ def test_any_writing_of_a_number_is_surely_held_and_by_no_other(
     data: st.DataObject, wanted: PhoneNumber, other: PhoneNumber
 ) -> None:
     text = data.draw(written(wanted))
-    assert held(other, "")(text) is (Held.SURELY if wanted == other else Held.NO)
+    assert matcher(other, "")(text) is (Match.SURELY if wanted == other else Match.NO)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_any_writing_of_a_number_is_surely_held_and_by_no_other(
 )  # fmt: skip
 def test_the_longest_event_takes_no_time_whatever_is_in_it(part: str) -> None:
     text = part * (65_536 // len(part))
-    holds = held(AMERICAN, "1")
+    holds = matcher(AMERICAN, "1")
     begin = time.perf_counter()
     holds(text)
     assert time.perf_counter() - begin < 5  # what grows with the square takes minutes

@@ -9,7 +9,7 @@ from stored_calls import event, of_file, record_with
 from records import CallRecord, Disposition
 from tools.console import CALLED, CALLER, SERVER, TELESIGN, Arrow
 from tools.history.fields import View
-from tools.history.steps import arrows, became
+from tools.history.steps import arrows, describe_end
 
 MOVED = "moved to 12025550142"
 
@@ -39,7 +39,7 @@ MOVED = "moved to 12025550142"
     ],
 )
 def test_what_became_of_a_call_in_a_few_words(record: CallRecord, text: str) -> None:
-    assert became(record, View()) == text
+    assert describe_end(record, View()) == text
 
 
 def test_every_message_of_a_call_is_an_arrow_and_so_is_what_the_phones_do() -> None:

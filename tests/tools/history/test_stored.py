@@ -25,7 +25,7 @@ from records import CallRecord, StoredEvent, fold
 from routing import Reason
 from tools.history import conditions, stored
 from tools.history.stored import StoredCalls
-from tools.history.totals import Outcome, outcome_of
+from tools.history.totals import CallSummary, summary_of
 
 log_url = log_in_sqlite
 
@@ -93,8 +93,8 @@ def test_what_is_read_is_the_fold_of_what_is_kept_however_much_is_written_down(
         (record.began for record in records), reverse=True
     )
     assert log.count(conditions.ANY, now) == len(expected)
-    outcomes = sorted(log.outcomes(START - 999 * DAY, now + DAY, now), key=texts_of)
-    assert outcomes == sorted(map(outcome_of, expected.values()), key=texts_of)
+    summaries = sorted(log.summaries(START - 999 * DAY, now + DAY, now), key=texts_of)
+    assert summaries == sorted(map(summary_of, expected.values()), key=texts_of)
     for call, record in expected.items():
         found = log.call(call, now)
         assert found is not None
@@ -108,8 +108,8 @@ def test_what_is_read_is_the_fold_of_what_is_kept_however_much_is_written_down(
         )
 
 
-def texts_of(outcome: Outcome) -> list[str]:
-    return [str(value) for value in outcome]
+def texts_of(summary: CallSummary) -> list[str]:
+    return [str(value) for value in summary]
 
 
 def fold_of(store: Store, call: str, now: datetime) -> CallRecord | None:
@@ -154,11 +154,11 @@ def test_a_call_that_ends_while_it_is_read_is_shown_once(
         names = [record.reference_id for record in log.records(conditions.ANY, now, limit)]
         assert names == ["second", "first"]
     with reading_while(log_url, statement, lambda: store.keep(ends)) as log:
-        assert len([*log.outcomes(START, now, now)]) == 2
+        assert len([*log.summaries(START, now, now)]) == 2
     with reading_while(log_url, statement, lambda: store.keep(ends)) as log:
         assert len([*log.parties(conditions.ANY, now)]) == 2
     with reading_while(log_url, statement, lambda: store.keep(ends)) as log:
-        named = log.named(["second", "first"], now)
+        named = log.by_ids(["second", "first"], now)
         assert [record.reference_id for record in named] == ["second", "first"]
 
 
@@ -170,8 +170,8 @@ def test_a_call_that_is_purged_while_it_is_read_does_no_harm(
     store.keep(connected("one", START))
     with reading_while(log_url, statement, lambda: forget(log_url, "one")) as log:
         assert len(log.records(conditions.ANY, START)) <= 1
-        assert len([*log.outcomes(START, START + DAY, START)]) <= 1
-        assert len(log.named(["one"], START)) <= 1
+        assert len([*log.summaries(START, START + DAY, START)]) <= 1
+        assert len(log.by_ids(["one"], START)) <= 1
 
 
 @EACH_DATABASE
@@ -194,7 +194,7 @@ def test_a_log_of_an_older_version_is_read_and_not_changed(log_url: str) -> None
         found = log.call("ended", now)
         assert found is not None
         assert (found[0].talk_s, len(found[1])) == (60.0, 3)
-        assert len([*log.outcomes(START, now, now)]) == 1
+        assert len([*log.summaries(START, now, now)]) == 1
     assert all_rows(log_url) == [*lost, *rows]
 
 

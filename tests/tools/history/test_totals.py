@@ -11,13 +11,13 @@ from call_log.store import microseconds
 from records import Disposition
 from tools.history.totals import (
     MAX_DAYS,
-    Outcome,
+    CallSummary,
     Report,
     Spread,
     Tally,
     by_frequency,
-    outcome_of,
     report,
+    summary_of,
 )
 
 DAY = timedelta(days=1)
@@ -32,10 +32,10 @@ def call(
     talk_ms: int | None = None,
     *,
     simulated: bool = False,
-) -> Outcome:
+) -> CallSummary:
     """Return a call that began so many days after the start."""
     began = microseconds(START + days * DAY)
-    return Outcome("one", began, end.value, reason, wait_ms, talk_ms, int(simulated))
+    return CallSummary("one", began, end.value, reason, wait_ms, talk_ms, int(simulated))
 
 
 def tally(calls: int, **counts: int) -> Tally:
@@ -99,7 +99,9 @@ def test_of_a_longer_time_only_the_days_that_had_a_call_are_told(days_ago: int, 
 
 def test_the_first_and_the_last_day_that_there_are_do_no_harm() -> None:
     times = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
-    calls = [Outcome("one", microseconds(time), "unknown", None, None, None, 0) for time in times]
+    calls = [
+        CallSummary("one", microseconds(time), "unknown", None, None, None, 0) for time in times
+    ]
     days = report(calls, until=times[1]).days
     assert [day for day, _ in days] == [date.min, date.max]
 
@@ -108,7 +110,7 @@ def test_a_day_is_that_of_the_zone() -> None:
     east = timezone(timedelta(hours=5, minutes=45))
     late = START.replace(hour=18, minute=15)
     counted = report(
-        [Outcome("one", microseconds(late), "busy", None, None, None, 0)],
+        [CallSummary("one", microseconds(late), "busy", None, None, None, 0)],
         until=late + timedelta(hours=1),
         day_of=lambda time: time.astimezone(east).date(),
     )
@@ -134,8 +136,8 @@ def test_the_mean_stands_beside_the_time_that_half_of_all_waits_do_not_exceed(
 def test_what_is_counted_of_a_record_is_what_its_row_has() -> None:
     known = {"reference_id": "SIMULATED1", "disposition": Disposition.REFUSED}
     record = record_with(**known, reason="expired", wait_s=1.5)
-    expected = Outcome("SIMULATED1", microseconds(START), "refused", "expired", 1_500, None, 1)
-    assert outcome_of(record) == expected
+    expected = CallSummary("SIMULATED1", microseconds(START), "refused", "expired", 1_500, None, 1)
+    assert summary_of(record) == expected
 
 
 def test_the_most_frequent_reason_goes_first_and_then_the_alphabet() -> None:

@@ -15,9 +15,8 @@ from stored_calls import event, of_file, stored
 
 from records import StoredEvent, fold
 from tools.history import signs
-from tools.history.signs import Evidence, Outcome, Sign
-from tools.history.unknowns import QUESTIONS, check
-from tools.history.unknowns import answer as answer_to
+from tools.history.signs import Evidence, Sign, Verdict
+from tools.history.unknowns import QUESTIONS, check, finding_of
 
 Call = list[StoredEvent]
 Look = Callable[[Evidence], Iterable[Sign]]
@@ -61,8 +60,8 @@ def again(name: str, seconds: float) -> Call:
     return [event(name, 0, None, lasting_s=seconds)]
 
 
-N, A, S, D = Outcome.NOTHING_YET, Outcome.AS_ASSUMED, Outcome.SEEN, Outcome.DIFFERS
-CASES: list[tuple[Look, list[Call], Outcome, dict[str, int]]] = [
+N, A, S, D = Verdict.NOTHING_YET, Verdict.AS_ASSUMED, Verdict.SEEN, Verdict.DIFFERS
+CASES: list[tuple[Look, list[Call], Verdict, dict[str, int]]] = [
     (signs.meaning_of_to, [], N, {}),
     (signs.meaning_of_to, [dialled(facts.DIALLED)] * 2, A, {"a `to`": 2}),
     (signs.meaning_of_to, [dialled(facts.NOT_LISTED)], S, {"not in the list": 1}),
@@ -154,17 +153,17 @@ CASES: list[tuple[Look, list[Call], Outcome, dict[str, int]]] = [
         {"lost *******0111": 1},
     ),
     (signs.statuses, [[of_file("dial_completed_without_status")]], D, {"no status": 1}),
-    (signs.withheld, [called_by(facts.CALLER)], N, {}),
-    (signs.withheld, [[END]], N, {}),
-    (signs.withheld, [called_by("")], S, {'withheld: ""': 1}),
-    (signs.withheld, [called_by("anonymous")], S, {'withheld: "anonymous"': 1}),
-    (signs.withheld, [called_by(None)], S, {"withheld: null": 1}),
-    (signs.withheld, [dialled(facts.DIALLED)], S, {"withheld: no `from`": 1}),
-    (signs.withheld, [called_by("sip:jo@example")], S, {"withheld: an address with @": 1}),
-    (signs.withheld, [called_by("0012025550123")], S, {'bad: "*********0123"': 1}),
-    (signs.withheld, [called_by(5)], S, {"bad: 5": 1}),
+    (signs.withheld_numbers, [called_by(facts.CALLER)], N, {}),
+    (signs.withheld_numbers, [[END]], N, {}),
+    (signs.withheld_numbers, [called_by("")], S, {'withheld: ""': 1}),
+    (signs.withheld_numbers, [called_by("anonymous")], S, {'withheld: "anonymous"': 1}),
+    (signs.withheld_numbers, [called_by(None)], S, {"withheld: null": 1}),
+    (signs.withheld_numbers, [dialled(facts.DIALLED)], S, {"withheld: no `from`": 1}),
+    (signs.withheld_numbers, [called_by("sip:jo@example")], S, {"withheld: an address with @": 1}),
+    (signs.withheld_numbers, [called_by("0012025550123")], S, {'bad: "*********0123"': 1}),
+    (signs.withheld_numbers, [called_by(5)], S, {"bad: 5": 1}),
     (
-        signs.withheld,
+        signs.withheld_numbers,
         [called_by("+266696687")],
         D,
         {"digits that spell ANONYMOUS on a keypad": 1},
@@ -232,13 +231,13 @@ CASES: list[tuple[Look, list[Call], Outcome, dict[str, int]]] = [
         {"no object `data` in dial_completed": 1, "status in dial_completed": 1},
     ),
     (
-        signs.withheld,
+        signs.withheld_numbers,
         [[stored(b'{"event": "incoming_call", "reference_id": "a", "from": ""}')]],
         S,
         {'withheld: ""': 1},
     ),
     (
-        signs.withheld,
+        signs.withheld_numbers,
         [[stored(b'{"event": "incoming_call", "reference_id": "a", "data": [1]}')]],
         S,
         {"withheld: no `from`": 1},
@@ -257,10 +256,10 @@ CASES: list[tuple[Look, list[Call], Outcome, dict[str, int]]] = [
 
 @pytest.mark.parametrize(("look", "calls", "outcome", "values"), CASES)
 def test_a_question_is_answered_from_the_calls(
-    look: Look, calls: list[Call], outcome: Outcome, values: dict[str, int]
+    look: Look, calls: list[Call], outcome: Verdict, values: dict[str, int]
 ) -> None:
     (question,) = [question for question in QUESTIONS if question.look is look]
-    answer = answer_to(question, found(*calls))
+    answer = finding_of(question, found(*calls))
     assert (answer.outcome, answer.values) == (outcome, values)
     assert answer.events == sum(values.values())
     assert bool(answer.to_do) == (outcome is not A)
@@ -282,7 +281,7 @@ def test_the_page_and_the_command_have_the_same_questions_in_the_same_order() ->
 
 def test_what_no_log_can_tell_is_said_with_how_to_find_out() -> None:
     answered = check(found([IN, ANSWERED, SPOKEN, LEG, END]))
-    by_hand = [(q, answer) for q, answer in answered if answer.outcome is Outcome.NOT_IN_A_LOG]
+    by_hand = [(q, answer) for q, answer in answered if answer.outcome is Verdict.NOT_IN_A_LOG]
     assert len(by_hand) == 6
     assert all(answer.to_do and not answer.values for _, answer in by_hand)
 

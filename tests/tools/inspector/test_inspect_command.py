@@ -65,7 +65,7 @@ def test_it_prints_an_address_with_a_token_and_ends_with_ctrl_c(tmp_path: Path) 
         "  numbers     last four digits\n"
         "  stop        Ctrl-C\n"
     )
-    assert {each.name for each in tmp_path.iterdir()} == {"allowlist.csv", "printed"}
+    assert {file.name for file in tmp_path.iterdir()} == {"allowlist.csv", "printed"}
 
 
 def said(address: str) -> str:

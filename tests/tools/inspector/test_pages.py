@@ -18,7 +18,7 @@ from inspecting import Deliver, admitted, inspector_of
 
 import events
 from call_log import sqlite, writer
-from call_log.store import Row, anonymised, microseconds, row_of
+from call_log.store import Row, anonymise, microseconds, row_of
 from calls import Decision, Delivery
 from commands import Dial
 from phone import PhoneNumber
@@ -281,8 +281,8 @@ def test_the_form_keeps_the_filters(inspector: Any) -> None:
         "until": "2026-11-24",
     }
     page = inspector.get("/", query, status=200)
-    fields = {each["name"]: each.get("value") for each in page.html.select(".filters input")}
-    chosen = {each.parent["name"]: each["value"] for each in page.html.select("[selected]")}
+    fields = {field["name"]: field.get("value") for field in page.html.select(".filters input")}
+    chosen = {option.parent["name"]: option["value"] for option in page.html.select("[selected]")}
     assert fields | chosen == query
 
 
@@ -338,8 +338,8 @@ def test_no_page_shows_a_number_in_full(
     pages["faults"] = inspector.get("/routes")
     assert len(pages) > 15
     for address, page in pages.items():
-        digits = {re.sub("[^0-9]", "", each) for each in re.findall("[+0-9 ().-]{7,}", page.text)}
-        shown = {each for each in digits for number in NUMBERS if number in each}
+        digits = {re.sub("[^0-9]", "", text) for text in re.findall("[+0-9 ().-]{7,}", page.text)}
+        shown = {run for run in digits for number in NUMBERS if number in run}
         assert shown <= MASKING_IDS, address
         assert "4111111111111111" not in page.text
         assert "2468" not in page.text.replace(str(allow_list.parent), "")
@@ -475,7 +475,7 @@ def test_what_is_left_of_a_purged_call_has_a_page(
     delivery = Delivery(events.parse(body), body, clock())
     store = writer.store_of(log_url)
     store.open()
-    store.keep([anonymised(row_of(delivery, Decision(DIAL)))])
+    store.keep([anonymise(row_of(delivery, Decision(DIAL)))])
     store.close()
     page = inspector.get("/call?id=one")
     assert texts(page.html.select("svg.whole g")) == [
@@ -616,7 +616,7 @@ def test_a_long_list_has_pages(inspector: Any, allow_list: Path) -> None:
         f"{number},,{facts.DESTINATION},{facts.MASKING_ID},,,\n"
         for number in range(12035550100, 12035550200)
     ]
-    more = [each.replace("1203", "1204", 1) for each in lines]
+    more = [line.replace("1203", "1204", 1) for line in lines]
     allow_list.write_text("".join([facts.ALLOW_LIST.splitlines(keepends=True)[0], *lines, *more]))
     page = inspector.get("/routes")
     assert (len(table(page)), texts(page.html.select(".more"))) == (
@@ -710,7 +710,7 @@ def test_an_answer_that_is_not_known_is_not_shown(inspector: Any) -> None:
 def test_of_many_answers_the_last_hundred_are_kept(inspector: Any) -> None:
     asked = {"from": facts.CALLER, "to": facts.DIALLED}
     kept = [inspector.post("/routes", asked).headers["Location"] for _ in range(101)]
-    shown = [bool(inspector.get(each).html.select(".answer")) for each in kept]
+    shown = [bool(inspector.get(path).html.select(".answer")) for path in kept]
     assert shown == [False, *[True] * 100]
 
 
@@ -786,7 +786,7 @@ def test_without_a_log_the_pages_say_how_to_make_calls_and_make_none(
     assert page.html.find(id="calls").has_attr("data-live")
     for address in "/call?id=x", "/report":
         assert main(inspector.get(address)) == f"No calls {said}"
-    assert [each.name for each in tmp_path.iterdir() if "calls" in each.name] == []
+    assert [file.name for file in tmp_path.iterdir() if "calls" in file.name] == []
 
 
 def test_an_empty_log_says_so(inspector: Any, deliver: Deliver) -> None:

@@ -23,7 +23,7 @@ from phone import PhoneNumber
 from routing import AllowList, AllowListError, Route
 from tools.list_editor import changes, editor, pairs, turns
 from tools.list_editor.changes import RowChanges
-from tools.list_editor.editor import Changed, ChangeError
+from tools.list_editor.editor import Change, ChangeError
 
 ONE, TWO = PhoneNumber(facts.RIDER), PhoneNumber(facts.DRIVER)
 MASK_1, MASK_2 = PhoneNumber("12025550180"), PhoneNumber("12025550181")
@@ -376,7 +376,7 @@ def read(lines: list[str]) -> AllowList:
     return read_list("\n".join(lines), caller_id_number=PhoneNumber(facts.MASKING_ID))
 
 
-def change(path: Path, wanted: RowChanges) -> Changed:
+def change(path: Path, wanted: RowChanges) -> Change:
     def edit(lines: list[str], _: AllowList) -> list[str]:
         return changes.apply(wanted, lines, note="n")
 

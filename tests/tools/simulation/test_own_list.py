@@ -22,7 +22,7 @@ from tools.simulation.own_list import (
     ListError,
     Need,
     OwnList,
-    Row,
+    OwnRow,
     read,
 )
 from tools.simulation.scenarios import SCENARIOS
@@ -126,9 +126,9 @@ def test_a_row_says_what_its_columns_hold_in_any_order(tmp_path: Path) -> None:
         f'"","Ihr Fahrer, Köln",{Y},,{A},',
         header=header,
     )
-    assert rows.find(X, B) == Row(X, None, 'Hello, "driver"', "es-ES", "trip 1", "ww6458#")
-    assert rows.find(X, A) == Row(X, None)
-    assert rows.find(Y, A) == Row(Y, None, "Ihr Fahrer, Köln")
+    assert rows.find(X, B) == OwnRow(X, None, 'Hello, "driver"', "es-ES", "trip 1", "ww6458#")
+    assert rows.find(X, A) == OwnRow(X, None)
+    assert rows.find(Y, A) == OwnRow(Y, None, "Ihr Fahrer, Köln")
     assert rows.find(Y, B) is None
 
 

@@ -1,4 +1,4 @@
-% from tools.history.steps import became
+% from tools.history.steps import describe_end
 % from tools.history.times import in_minutes as minutes
 % from tools.console import PARTIES, SERVER, TELESIGN
 % from tools.inspector.drawing import TOP
@@ -11,7 +11,7 @@
 >
 <div class="heading">
 <h1>Call at {{shown.time(call.began)}}</h1>
-<p><span class="outcome {{call.disposition.replace(" ", "-")}}">{{became(call, shown.view)}}</span>
+<p><span class="outcome {{call.disposition.replace(" ", "-")}}">{{describe_end(call, shown.view)}}</span>
 % if call.is_simulated:
 <span class="simulated">simulated</span>
 % end

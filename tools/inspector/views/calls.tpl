@@ -1,7 +1,7 @@
 % from urllib.parse import urlencode
 % from records import Disposition
 % from routing import Reason
-% from tools.history.steps import became
+% from tools.history.steps import describe_end
 % from tools.history.times import in_minutes as minutes
 % rebase("layout.tpl", title="Calls", tab="Calls")
 <div class="heading">
@@ -67,7 +67,7 @@
 <td class="wide">{{shown.number(call.destination)}}</td>
 <td class="wide number">{{minutes(call.wait_s)}}</td>
 <td class="wide number">{{minutes(call.talk_s)}}</td>
-<td><span class="outcome {{call.disposition.replace(" ", "-")}}">{{became(call, shown.view)}}</span>
+<td><span class="outcome {{call.disposition.replace(" ", "-")}}">{{describe_end(call, shown.view)}}</span>
 % if call.is_simulated:
 <span class="simulated">simulated</span>
 % end

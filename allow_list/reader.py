@@ -141,19 +141,17 @@ def _route(values: dict[str, Any], settings: Settings, line: int) -> Route:
     return Route(dialled, found("from"), dial, found("expires"), line, *spoken)
 
 
-def real_numbers(routes: Iterable[Route]) -> list[RowFault]:
-    """Return one fault if any number of these rows could be somebody's."""
+def real_numbers(routes: Iterable[Route]) -> Iterator[RowFault]:
+    """Yield one fault, that of the first row, if any number of these could be somebody's."""
     rows = [(route.line, *real) for route in routes if (real := real_number(route))]
-    if not rows:
-        return []
-    line, column, number = rows[0]
-    message = (
-        f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
-        f" TELESIGN_API_KEY is not set, got {phone.redact(number)}; rows with real"
-        f" numbers: {len(rows)}; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or"
-        " verify_signatures = false to serve everybody who finds the address"
-    )
-    return [RowFault(line, message)]
+    for line, column, number in rows[:1]:
+        yield RowFault(
+            line,
+            f"{column}: wanted only fictional numbers (1 NPA 555 0100 to 0199) as long as"
+            f" TELESIGN_API_KEY is not set, got {phone.redact(number)}; rows with real"
+            f" numbers: {len(rows)}; set TELESIGN_CUSTOMER_ID and TELESIGN_API_KEY, or"
+            " verify_signatures = false to serve everybody who finds the address",
+        )
 
 
 def real_number(route: Route) -> tuple[str, phone.PhoneNumber] | None:

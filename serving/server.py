@@ -169,11 +169,17 @@ class _Connections:
             listener.channel_class = _Connection
 
     def run_once(self, timeout_s: float) -> None:
-        """Accept, read and send whatever is ready; wait for that no longer than `timeout_s`."""
+        """Accept, read and send whatever is ready; wait for that no longer than `timeout_s`.
+
+        waitress accepts one a turn: who comes behind a hundred others would wait for as many turns.
+        """
+        before = len(self._sockets)
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._sockets, count=1)
+        if len(self._sockets) > before:
+            self._accept()
 
     def _accept(self) -> None:
-        """Accept all new connections that there is room for; waitress by itself one a turn."""
+        """Accept all new connections that there is room for."""
         for listener in self.listeners:
             before = 0
             while before < len(self._sockets) < self._limit:
@@ -189,7 +195,6 @@ class _Connections:
         # Not all at once: good clients wait until this is done.
         for connection in sorted(late, key=lambda late: late.since_s)[: self._limit // 10 + 1]:
             connection.drop(cause)
-        self._accept()
 
     def _all(self) -> list[_Connection]:
         # A worker may close a connection, which changes the map: `list` copies it in one step.

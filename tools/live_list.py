@@ -106,6 +106,8 @@ def of_version(
         cause = _CAUSES.get(fault, f"it has a fault in {fault}")
         text = f"{server} an older list than this one: {cause}"
         return ServedList(State.OLDER, text, is_refused, cause)
+    if modified_ns is None:
+        return ServedList(State.OTHER, f"{server} another list: there is none in this place")
     if is_behind:
         return ServedList(State.OLDER, f"{server} an older list: it has not read this one yet")
     if served_ns > modified_ns and _modified_ns(settings) == modified_ns:

@@ -241,7 +241,8 @@ class SimulatedCall:
         for column, got in said.items():
             wanted = getattr(row, column, got)
             if got != wanted and (wanted or column not in _BY_SETTINGS):
-                one, other = (repr(text) if text else "nothing" for text in (wanted, got))
+                kind = "keys " if column == "send_dtmf" else ""
+                one, other = (f"{kind}{text!r}" if text else "nothing" for text in (wanted, got))
                 raise Failure(f"{column}: wanted {one}, as in the list, got {other}")
 
     # How it goes over the wire

@@ -17,10 +17,15 @@ from tools.simulation.scenarios import Scenario, Unplayable
 
 _MANY = 3  # more than are played by default
 _STYLES = {"passed": "bold green", "failed": "bold red", "skipped": "bold yellow"}
-# Also one within an id of the customer's or among keys, where `w` is a pause; but no part of a
-# reference id of ours, and not 1 NPA 555 0100 to 0199, which are nobody's.
+# Also one within an id of the customer's; but no part of a reference id of ours, and not
+# 1 NPA 555 0100 to 0199, which are nobody's.
 _REAL_NUMBER = re.compile(
-    r"(SIMULATED[0-9A-Za-z]+)|(?<![0-9])(?!1[0-9]{3}55501[0-9]{2}(?![0-9]))[0-9](w*[0-9]){6,}"
+    r"(SIMULATED[0-9A-Za-z]+)|(?<![0-9])(?!1[0-9]{3}55501[0-9]{2}(?![0-9]))[0-9]{7,}"
+)
+# In a drawing, on the wire and in a verdict; they may be somebody's code.
+_KEYS = re.compile(
+    r"""(?<=presses )\S+(?= \(send_dtmf\))|(?<="send_dtmf":")[^"]+"""
+    r"""|(?<="send_dtmf": ")[^"]+|(?<=\bkeys ')[^']+"""
 )
 
 
@@ -99,7 +104,8 @@ def redact(result: ScenarioResult) -> ScenarioResult:
 
 
 def redact_text(text: str) -> str:
-    """Return a text with all but fictional numbers by their last four digits."""
+    """Return a text with all but fictional numbers by their last four digits, and no keys."""
+    text = _KEYS.sub(lambda found: "*" * len(found[0]), text)
     return _REAL_NUMBER.sub(lambda found: found[1] or f"...{found[0][-4:]}", text)
 
 

@@ -136,9 +136,7 @@ def test_calls_in_progress_are_listed_first_then_those_that_began_last_and_the_p
         [TOLD, "", "", "...0111", "0:02", "0:04", "connected"],
         [TOLD, "...0123", "...0100", "...0111", "0:01", "0:04", "connected"],
     ]
-    assert texts(page.html.select("#sort")) == [
-        "Calls in progress first, then those that began last."
-    ]
+    assert texts(page.html.select("#sort")) == ["Live calls first, then those that began last."]
 
 
 def deliver_ended_calls(deliver: Deliver, clock: Clock) -> None:

@@ -137,12 +137,14 @@ def test_the_json_of_the_results_holds_everything_but_the_drawing(
             "SIMULATED534e1848-235f-482d-983d-e3e11a04f58a",
             "SIMULATED534e1848-235f-482d-983d-e3e11a04f58a",
         ),
-        ("presses ww442079460001# (send_dtmf)", "presses ww...0001# (send_dtmf)"),
-        ("presses 0w0w44w20794w60001 (send_dtmf)", "presses ...0001 (send_dtmf)"),
-        ("presses 00442079460001123456 (send_dtmf)", "presses ...3456 (send_dtmf)"),
-        ("presses ww6458#*D (send_dtmf)", "presses ww6458#*D (send_dtmf)"),
-        ("presses 1w12025550111w22 (send_dtmf)", "presses ...1w22 (send_dtmf)"),
-        ("presses 12025550111#442079460001", "presses 12025550111#...0001"),
+        ("presses ww442079460001# (send_dtmf)", "presses *************** (send_dtmf)"),
+        ("presses 1w*# (send_dtmf)", "presses **** (send_dtmf)"),
+        ('{"send_dtmf":"ww6458#","x":"y"}', '{"send_dtmf":"*******","x":"y"}'),
+        ('{"send_dtmf": "12025550111"}', '{"send_dtmf": "***********"}'),
+        (
+            "send_dtmf: wanted keys 'ww64', as in the list, got nothing",
+            "send_dtmf: wanted keys '****', as in the list, got nothing",
+        ),
         ('"external_id": "trip442079460001b"', '"external_id": "trip...0001b"'),
         (
             '"external_id": "4142b474-d65d-4265-a5fa-a581b1fe6101"',
@@ -186,7 +188,7 @@ def test_no_real_number_is_left_in_what_is_drawn_or_printed_as_json() -> None:
     out = StringIO()
     play.print_results(console.terminal(out), redacted)
     assert "rings ...0003" in out.getvalue()
-    assert "presses ww...0004# (send_dtmf)" in out.getvalue()
+    assert "presses *************** (send_dtmf)" in out.getvalue()
     assert "trip...0004" in play.as_json(redacted)
     for text in out.getvalue(), play.as_json(redacted):
         assert "44207946" not in text

@@ -48,7 +48,7 @@
 % end
 >
 % if calls:
-<p class="note" id="sort">{{"Calls in progress first, then those that began last." if asked.is_newest else "Older calls, those that began last first."}}\\
+<p class="note" id="sort">{{"Live calls first, then those that began last." if asked.is_newest else "Older calls, those that began last first."}}\\
 % if "whole" in asked.values:
  Only those with the number {{asked.number}}, by all the digits that were typed.\\
 % end

@@ -63,8 +63,9 @@ def _run(words: Sequence[str]) -> int:
         options = _parser().parse_args(words)
     except _UsageError as error:
         usage, message = error.args
-        for typed in (word.rpartition("=")[2] for word in words):  # perhaps a number out of place
-            message = message.replace(typed, mask_digits(typed))
+        for typed in (part for word in words for part in word.split("=")):
+            masked = mask_digits(typed)  # it may be somebody's number, out of place
+            message = message.replace(typed, masked).replace(repr(typed)[1:-1], repr(masked)[1:-1])
         return _print_usage_error(usage, message, as_json="--json" in words)
     run = import_module(f"tools.commands.{_COMMANDS[options.command].file}").run
     try:

@@ -145,6 +145,12 @@ def test_a_wrong_value_of_an_option_is_explained(
         (["pair", facts.RIDER, facts.DRIVER, "12025550123", "--for", "2h"], "bad_arguments"),
         (["pair", facts.RIDER, facts.DRIVER, "--for", "12025550123"], "bad_arguments"),
         (["12025550123"], "bad_arguments"),
+        (["12025550123\t"], "bad_arguments"),
+        (["12025550123=y"], "bad_arguments"),
+        (["calls", "--x=12025550123=y"], "bad_arguments"),
+        (["calls", "--reason", "\u202a12025550123\u202c"], "bad_arguments"),
+        (["calls", "--disposition", "1 202\u00a0555\u00a00123"], "bad_arguments"),
+        (["calls", "--since", "1202-555-0123"], "bad_arguments"),
     ],
 )
 def test_a_number_in_a_wrong_place_is_not_shown_whole(

@@ -63,7 +63,8 @@ def instant(text: str, now: datetime, *, zone: tzinfo | None = UTC) -> datetime:
 
 def _mask(text: str) -> str:
     """Return what was typed; unless it begins as a date does, it may be somebody's number."""
-    return text if re.match("[0-9]{4}-", text) else mask_digits(text)
+    is_date = re.match(r"[0-9]{4}-[0-9]{1,2}(-[0-9]{1,2})?([T ]|$)", text)
+    return text if is_date else mask_digits(text)
 
 
 def _moment(text: str, now: datetime) -> datetime:

@@ -81,6 +81,57 @@ def widen(lines: Sequence[str], needed: Container[str]) -> list[str]:
     return [f"{bare}{more.get(number, '')}{end}" for number, (bare, end) in parts]
 
 
+def undo(before: Sequence[str], after: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """Return the lines without the change that made `after` of `before`; others may have made more.
+
+    Rows that were added go, whatever others did to them: they are known by whom they connect. Of
+    those that were changed or removed what was there comes back, unless others have changed them or
+    put a row in their place. Columns that were added stay, for others may have filled them.
+    """
+    if list(lines) == list(after):
+        return [*before]
+    old, new = _by_key(before), _by_key(after)
+    added = {key: row for key, row in new.items() if key not in old}
+    changed = {key: old[key] for key, row in new.items() if key in old and row != old[key]}
+    header = columns(lines)
+    _, end = _split_end(lines[0])
+    rows_by_line = dict(_rows(lines))
+    kept: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        row = _named(header, rows_by_line.get(number, []))
+        key = _key(row)
+        if key in added and row.get("destination") == added[key].get("destination"):
+            continue
+        is_ours = key in changed and row == new[key]
+        kept.append(_line_of(changed[key], header) + end if is_ours else line)
+    there = _by_key(kept).keys()
+    places = [number for number, _ in _rows(before)]
+    for place, (key, row) in zip(places[1:], old.items(), strict=True):
+        if key not in new and key not in there:
+            kept.insert(place - 1, _line_of(row, header) + end)
+    return kept
+
+
+def _by_key(lines: Sequence[str]) -> dict[tuple[str, str], Cells]:
+    """Return the cells of each row that are not empty, by its `to` and `from`."""
+    header = columns(lines)
+    rows_below = (_named(header, row) for _, row in [*_rows(lines)][1:])
+    return {_key(row): row for row in rows_below}
+
+
+def _named(header: Sequence[str], row: Sequence[str]) -> Cells:
+    cells = zip(header, map(str.strip, row), strict=False)
+    return {column: text for column, text in cells if column and text}
+
+
+def _key(row: Cells) -> tuple[str, str]:
+    return row.get("to", ""), row.get("from", "")
+
+
+def _line_of(row: Cells, header: Sequence[str]) -> str:
+    return _csv([row.get(column, "") for column in header])
+
+
 def time_cell(moment: datetime) -> str:
     """Return a time, in UTC, as a cell."""
     return moment.isoformat().replace("+00:00", "Z")

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import io
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,33 +96,14 @@ def take_back(path: Path, changed: Change, parse: Parse, patience: Patience) -> 
     """
 
     def restore(lines: list[str]) -> list[str]:
-        if lines == changed.after:
-            return changed.before
-        # Others may have filled the columns that were added, here or by them.
-        header = changes.columns(lines)
-        before, after = changes.widen(changed.before, header), changes.widen(changed.after, header)
-        ours = Counter(after) - Counter(before)
-        missing = Counter(before) - Counter(after)
-        kept = [line for line in lines if not _take(line, ours)]
-        for place, line in enumerate(before):
-            if _take(line, missing):
-                kept.insert(place, line)
-        is_ours_left = any(count > 0 for count in ours.values())
+        kept = changes.undo(changed.before, changed.after, lines)
         try:
             parse(_without_ends(kept))
         except AllowListError:
-            is_ours_left = True
-        if is_ours_left:
-            raise ChangeError(f"{path}: another program has changed the same rows since")
+            raise ChangeError(f"{path}: another program has changed the same rows since") from None
         return kept
 
     _edit(path, restore, patience)
-
-
-def _take(line: str, lines: Counter[str]) -> bool:
-    """Take a line out of those that are left; return whether it was there."""
-    lines[line] -= 1
-    return lines[line] >= 0
 
 
 def _without_ends(lines: Iterable[str]) -> list[str]:

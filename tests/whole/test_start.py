@@ -354,17 +354,30 @@ def test_a_hangup_ends_a_command_unless_it_was_started_to_outlive_one(
     (tmp_path / "allowlist.csv").write_text(facts.ALLOW_LIST)
     command = [*before, sys.executable, str(ROOT / "app.py"), "inspect", "--port", "0"]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_hangups,  # noqa: PLW1509 - it has no thread yet
     ) as process:
-        assert process.stderr is not None
-        while not process.stderr.readline().startswith("Inspector on"):
-            assert process.poll() is None
-        process.send_signal(signal.SIGHUP)
-        if not ends:
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(timeout=1)
-            process.terminate()
-        assert process.wait(timeout=10) == (-signal.SIGHUP if ends else 0)
+        try:
+            assert process.stderr is not None
+            while not process.stderr.readline().startswith("Inspector on"):
+                assert process.poll() is None
+            process.send_signal(signal.SIGHUP)
+            if not ends:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(timeout=1)
+                process.terminate()
+            assert process.wait(timeout=10) == (-signal.SIGHUP if ends else 0)
+        finally:
+            process.kill()
+
+
+def hear_hangups() -> None:
+    """Have a process that starts end at a hangup, though these tests may outlive theirs."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_in_the_journal_a_failing_log_is_an_error_and_its_recovery_is_not(tmp_path: Path) -> None:

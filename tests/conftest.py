@@ -5,6 +5,7 @@ With NOTHING_SKIPPED=1 a test that would be skipped, as a program it wants is mi
 
 import contextlib
 import os
+import signal
 from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,9 @@ from tools import main
 # What the tests and their servers ask of each other goes by no proxy.
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]
+
+# Ctrl-C ends what is started here, also where a shell has started the tests in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis_settings.register_profile("house", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("house")

@@ -301,3 +301,12 @@ def test_the_file_is_for_its_owner_only_and_alone_when_closed(tmp_path: Path, cl
     assert set(modes(tmp_path).values()) == {0o600}
     log.close()
     assert [file.name for file in tmp_path.iterdir()] == ["calls.db"]
+
+
+def test_a_loop_of_links_in_place_of_the_log_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    for write in False, True:
+        store = SqliteStore(tmp_path / "a")
+        with pytest.raises(StoreError, match=r"there is no call log yet|wanted a file"):
+            store.open(write=write)

@@ -78,6 +78,12 @@ def test_a_later_version_of_the_same_file_is_live_too(monkeypatch: pytest.Monkey
     assert live_list.of_version(settings_of(), MINE, says(AFTER, AFTER, None)).text == SERVED
 
 
+def test_without_a_list_the_server_has_another() -> None:
+    found = live_list.of_version(settings_of(), None, says(BEFORE, BEFORE, None))
+    text = f"the server on {WHERE} serves another list: there is none in this place"
+    assert (found.state, found.text, found.is_live) == (State.OTHER, text, False)
+
+
 def test_without_a_server_nothing_is_known() -> None:
     found = live_list.of_version(settings_of(), MINE, None)
     assert found.plain() == {"live": None, "server": f"no server answers on {WHERE}"}

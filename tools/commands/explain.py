@@ -8,7 +8,7 @@ from typing import Any
 
 import phone
 from calls import Decision, Timestamp
-from commands import Dial
+from commands import Dial, Speak
 from phone import NoNumber
 from serving.sources import load
 from tools import console
@@ -30,14 +30,12 @@ def run(options: argparse.Namespace, now: datetime) -> int:
     answer: dict[str, Any] = decision.command.to_wire()
     reason, line = decision.reason, decision.row_line
     if isinstance(decision.command, Dial):
-        destination = show_number(decision.command.destination, allow_list, full=full)
-        answer = answer | {"params": answer["params"] | {"to": destination}}
+        destination = decision.command.destination
+        answer["params"]["to"] = show_number(destination, allow_list, full=full)
         if keys := mask_keys(decision.command.send_dtmf, full=full):
             answer["params"]["send_dtmf"] = keys
-    if "tts" in answer.get("params", {}) and not full:
-        tts = answer["params"]["tts"]
-        message = phone.mask_digits(tts["message"])
-        answer = answer | {"params": answer["params"] | {"tts": tts | {"message": message}}}
+    if isinstance(decision.command, Speak) and not full:
+        answer["params"]["tts"]["message"] = phone.mask_digits(decision.command.message)
     note = ""
     if reason is None and isinstance(event.caller, NoNumber):
         note = "The caller has no phone number, but the row is for any caller."

@@ -53,7 +53,7 @@ def apply(changes: RowChanges, lines: Sequence[str], *, note: str) -> list[str]:
     _, end = _split_end(lines[0])
     for cells in added:
         row = cells | {"note": note}
-        lines.append(_check_line(_csv([row.get(column, "") for column in header]) + end, header))
+        lines.append(_check_line(_line_of(row, header) + end, header))
     return _without(changes.removed, lines)
 
 

@@ -96,8 +96,8 @@ def take_back(path: Path, changed: Change, parse: Parse, patience: Patience) -> 
     """
 
     def restore(lines: list[str]) -> list[str]:
-        kept = changes.undo(changed.before, changed.after, lines)
         try:
+            kept = changes.undo(changed.before, changed.after, lines)
             parse(_without_ends(kept))
         except AllowListError:
             raise ChangeError(f"{path}: another program has changed the same rows since") from None

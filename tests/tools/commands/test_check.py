@@ -131,6 +131,17 @@ def test_keys_which_may_be_a_code_are_shown_only_in_full(ask: Any) -> None:
         assert json.loads(out)["answer"]["params"]["send_dtmf"] == shown
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_number_in_what_strangers_hear_is_shown_only_in_full(
+    ask: Any, form: tuple[str, ...]
+) -> None:
+    message = {"MASKING_REFUSAL_MESSAGE": "Call 12025550142"}
+    call = ("--from", facts.CALLER, "--to", facts.NOT_LISTED, *form)
+    assert '"message":"Call *******0142"' in ask("explain", *call, **message)[1].replace(": ", ":")
+    full = ask("explain", *call, "--full", **message)[1]
+    assert '"message":"Call 12025550142"' in full.replace(": ", ":")
+
+
 def test_check_shows_a_number_in_a_greeting_only_in_full(ask: Any) -> None:
     row = "12025550100,12025550111,Call 12025550142"
     for words, shown in {"": "Call *******0142", "--full": "Call 12025550142"}.items():

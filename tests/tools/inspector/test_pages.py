@@ -139,6 +139,16 @@ def test_calls_in_progress_are_listed_first_then_those_that_began_last_and_the_p
     assert texts(page.html.select("#sort")) == ["Live calls first, then those that began last."]
 
 
+def test_a_refused_call_whose_end_has_not_come_is_not_live(
+    inspector: Any, deliver: Deliver, clock: Clock
+) -> None:
+    post(deliver, "incoming_call", "refused", to=facts.NOT_LISTED, **{"from": facts.CALLER})
+    clock.sleep(3600)
+    post(deliver, "incoming_call", "later", to=facts.DIALLED, **{"from": facts.CALLER})
+    post(deliver, "call_completed", "later")
+    assert ids(inspector.get("/")) == ["later", "refused"]
+
+
 def deliver_ended_calls(deliver: Deliver, clock: Clock) -> None:
     """Deliver some calls, of which only one is in progress."""
     deliver_some_calls(deliver, clock)

@@ -479,11 +479,11 @@ def test_where_another_has_written_the_old_rows_again_nothing_is_taken_back(path
     assert path.read_text() == old
 
 
-def test_a_change_is_not_taken_back_in_a_list_with_faults(path: Path) -> None:
+@pytest.mark.parametrize("fault", [OLD + "x\n", "", "# no header\n"])
+def test_a_change_is_not_taken_back_in_a_list_with_faults(fault: str, path: Path) -> None:
     path.write_text(OLD)
     changed = change(path, EVERYTHING)
-    with path.open("a") as file:
-        file.write("x\n")
+    path.write_text(fault)
     before = path.read_text()
     with pytest.raises(ChangeError, match="another program has changed the same rows since"):
         editor.take_back(path, changed, read, Waits().patience())

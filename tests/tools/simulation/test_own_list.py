@@ -137,7 +137,8 @@ def test_nobody_calls_from_a_number_of_ours(tmp_path: Path) -> None:
     assert masked.choose(Need.CONNECTED) == (X, "12025550100")
     path = tmp_path / "allowlist.csv"
     path.write_text(f"to,destination\n{X},{A}\n")
-    assert read(path, RIDER).choose(Need.CONNECTED) == (X, "12025550100")
+    for masking_id in RIDER, f"+{RIDER}", "+1 202 555 0123":
+        assert read(path, masking_id).choose(Need.CONNECTED) == (X, "12025550100")
 
 
 @pytest.mark.parametrize(
